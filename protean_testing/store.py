@@ -1,0 +1,98 @@
+"""What a store is: a place that holds data, whose schema can be made and whose data can be given back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
+
+Mark: TypeAlias = Any
+"""What ``save_data`` returns: known to its store alone."""
+
+ResetAfter: TypeAlias = Literal["test", "class"]
+OnLeak: TypeAlias = Literal["reset", "warn", "fail"]
+
+
+class _Empty(Enum):
+    EMPTY = "empty"
+
+
+EMPTY: Final = _Empty.EMPTY
+"""The mark of a store that can only be cleared: it stands for *nothing in it*."""
+
+
+class Store(ABC):
+    """Base class of every store. Only `reset_data` must be written.
+
+    Every method but `identity`, `place`, `share` and `is_empty` may also be ``async def``.
+
+    Attributes:
+        name: What messages call the store.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+    """
+
+    name: str = "store"
+    reset_after: ResetAfter = "test"
+
+    def identity(self) -> Hashable:
+        """Equal for two stores that mean the same place and the same schema; they share one schema."""
+        return self
+
+    def place(self) -> Hashable:
+        """Equal for two stores in the same place, whatever their schema; they share one line of scopes."""
+        return self.identity()
+
+    def share(self, first: Store) -> None:
+        """Show the handles of `first`, a store in the same place that is already in use.
+
+        Raises:
+            ConfigurationError: The two cannot live in one place.
+        """
+
+    def check(self) -> None:
+        """Look whether this store may be used at all, and touch nothing.
+
+        Raises:
+            UnsafeStoreError: It may hold data that matters.
+            ConfigurationError: It cannot be reached, or a driver is missing.
+        """
+
+    def create_schema(self) -> Any:
+        """Make tables, indexes, topics; clear first what a killed run left."""
+
+    def drop_schema(self) -> Any:
+        """Remove what `create_schema` made. Harmless where there is nothing, or only a part of it."""
+
+    def save_data(self) -> Mark:
+        """Remember the data as it is now, all of it or nothing. `EMPTY` where a store can only be cleared.
+
+        Raises:
+            OpenTransactionError: The code under test has a transaction with writes open.
+        """
+        return EMPTY
+
+    @abstractmethod
+    def reset_data(self, mark: Mark) -> Any:
+        """Bring back the data of `mark`, which stays valid; marks saved after it become void.
+
+        Returns:
+            True where something had been written since the mark was saved or last reset.
+
+        Raises:
+            LeakError: The data is back, but something was left open.
+            StoreError: The data is not back.
+        """
+
+    def forget_data(self, mark: Mark) -> Any:
+        """Drop `mark` and those saved after it. The data stays as it is."""
+
+    def is_empty(self) -> bool:
+        """True where a store that can only be cleared is known to hold nothing now."""
+        return False
+
+    def close(self) -> Any:
+        """Give back connections and files. The store is not used afterwards."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
