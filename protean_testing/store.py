@@ -50,7 +50,7 @@ class Store(ABC):
             ConfigurationError: The two cannot live in one place.
         """
 
-    def check(self) -> None:
+    def check(self) -> Any:
         """Look whether this store may be used at all, and touch nothing.
 
         Raises:

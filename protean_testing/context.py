@@ -1,0 +1,146 @@
+"""The lifecycle without a base class: a block, and a decorator."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import unittest
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from . import run_end
+from .database import Block, Database, caller
+from .errors import ConfigurationError
+from .frames import begin_class, frame_of, run_framed
+from .hooks import Hook
+from .lifecycle import run
+from .resolve import declared, empty_database, resolve
+from .store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class test_database(Block):
+    """A block with a schema, after which the data is as it was before: ``with test_database(...) as db:``.
+
+    Works with ``async with``, ``enterContext``, ``enterClassContext`` and ``enterModuleContext``, nested
+    and repeated. The schema stays until the run ends.
+
+    Parameters:
+        what: SQLAlchemy metadata, stores and hooks; an empty database where nothing is given.
+        drop: Drop the schema at the block's end, for scripts.
+
+    Raises:
+        ConfigurationError, UnsafeStoreError, StoreError: On entry, from the stores.
+    """
+
+    __test__: ClassVar[bool] = False  # not a test, though its name begins like one
+
+    def __init__(self, *what: MetaData | Store | Hook, drop: bool = False) -> None:
+        label = f"the block at {caller()}"
+        super().__init__(declared(what, label) if what else [empty_database()], label=label)
+        self._drop = drop
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self._drop and not self._open:
+            run.drop(self._stores)
+
+    def _prepared(self) -> Sequence[Store]:
+        resolve(self._stores)
+        run_end.arm()
+        return self._stores
+
+
+def uses_database(*what: MetaData | Store | Hook) -> Callable[[Decorated], Decorated]:
+    """Decorate a test function, an async test function, or a whole ``unittest.TestCase`` class.
+
+    A function that has a parameter ``db`` is given the handle; a class gets what a `DatabaseTestCase` has.
+
+    Parameters:
+        what: As for `test_database`.
+
+    Raises:
+        ConfigurationError: What is decorated is none of these.
+    """
+
+    def decorate(target: Any) -> Any:
+        if isinstance(target, type):
+            return _framed(target, what)
+        return _wrapped(target, what)
+
+    return decorate
+
+
+def _wrapped(function: Any, what: Sequence[Any]) -> Any:
+    if (
+        not callable(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    ):
+        raise ConfigurationError(
+            f"uses_database cannot decorate {function!r}: it is no test function or class."
+        )
+    signature = inspect.signature(function)
+    wants_db = "db" in signature.parameters
+    block = test_database(*what)
+    block.label = f"{function.__module__}.{function.__qualname__}"
+
+    def arguments(db: Database) -> dict[str, Any]:
+        return {"db": db} if wants_db else {}
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            async with block as db:
+                return await function(*args, **arguments(db), **kwargs)
+
+    else:
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with block as db:
+                return function(*args, **arguments(db), **kwargs)
+
+    if wants_db:  # else a runner with fixtures looks for one of that name
+        left = [parameter for name, parameter in signature.parameters.items() if name != "db"]
+        wrapper.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _framed(cls: Any, what: Sequence[Any]) -> Any:
+    """The same class, with its setUpClass, setUp, run and debug put into the frame."""
+    if not issubclass(cls, unittest.TestCase):
+        raise ConfigurationError(
+            f"uses_database decorates unittest.TestCase classes, and {cls.__name__} is none."
+        )
+    set_up_class, set_up, run_, debug = cls.setUpClass.__func__, cls.setUp, cls.run, cls.debug
+
+    def setUpClass(subclass: Any) -> None:
+        begin_class(subclass, what)
+        set_up_class(subclass)
+
+    def setUp(self: Any) -> None:
+        frame = frame_of(self)
+        if frame is not None and isinstance(self, unittest.IsolatedAsyncioTestCase):
+            frame.enter_hooks()
+        set_up(self)
+
+    def framed_run(self: Any, result: Any = None) -> Any:
+        return run_framed(self, result, lambda: run_(self, result), what)
+
+    def framed_debug(self: Any) -> None:
+        run_framed(self, None, lambda: debug(self), what)
+
+    wrappers = {"setUpClass": setUpClass, "setUp": setUp, "run": framed_run, "debug": framed_debug}
+    for name, wrapper in wrappers.items():
+        wrapped = functools.wraps(getattr(cls, name))(wrapper)
+        setattr(cls, name, classmethod(wrapped) if name == "setUpClass" else wrapped)
+    return cls

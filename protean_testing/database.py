@@ -1,0 +1,194 @@
+"""The one handle that a test has, `db`, and the block that opens and ends a scope."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from .errors import ConfigurationError
+from .hooks import Hook
+from .lifecycle import Scope
+from .store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+    from sqlalchemy.orm import Session
+
+    from .stores.sqlalchemy import SQLAlchemyStore
+
+
+class Database:
+    """What a test uses of its stores.
+
+    With one SQL store among them, `url`, `engine`, `session` and their like are its own; with more, ask
+    for each by its name: ``db.store("warehouse").engine``.
+    """
+
+    def __init__(self, stores: Sequence[Store], current: Callable[[], Scope]) -> None:
+        self.stores = tuple(stores)
+        self._current = current
+
+    def store(self, name: str) -> Any:
+        """The store of that name.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        for store in self.stores:
+            if store.name == name:
+                return store
+        names = ", ".join(repr(store.name) for store in self.stores) or "none at all"
+        raise ConfigurationError(f"there is no store {name!r} here, only {names}.")
+
+    @property
+    def url(self) -> str:
+        """The database's URL for SQLAlchemy, with its driver and real password."""
+        return self._sql().url
+
+    @property
+    def libpq_url(self) -> str:
+        """The URL without SQLAlchemy's driver, as psycopg, psql and other clients want it."""
+        return self._sql().libpq_url
+
+    @property
+    def engine(self) -> Engine:
+        """An engine on the database: the application's own where the store was given that."""
+        return self._sql().engine
+
+    @property
+    def async_engine(self) -> AsyncEngine:
+        """An async engine without a pool, so that it may be used in any event loop."""
+        return self._sql().async_engine
+
+    def session(self, **arguments: Any) -> Session:
+        """A new session; it is closed at the end of the innermost open scope.
+
+        Parameters:
+            arguments: As ``sqlalchemy.orm.Session`` takes them.
+        """
+        from sqlalchemy.orm import Session
+
+        session = Session(self.engine, **arguments)
+        self._scope().closing.callback(session.close)
+        return session
+
+    def async_session(self, **arguments: Any) -> AsyncSession:
+        """A new async session; it is closed at the end of the innermost open scope.
+
+        Parameters:
+            arguments: As ``sqlalchemy.ext.asyncio.AsyncSession`` takes them.
+        """
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+        session = AsyncSession(self.async_engine, **arguments)
+        self._scope().async_closing.push_async_callback(session.close)
+        return session
+
+    def scope(self) -> Block:
+        """A scope inside this one: ``with db.scope():``, or ``async with``. Real commits, gone at its end."""
+        return Block(self.stores, label=f"the scope at {caller()}", outer=self._current)
+
+    def reset(self) -> bool:
+        """Go back to the start of this handle's own scope.
+
+        Returns:
+            True where something had been written.
+
+        Raises:
+            ScopeError: An inner scope is still open, or this one is over.
+            StoreError, ExceptionGroup: From the stores; every one of them was tried.
+        """
+        return self._current().reset()
+
+    def _sql(self) -> SQLAlchemyStore:
+        self._scope()
+        found = [store for store in self.stores if getattr(store, "kind", "") == "database"]
+        if len(found) == 1:
+            return cast("SQLAlchemyStore", found[0])
+        names = ", ".join(repr(store.name) for store in found) or "none"
+        raise ConfigurationError(
+            f"db has no database of its own: it would take one SQL store, and there are {len(found)} ({names}).\n"
+            "Ask for the one you mean: db.store('name')."
+        )
+
+    def _scope(self) -> Scope:
+        scope = self._current()
+        scope.must_be_open()
+        return scope.innermost()
+
+    def __repr__(self) -> str:
+        return f"<Database of {self._current().label}: {', '.join(store.name for store in self.stores)}>"
+
+
+class Block:
+    """A scope as a context manager, sync and async. It can be entered again after its end, and inside itself."""
+
+    def __init__(
+        self,
+        stores: Sequence[Store | Hook],
+        *,
+        label: str,
+        outer: Callable[[], Scope] | None = None,
+    ) -> None:
+        self._stores = [store for store in stores if isinstance(store, Store)]
+        self._hooks = [hook for hook in stores if isinstance(hook, Hook)]
+        self.label = label
+        self._outer = outer
+        self._open: list[tuple[Scope, ExitStack]] = []
+
+    def __enter__(self) -> Database:
+        stores = self._prepared()
+        outer = self._outer() if self._outer else None
+        if outer is not None:
+            outer.must_be_open()
+        scope = Scope(stores, self.label, nested=True, outer=outer)
+        with ExitStack() as stack:
+            for hook in self._hooks:
+                stack.enter_context(hook.context())
+            scope.enter()
+            stack.push(self._left)
+            self._open.append((scope, stack.pop_all()))
+        return Database(stores, lambda: scope)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _, stack = self._open[-1]
+        stack.__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> Database:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        scope, _ = self._open[-1]
+        try:
+            await scope.async_closing.aclose()
+        finally:
+            self.__exit__(kind, error, trace)
+
+    def _prepared(self) -> Sequence[Store]:
+        return self._stores
+
+    def _left(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the scope; the block's own failure stays the one that is raised, with ours as a note."""
+        scope, _ = self._open.pop()
+        try:
+            scope.leave()
+        except Exception as failed:
+            if error is None:
+                raise
+            error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
+
+
+def caller() -> str:
+    """Where the code that called a public function of ours stands: file and line."""
+    frame = sys._getframe(2)
+    return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"

@@ -1,0 +1,51 @@
+"""The environment variables that choose the stores. Reads them and decides nothing else."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+
+from .errors import ConfigurationError
+
+TEST_DBS = ("memory", "sqlite", "postgresql")
+TEST_INFRAS = ("memory", "full")
+
+
+def test_db() -> str | None:
+    """``TEST_DB``, or what ``TEST_INFRA`` implies; None where neither is set.
+
+    Raises:
+        ConfigurationError: A value is unknown, or the two contradict each other.
+    """
+    database = _one_of("TEST_DB", TEST_DBS)
+    if not full_infrastructure():
+        return database
+    if database not in (None, "postgresql"):
+        raise ConfigurationError(
+            f"TEST_INFRA='full' means TEST_DB='postgresql', but TEST_DB is {database!r}. Unset one of them."
+        )
+    return "postgresql"
+
+
+def full_infrastructure() -> bool:
+    """True where ``TEST_INFRA=full`` asks for real servers of every kind."""
+    return _one_of("TEST_INFRA", TEST_INFRAS) == "full"
+
+
+def url(variable: str) -> str | None:
+    """The URL in `variable`: ``DATABASE_URL``, ``REDIS_URL`` or ``MESSAGE_DB_URL``."""
+    return os.environ.get(variable) or None
+
+
+def wants_summary() -> bool:
+    """True where ``PROTEAN_TESTING_SUMMARY`` is set: print what was done, at the end, on stderr."""
+    return os.environ.get("PROTEAN_TESTING_SUMMARY", "") not in ("", "0")
+
+
+def _one_of(variable: str, known: tuple[str, ...]) -> str | None:
+    value = os.environ.get(variable) or None
+    if value is None or value in known:
+        return value
+    near = get_close_matches(value, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigurationError(f"{variable}={value!r} is none of {', '.join(known)}.{hint}")

@@ -1,0 +1,84 @@
+"""How often schema was made and dropped and data reset in this run, and how long that took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
+
+
+class Figures:
+    """Counts and seconds of one run.
+
+    Attributes:
+        servers: What was started, and the seconds until it answered.
+        created: Schemas, and the seconds to make each.
+        resets: The seconds of each reset of a store.
+        dropped: The seconds to drop everything, once that is done.
+    """
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self.servers: list[tuple[str, float]] = []
+        self.created: list[tuple[str, float]] = []
+        self.resets: list[float] = []
+        self.dropped: float | None = None
+        self._began: float | None = None
+        self._ended: float | None = None
+
+    def begin(self) -> None:
+        if self._ended is not None:
+            self._clear()
+        if self._began is None:
+            self._began = perf_counter()
+
+    def started(self, server: str, seconds: float) -> None:
+        """Note a server that was started for the run; a second mention changes nothing."""
+        if (server, seconds) not in self.servers:
+            self.servers.append((server, seconds))
+
+    def end(self) -> None:
+        self._ended = perf_counter()
+
+    @contextmanager
+    def creating(self, name: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.created.append((name, perf_counter() - start))
+
+    @contextmanager
+    def resetting(self) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.resets.append(perf_counter() - start)
+
+    @contextmanager
+    def dropping(self) -> Iterator[None]:
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.dropped = perf_counter() - start
+
+    def summary(self) -> str:
+        """One line: what was started, created, reset and dropped, and its part of the run's time."""
+        if self._began is None or self._ended is None:
+            return "nothing was used"
+        parts = [f"{server} up in {seconds:.2f} s" for server, seconds in self.servers]
+        for name, seconds in self.created:
+            parts.append(f"schema of {name!r} created once in {seconds:.2f} s")
+        if self.resets:
+            parts.append(
+                f"{len(self.resets)} resets, median {1000 * median(self.resets):.2f} ms, "
+                f"{sum(self.resets):.2f} s in all"
+            )
+        parts.append(f"dropped in {self.dropped or 0:.2f} s")
+        whole = self._ended - self._began
+        ours = sum(s for _, s in self.servers + self.created) + sum(self.resets) + (self.dropped or 0)
+        parts.append(f"together {100 * ours / whole if whole else 0:.0f}% of {whole:.2f} s")
+        return "; ".join(parts)

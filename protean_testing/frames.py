@@ -1,0 +1,240 @@
+"""What frames a test class and each of its tests: the same for the base classes and the decorator."""
+
+from __future__ import annotations
+
+import asyncio
+import unittest
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from . import run_end
+from .database import Database
+from .errors import ConfigurationError
+from .hooks import Hook
+from .lifecycle import Scope, raise_all
+from .resolve import declared, resolve
+from .store import Store
+
+_frames: WeakKeyDictionary[type, ClassFrame] = WeakKeyDictionary()
+_unframed: list[type] = []
+
+
+class ClassFrame:
+    """The scope of a test class, and inside it the one that all its tests share and that each restarts."""
+
+    def __init__(self, cls: type, what: Iterable[Any]) -> None:
+        label = f"{cls.__module__}.{cls.__qualname__}"
+        items = declared(what, label)
+        self.stores = [item for item in items if isinstance(item, Store)]
+        self.scope = Scope(self.stores, label)
+        self.tests = Scope(self.stores, label, outer=self.scope)
+        self.db = Database(self.stores, lambda: self.tests if self._in_test else self.scope)
+        self._kept = [store for store in self.stores if store.reset_after == "class"]
+        self._hooks = [item for item in items if isinstance(item, Hook)]
+        self._class_hooks = ExitStack()
+        self._test_hooks: ExitStack | None = None
+        self._in_test = False
+
+    def begin(self) -> None:
+        resolve(self.stores)
+        run_end.arm()
+        with self._entered("class") as stack:
+            self.scope.enter()
+            self._class_hooks = stack.pop_all()
+
+    def end(self) -> None:
+        open_scopes = [scope for scope in (self.tests, self.scope) if scope.is_open]
+        _try_all([*(scope.leave for scope in open_scopes), self._class_hooks.close], self.scope.label)
+
+    def begin_test(self, label: str) -> None:
+        """The first test fixes what the class holds; after each one the data is back at that."""
+        self.tests.label = label
+        if self.tests.is_open:
+            self.tests.settle()
+        else:
+            self.tests.enter()
+        self._in_test = True
+
+    def enter_hooks(self) -> None:
+        with self._entered("test") as stack:
+            self._test_hooks = stack.pop_all()
+
+    async def end_async_test(self) -> None:
+        """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
+        errors = await _end_tasks()
+        try:
+            await self.tests.innermost().async_closing.aclose()
+        except Exception as error:
+            errors.append(error)
+        _try_all([self.end_test], self.tests.label, errors)
+
+    def end_test(self) -> None:
+        """Give everything back. Harmless when it is done already."""
+        if not self._in_test:
+            return
+        self._in_test = False
+        hooks, self._test_hooks = self._test_hooks, None
+        steps: list[Callable[[], object]] = [lambda: self.tests.restart(self._kept)]
+        if hooks is not None:
+            steps.append(hooks.close)
+        elif any(hook.around == "test" for hook in self._hooks):
+            steps.append(self._hooks_were_forgotten)
+        _try_all(steps, self.tests.label)
+
+    @contextmanager
+    def _entered(self, around: str) -> Iterator[ExitStack]:
+        with ExitStack() as stack:
+            for hook in self._hooks:
+                if hook.around == around:
+                    stack.enter_context(hook.context())
+            yield stack
+
+    def _hooks_were_forgotten(self) -> None:
+        raise ConfigurationError(
+            f"{self.tests.label}: its hooks were not entered. An async setUp must call super().setUp()."
+        )
+
+
+def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
+    """Hold the schema, begin the class's scope, and put the handles on the class.
+
+    Raises:
+        ConfigurationError, UnsafeStoreError, StoreError: From the stores.
+    """
+    _end_unframed()
+    frame = ClassFrame(cls, what)
+    frame.begin()
+    _frames[cls] = frame
+    cls.addClassCleanup(_end_class, cls)
+    handles: dict[str, Any] = {"db": frame.db}
+    if sum(getattr(store, "kind", "") == "database" for store in frame.stores) == 1:
+        handles |= {"engine": frame.db.engine, "database_url": frame.db.url, "session": frame.db.session}
+    for name, handle in handles.items():
+        setattr(cls, name, handle)
+
+
+def run_framed(
+    case: unittest.TestCase,
+    result: unittest.TestResult | None,
+    call: Callable[[], Any],
+    what: Iterable[Any] | None,
+) -> Any:
+    """Run one test between its class's frame: `call` is the runner's own ``run`` or ``debug``.
+
+    Parameters:
+        what: What the class declares, for a runner that never calls ``setUpClass``; None where the class
+            has a ``setUpClass`` of its own, which must then have called ours.
+    """
+    if result is not None:
+        run_end.watch(result)
+    if _is_skipped(case):
+        return call()
+    frame: ClassFrame | None = None
+    try:
+        frame = _frame_of(type(case), what)
+        frame.begin_test(case.id())
+        if isinstance(case, unittest.IsolatedAsyncioTestCase):
+            case.addAsyncCleanup(frame.end_async_test)
+        else:
+            case.addCleanup(frame.end_test)
+            frame.enter_hooks()
+    except Exception as error:
+        setattr(case, "setUp", _raising(error))  # so that it fails as a test does, in every runner
+    try:
+        return call()
+    except BaseException as error:
+        _end_behind(frame, error)
+        raise
+    finally:
+        _end_in(result, case, frame)
+
+
+def frame_of(case: unittest.TestCase) -> ClassFrame | None:
+    """The frame of the test's class, once that has begun."""
+    return _frames.get(type(case))
+
+
+def _frame_of(cls: type[unittest.TestCase], what: Iterable[Any] | None) -> ClassFrame:
+    if cls not in _frames:
+        if what is None:
+            raise ConfigurationError(
+                f"{cls.__module__}.{cls.__qualname__}.setUpClass does not call super().setUpClass(), so "
+                "its stores were never prepared (or this runner calls no setUpClass at all)."
+            )
+        begin_class(cls, what)
+        _unframed.append(cls)
+    return _frames[cls]
+
+
+def _end_class(cls: type) -> None:
+    frame = _frames.pop(cls, None)
+    if frame is not None:
+        frame.end()
+
+
+def _end_unframed() -> None:
+    """End classes whose runner will not say that they are over."""
+    while _unframed:
+        _end_class(_unframed.pop())
+
+
+def _end_behind(frame: ClassFrame | None, error: BaseException) -> None:
+    """Give back after a failure that ended the run; it stays the one that is raised."""
+    try:
+        if frame is not None:
+            frame.end_test()
+    except Exception as failed:
+        error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
+
+
+def _end_in(result: Any, case: unittest.TestCase, frame: ClassFrame | None) -> None:
+    """Give back where the runner dropped our cleanup; what fails is the test's error."""
+    try:
+        if frame is not None:
+            frame.end_test()
+    except Exception as error:
+        if result is None:
+            raise
+        result.addError(case, (type(error), error, error.__traceback__))
+
+
+async def _end_tasks() -> list[Exception]:
+    """Cancel what the test left running in its loop, and wait for it.
+
+    Returns:
+        The errors of tasks that failed instead of ending.
+    """
+    loop = asyncio.get_running_loop()
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
+    return [result for result in results if isinstance(result, Exception)]
+
+
+def _is_skipped(case: unittest.TestCase) -> bool:
+    method = getattr(case, case._testMethodName, None)
+    return bool(
+        getattr(type(case), "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False)
+    )
+
+
+def _raising(error: Exception) -> Callable[[], None]:
+    def setUp() -> None:
+        raise error
+
+    return setUp
+
+
+def _try_all(steps: Iterable[Callable[[], object]], label: str, errors: Sequence[Exception] = ()) -> None:
+    errors = list(errors)
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            errors.append(error)
+    raise_all(errors, f"after {label}")

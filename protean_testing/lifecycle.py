@@ -1,0 +1,430 @@
+"""The one law: a scope gives back, at its end, the data that was there when it began.
+
+Scopes nest: run, class, test, block. The schema is held for the run, whatever the scopes do.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+
+from .awaiting import finished
+from .errors import ConfigurationError, LateWriteWarning, LeakError, ScopeError, StoreError
+from .figures import Figures
+from .store import EMPTY, Mark, Store
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One scope on the line of one place; the run's own has none."""
+
+    scope: Scope | None
+    mark: Mark
+
+
+class Hold:
+    """One place whose schema is held for the run, and the line of scopes that are open on it.
+
+    Attributes:
+        store: The first store that was used in this place: it saves and resets for all of them.
+        holder: The test class, test or block that used it first, for messages.
+        line: The open scopes, outermost first; the first entry is the run itself.
+    """
+
+    def __init__(self, store: Store, holder: str) -> None:
+        self.store = store
+        self.holder = holder
+        self.schemas: dict[Hashable, Store] = {}
+        self.line: list[Level] = []
+        self.failed: dict[Hashable, Exception] = {}
+        self._owed: Level | None = None
+        self._fresh = True
+        self._last = ""
+
+    def create(self, store: Store, figures: Figures) -> None:
+        """Make the schema of `store`, unless it is there. A failure is kept and raised again."""
+        identity = store.identity()
+        if identity in self.failed:
+            raise self.failed[identity].with_traceback(None)
+        if identity in self.schemas:
+            return
+        self.schemas[identity] = store  # a half-made schema is dropped at the end as well
+        try:
+            with figures.creating(store.name):
+                finished(store.create_schema())
+                if not self.line:
+                    self.line.append(Level(None, finished(self.store.save_data())))
+        except Exception as error:
+            self.failed[identity] = error
+            raise
+
+    def enter(self, scope: Scope) -> None:
+        """Put `scope` on the line: remember the data as it is now."""
+        self.settle()
+        top = self.line[-1]
+        if top.scope is None and not self._fresh and finished(self.store.reset_data(top.mark)):
+            self.warn_of_late_write()
+        self._fresh = False
+        mark = finished(self.store.save_data())
+        if mark is EMPTY and scope.nested and top.scope is not None and not self.store.is_empty():
+            raise ScopeError(
+                f"store {self.store.name!r} can only be cleared, so {scope.label} cannot begin inside "
+                f"{top.scope.label}: it could not give back what is there now.\n"
+                "Give the store save= and restore=, or is_empty= where it is known to be empty."
+            )
+        self.line.append(Level(scope, mark))
+
+    def reset(self, scope: Scope) -> bool:
+        """Bring back the data at the start of `scope`, which stays on the line."""
+        level = self._level(scope)
+        self._last = scope.label
+        self._owed = level
+        try:
+            changed = bool(finished(self.store.reset_data(level.mark)))
+        except LeakError:
+            self._owed = None
+            raise
+        self._owed = None
+        return changed
+
+    def leave(self, scope: Scope) -> bool:
+        """Bring back the data at the start of `scope` and take it off the line."""
+        level = self._level(scope)
+        try:
+            return self.reset(scope)
+        finally:
+            self.line = self.line[: self.line.index(level)]
+            if self._owed is None:
+                finished(self.store.forget_data(level.mark))
+
+    def settle(self) -> None:
+        """Try once more what an earlier reset could not do."""
+        if self._owed is None:
+            return
+        owed = self._owed
+        try:
+            finished(self.store.reset_data(owed.mark))
+        except LeakError:
+            pass
+        except Exception as error:
+            raise StoreError(
+                f"store {self.store.name!r} is not clean: its reset after {self._last} failed, "
+                f"and failed again now.\n{error}",
+                store=self.store.name,
+            ) from error
+        if owed not in self.line:
+            finished(self.store.forget_data(owed.mark))
+        self._owed = None
+
+    def warn_of_late_write(self) -> None:
+        after = f"after {self._last} had ended" if self._last else "before any test began"
+        warnings.warn(
+            f"store {self.store.name!r} was written to {after}, while no test was running. The data was "
+            "wiped. Is a thread, a task or a worker of that test still at work? Stop it in the test.",
+            LateWriteWarning,
+            stacklevel=2,
+        )
+
+    def drop(self) -> Iterable[Callable[[], object]]:
+        """The steps that end this hold, in order; each may fail without stopping the next."""
+        for store in reversed(self.schemas.values()):
+            yield store.drop_schema
+        for store in reversed(self.schemas.values()):
+            yield store.close
+
+    def _level(self, scope: Scope) -> Level:
+        return next(level for level in reversed(self.line) if level.scope is scope)
+
+
+class Run:
+    """All that is held and open now. There is one a process.
+
+    Attributes:
+        holds: What is held, by its place.
+        refused: What a check refused, by the store's identity.
+        decided: The URLs that were chosen for this run, for stores that leave theirs open.
+        figures: What was done, and how long it took.
+        inherited: True in a forked child, to which nothing of this belongs.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.holds: dict[Hashable, Hold] = {}
+        self.refused: dict[Hashable, Exception] = {}
+        self.decided: dict[Hashable, str] = {}
+        self.figures = Figures()
+        self.inherited = False
+
+    def hold(self, stores: Sequence[Store], holder: str) -> list[Hold]:
+        """Hold the schema of every store until the run ends; all are checked before one is touched.
+
+        Raises:
+            ScopeError: This process was forked from the one that holds the schema.
+            ConfigurationError, UnsafeStoreError, StoreError: From the stores.
+        """
+        self.refuse_child()
+        self.figures.begin()
+        holds = dict(self.holds)
+        for store in stores:
+            hold = holds.setdefault(store.place(), Hold(store, holder))
+            if hold.store is not store:
+                try:
+                    store.share(hold.store)
+                except ConfigurationError as error:
+                    raise ConfigurationError(f"{error}\nUsed by {hold.holder} and by {holder}.") from error
+        for store in stores:
+            if store.identity() not in holds[store.place()].schemas:
+                self._check(store)
+        self.holds = holds
+        for store in stores:
+            holds[store.place()].create(store, self.figures)
+        return list(dict.fromkeys(holds[store.place()] for store in stores))
+
+    def _check(self, store: Store) -> None:
+        """Check a store once; what was refused is refused again at once."""
+        key = store.identity()
+        if key in self.refused:
+            raise self.refused[key].with_traceback(None)
+        try:
+            finished(store.check())
+        except Exception as error:
+            self.refused[key] = error
+            raise
+
+    def end(self) -> list[Exception]:
+        """Leave every open scope, innermost first, then drop every schema, in reverse order.
+
+        Returns:
+            What failed; nothing of it stopped the rest. The run can begin again afterwards.
+        """
+        if self.inherited or not self.holds:
+            return []
+        errors: list[Exception] = []
+        with self.lock:
+            for scope in reversed(self.open_scopes()):
+                errors += _attempts([scope.leave])
+            with self.figures.dropping():
+                for hold in reversed(self.holds.values()):
+                    errors += _attempts(hold.drop())
+            self.holds = {}
+            self.refused = {}
+            self.decided = {}
+            self.figures.end()
+        return errors
+
+    def drop(self, stores: Sequence[Store]) -> None:
+        """Drop the schema of `stores` now, where no scope is open on them.
+
+        Raises:
+            ScopeError: A scope is open there.
+            StoreError, ExceptionGroup: From the stores.
+        """
+        with self.lock:
+            errors: list[Exception] = []
+            for store in reversed(stores):
+                hold = self.holds.get(store.place())
+                if hold is None:
+                    continue
+                if len(hold.line) > 1:
+                    raise ScopeError(f"store {store.name!r} cannot be dropped: a scope is still open on it.")
+                errors += _attempts(hold.drop())
+                del self.holds[store.place()]
+            raise_all(errors, "while dropping")
+
+    def open_scopes(self) -> list[Scope]:
+        """Every scope that is open, outermost first."""
+        scopes = (level.scope for hold in self.holds.values() for level in hold.line)
+        return sorted({scope for scope in scopes if scope is not None}, key=lambda scope: scope.number)
+
+    def refuse_child(self) -> None:
+        if self.inherited:
+            raise ScopeError(
+                f"process {os.getpid()} was forked from a test run and must not use its stores: it would "
+                "reset or drop what the run still needs.\n"
+                "End the child with os._exit(), or start it with the 'spawn' method."
+            )
+
+    def forked(self) -> None:
+        """In a forked child: what is held belongs to the parent, and is left alone."""
+        self.lock = threading.RLock()
+        self.inherited = bool(self.holds)
+
+
+run = Run()
+os.register_at_fork(after_in_child=run.forked)
+
+
+class Scope:
+    """A stretch of the run after which the data of some stores is as it was before.
+
+    Parameters:
+        stores: What to give back, in the order in which to begin; the end takes the reverse.
+        label: What messages call it: a test's id, a class, a block and its place in the code.
+        nested: True for a block that may hold another block's data as its start.
+        outer: The scope through whose handle this one is opened, if any: it may be another thread's.
+
+    Attributes:
+        closing: What to close before the stores are reset: handles given out inside this scope.
+        async_closing: The same for handles that must be awaited; the async faces do so first.
+    """
+
+    _count = 0
+
+    def __init__(
+        self, stores: Sequence[Store], label: str, *, nested: bool = False, outer: Scope | None = None
+    ) -> None:
+        self.stores = tuple(stores)
+        self.label = label
+        self.nested = nested
+        self.outer = outer
+        self.number = 0
+        self.closing = ExitStack()
+        self.async_closing = AsyncExitStack()
+        self._holds: list[Hold] = []
+        self._thread = 0
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.number)
+
+    def enter(self) -> None:
+        """Begin on every store, or on none.
+
+        Raises:
+            ScopeError: Another thread has a scope open on one of the stores.
+            StoreError: A store could not be saved; those that were are as before.
+        """
+        with run.lock:
+            holds = run.hold(self.stores, self.label)
+            for hold in holds:
+                self._refuse_other_thread(hold)
+            with ExitStack() as undo:
+                for hold in holds:
+                    hold.enter(self)
+                    undo.callback(hold.leave, self)
+                undo.pop_all()
+            Scope._count += 1
+            self.number, self._holds, self._thread = Scope._count, holds, threading.get_ident()
+
+    def reset(self) -> bool:
+        """Go back to the start of this scope, which stays open.
+
+        Returns:
+            True where something had been written.
+
+        Raises:
+            ScopeError: It is not open, or an inner scope still is.
+            StoreError, ExceptionGroup: From the stores; every one of them was tried.
+        """
+        with run.lock:
+            run.refuse_child()
+            self.must_be_open()
+            inner = self._inner()
+            if inner:
+                raise ScopeError(f"{self.label} cannot be reset while {inner[-1].label} is open inside it.")
+            return self._give_back(self._holds, Hold.reset)
+
+    def restart(self, keep: Sequence[Store] = ()) -> None:
+        """As `reset`, for the next test: scopes that were left open inside are ended, with an error.
+
+        Parameters:
+            keep: Stores whose data stays as it is.
+        """
+        with run.lock:
+            if run.inherited:
+                return
+            kept = [run.holds[store.place()] for store in keep]
+            self._give_back([hold for hold in self._holds if hold not in kept], Hold.reset, self._end_inner())
+
+    def leave(self) -> None:
+        """Go back to the start of this scope and end it; inner scopes are ended first, with an error."""
+        with run.lock:
+            if run.inherited:
+                return
+            self.must_be_open()
+            errors = self._end_inner()
+            self.number = 0
+            self._give_back(self._holds, Hold.leave, errors)
+
+    def settle(self) -> None:
+        """Begin again after a reset: what that could not do is tried once more.
+
+        Raises:
+            StoreError: A store is still not clean.
+        """
+        with run.lock:
+            run.refuse_child()
+            for hold in self._holds:
+                hold.settle()
+
+    def innermost(self) -> Scope:
+        """The innermost scope that is open inside this one, or this one."""
+        return (self._inner() or [self])[-1]
+
+    def _inner(self) -> list[Scope]:
+        return [
+            scope
+            for scope in run.open_scopes()
+            if scope.number > self.number and not set(self._holds).isdisjoint(scope._holds)
+        ]
+
+    def _end_inner(self) -> list[Exception]:
+        errors: list[Exception] = []
+        for inner in reversed(self._inner()):
+            errors.append(ScopeError(f"{self.label} ended while {inner.label} was still open inside it."))
+            errors += _attempts([inner.leave])
+        return errors
+
+    def _give_back(
+        self, holds: Sequence[Hold], how: Callable[[Hold, Scope], bool], errors: Sequence[Exception] = ()
+    ) -> bool:
+        """Close the handles, then bring back every store, whatever happens to the others."""
+        errors, changed = [*errors, *_attempts([self.closing.close])], False
+        for hold in reversed(holds):
+            with run.figures.resetting():
+                try:
+                    changed |= how(hold, self)
+                except Exception as error:
+                    errors.append(error)
+        raise_all(errors, f"after {self.label}")
+        return changed
+
+    def must_be_open(self) -> None:
+        """Raises ScopeError where this scope is over, or has not begun."""
+        if not self.is_open:
+            raise ScopeError(f"{self.label} is over: what it gave out cannot be used any more.")
+
+    def _refuse_other_thread(self, hold: Hold) -> None:
+        top = hold.line[-1].scope
+        outer = self.outer
+        while outer is not None and outer is not top:
+            outer = outer.outer
+        if top is None or top is outer or top._thread == threading.get_ident():
+            return
+        raise ScopeError(
+            f"{self.label} cannot begin on store {hold.store.name!r}: {top.label} is open there in another "
+            "thread, and neither could give back its own data alone.\n"
+            "Open one block and use its db.scope(), or give each thread a store of its own."
+        )
+
+
+def raise_all(errors: Sequence[Exception], when: str) -> None:
+    """Raise one error as it is, several as a group."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} errors {when}", list(errors))
+
+
+def _attempts(steps: Iterable[Callable[[], object]]) -> list[Exception]:
+    errors: list[Exception] = []
+    for step in steps:
+        try:
+            finished(step())
+        except Exception as error:
+            errors.append(error)
+    return errors

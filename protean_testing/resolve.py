@@ -1,0 +1,125 @@
+"""What a class or block declares, and the environment, become stores that know where they are."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import environ
+from .errors import ConfigurationError
+from .hooks import Hook
+from .lifecycle import run
+from .store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+
+    from .stores.sqlalchemy import SQLAlchemyStore
+
+_numbers = itertools.count(1)
+
+
+def declared(what: Iterable[MetaData | Store | Hook], holder: str) -> list[Store | Hook]:
+    """What was declared, with a store in place of bare metadata.
+
+    Raises:
+        ConfigurationError: Something in it is neither metadata, a store nor a hook.
+    """
+    found: list[Store | Hook] = []
+    for item in what:
+        if isinstance(item, Store | Hook):
+            found.append(item)
+        elif hasattr(item, "sorted_tables"):
+            found.append(_sqlalchemy()(item))
+        else:
+            meant = " Pass its .metadata." if hasattr(item, "metadata") else ""
+            raise ConfigurationError(f"{holder}: {item!r} is neither SQLAlchemy metadata nor a store.{meant}")
+    return found
+
+
+def resolve(stores: Sequence[Store]) -> None:
+    """Tell every store that leaves its place open where it is, and start a server where one is needed.
+
+    Raises:
+        ConfigurationError: The environment contradicts itself, or no server can be had.
+    """
+    test_db = environ.test_db()
+    for store in stores:
+        if getattr(store, "needs_url", False):
+            match getattr(store, "kind", ""):
+                case "database":
+                    _bind_database(store, test_db)
+                case "redis":
+                    _bind_redis(store)
+                case kind:
+                    raise ConfigurationError(f"store {store.name!r} of kind {kind!r} needs a URL.")
+
+
+def empty_database() -> Store:
+    """A store without any schema."""
+    return _sqlalchemy()(empty=True)
+
+
+def _bind_database(store: Any, test_db: str | None) -> None:
+    given = _given_database(test_db)
+    if given is not None and not store.empty:
+        store.bind(given)
+    else:
+        key = ("database", store.schema_key())
+        if key not in run.decided:  # equal stores of one run get the same place
+            run.decided[key] = _new_database(test_db)
+        store.bind(run.decided[key], private=True)
+
+
+def _given_database(test_db: str | None) -> str | None:
+    """``DATABASE_URL``, where ``TEST_DB`` asks for such a database."""
+    url = environ.url("DATABASE_URL")
+    if url is None or test_db in (None, "memory"):
+        return None
+    dialect = url.partition(":")[0].partition("+")[0]
+    dialect = "postgresql" if dialect == "postgres" else dialect
+    if dialect != test_db:
+        raise ConfigurationError(
+            f"TEST_DB={test_db!r}, but DATABASE_URL is a {dialect} database. Change or unset one of them."
+        )
+    return url
+
+
+def _new_database(test_db: str | None) -> str:
+    """A database for this run alone."""
+    name = f"protean_testing_{next(_numbers)}"
+    if test_db == "postgresql":
+        from .servers.postgresql import private_postgresql
+
+        server = private_postgresql()
+        run.figures.started(f"PostgreSQL {server.version} (private)", server.seconds)
+        return server.create_database(name)
+    if test_db == "sqlite":
+        from .servers.directories import run_directory
+
+        return f"sqlite:///{run_directory() / name}.db"
+    return f"sqlite:///file:/{name}_{os.getpid()}?vfs=memdb&uri=true"
+
+
+def _bind_redis(store: Any) -> None:
+    given = environ.url("REDIS_URL") if environ.full_infrastructure() else None
+    if given is not None:
+        store.bind(given)
+        return
+    from .servers.redis import private_redis
+
+    server = private_redis()
+    run.figures.started(f"Redis {server.version} (private)", server.seconds)
+    store.bind(server.url())
+
+
+def _sqlalchemy() -> type[SQLAlchemyStore]:
+    try:
+        from .stores.sqlalchemy import SQLAlchemyStore
+    except ImportError as error:
+        raise ConfigurationError(
+            f'metadata needs SQLAlchemy: {error}.\nInstall it with: pip install "protean-testing[sqlalchemy]"'
+        ) from error
+    return SQLAlchemyStore

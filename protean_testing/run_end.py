@@ -1,0 +1,113 @@
+"""Ends the run when the tests are over: at the runner's stopTestRun, from a plugin, at last at exit."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import traceback
+import unittest
+from collections.abc import Callable
+from functools import cache, wraps
+from types import FrameType
+from typing import Any
+
+from . import environ
+from .lifecycle import run
+
+_owner: str | None = None
+
+
+def owned_by(runner: str | None) -> None:
+    """Let a plugin of `runner` call `end_run` itself; ``stopTestRun`` then says nothing about the run."""
+    global _owner
+    _owner = runner
+
+
+def end_run() -> list[Exception]:
+    """Leave what is open, drop what was made, and print the summary where it was asked for.
+
+    Returns:
+        What failed.
+    """
+    if run.inherited or not run.holds:
+        return []
+    errors = run.end()
+    if environ.wants_summary():
+        print(f"protean_testing: {run.figures.summary()}", file=sys.stderr, flush=True)
+    return errors
+
+
+@cache
+def arm() -> None:
+    """From the first hold on: see the end of a run in which no test case of ours takes part."""
+    original = unittest.TestResult.stopTestRun
+
+    @wraps(original)
+    def stop(result: unittest.TestResult) -> None:
+        _stop(result)
+        original(result)
+
+    unittest.TestResult.stopTestRun = stop  # type: ignore[assignment, method-assign]
+    atexit.register(_at_exit)
+
+
+def watch(result: Any) -> None:
+    """End the run at this result's ``stopTestRun``, also where its class does not call ours."""
+    original: Callable[[], object] | None = getattr(result, "stopTestRun", None)
+    if original is None or getattr(original, "_protean_testing", False):
+        return
+
+    def stop() -> None:
+        _stop(result)
+        original()
+
+    stop._protean_testing = True  # type: ignore[attr-defined]
+    result.stopTestRun = stop
+
+
+class _RunEnd(unittest.TestCase):
+    """Stands for the end of the run in a result's list of errors."""
+
+    def runTest(self) -> None:
+        """Never run: only named."""
+
+    def id(self) -> str:
+        return "protean_testing.end_of_run"
+
+    def __str__(self) -> str:
+        return "the end of the run (protean_testing)"
+
+
+def _stop(result: Any) -> None:
+    if _owner is not None or _inside_a_test(sys._getframe()):
+        return
+    for error in end_run():
+        _add_error(result, error)
+
+
+def _add_error(result: Any, error: Exception) -> None:
+    buffered = getattr(result, "buffer", False) and hasattr(result, "_setupStdout")
+    if buffered:
+        result._setupStdout()
+    try:
+        result.addError(_RunEnd(), (type(error), error, error.__traceback__))
+    finally:
+        if buffered:
+            result._restoreStdout()
+
+
+def _inside_a_test(frame: FrameType | None) -> bool:
+    """True where a test is on, which itself runs a suite: the outer run is not over."""
+    running = unittest.TestCase.run.__code__
+    while frame is not None:
+        if frame.f_code is running:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _at_exit() -> None:
+    """The last chance; the exit code can no longer be changed."""
+    for error in end_run():
+        text = "".join(traceback.format_exception(error))
+        print(f"protean_testing: the end of the run failed:\n{text}", file=sys.stderr, flush=True)

@@ -1,0 +1,93 @@
+"""A store in this process: anything that can be cleared, or saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
+from typing import Any, Protocol
+
+from ..errors import ConfigurationError
+from ..store import EMPTY, Mark, ResetAfter, Store
+
+
+class Clearable(Protocol):
+    """An object with a ``clear()``: a cache, a registry, a queue."""
+
+    def clear(self) -> Any:
+        """Remove everything."""
+
+
+class CallableStore(Store):
+    """Gives back data by calling what it is given. Each callable may be async.
+
+    A dict, set or list comes back as it was (its values are not copied). What can only be cleared is
+    empty at the start of every test; there can be no scope inside a scope on it, unless `is_empty` says
+    that nothing is there.
+
+    Parameters:
+        clear: A callable that clears the store, or an object with a ``clear()``.
+        save: Called for what is there now, in place of `clear`. It must return a copy.
+        restore: Called with what `save` returned, more than once; it must leave that unchanged.
+        is_empty: Says whether there is nothing in the store now.
+        name: What messages call it.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+
+    Raises:
+        ConfigurationError: Neither `clear` nor both `save` and `restore` are given.
+    """
+
+    def __init__(
+        self,
+        clear: Callable[[], Any] | Clearable | None = None,
+        *,
+        save: Callable[[], Any] | None = None,
+        restore: Callable[[Any], Any] | None = None,
+        is_empty: Callable[[], bool] | None = None,
+        name: str = "",
+        reset_after: ResetAfter = "test",
+    ) -> None:
+        if clear is None and (save is None or restore is None) or (save is None) != (restore is None):
+            raise ConfigurationError("CallableStore takes clear, or both save= and restore=.")
+        if save is None and clear is not None:
+            save, restore = _copying(clear)
+        self._clear: Callable[[], Any] | None = getattr(clear, "clear", None) or clear  # type: ignore[assignment]
+        self._save = save
+        self._restore = restore
+        self._is_empty = is_empty
+        self.name = name or getattr(clear or restore, "__qualname__", type(clear).__name__)
+        self.reset_after = reset_after
+
+    def save_data(self) -> Mark:
+        return EMPTY if self._save is None else self._save()
+
+    def reset_data(self, mark: Mark) -> Any:
+        if self._restore is not None and mark is not EMPTY:
+            return _unknown(self._restore(mark))
+        assert self._clear is not None
+        return _unknown(self._clear())
+
+    def is_empty(self) -> bool:
+        return self._is_empty is not None and self._is_empty()
+
+
+def _unknown(result: Any) -> Any:
+    """Whether something had been written is not known; an awaitable is still to be waited for."""
+    return result if hasattr(result, "__await__") else False
+
+
+def _copying(target: Any) -> tuple[Callable[[], Any] | None, Callable[[Any], Any] | None]:
+    """How to save and restore a plain collection."""
+
+    def restore(saved: Any) -> None:
+        target.clear()
+        add(saved)
+
+    if isinstance(target, MutableMapping):
+        add: Callable[[Any], Any] = target.update
+        return lambda: dict(target), restore
+    if isinstance(target, MutableSet):
+        add = lambda saved: [target.add(item) for item in saved]  # noqa: E731
+        return lambda: set(target), restore
+    if isinstance(target, MutableSequence):
+        add = target.extend
+        return lambda: list(target), restore
+    return None, None

@@ -1,0 +1,382 @@
+"""Any SQL database that SQLAlchemy reaches: its schema is made here, its data is kept by a keeper."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import URL, Engine, MetaData, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateSchema
+
+from ..awaiting import finished
+from ..errors import ConfigurationError
+from ..store import Mark, OnLeak, ResetAfter, Store
+from .keeper import Database, Keeper
+
+Reset = Literal["fast", "generic"]
+_SYNC = {"aiosqlite": "pysqlite", "asyncpg": "psycopg", "aiomysql": "pymysql", "asyncmy": "pymysql"}
+_ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+aiomysql"}
+
+
+class SQLAlchemyStore(Store):
+    """A SQL database. Say what makes its schema, and where it is if that is not left to the environment.
+
+    Parameters:
+        metadata: Its tables are the schema; several may be given.
+        schema: Makes the schema in place of metadata: migrations, or the application's own call. It is
+            called with an engine if it takes one argument (an async one if it is ``async def``).
+        adopt: The schema exists already: its rows are the baseline, and it is never dropped.
+        empty: There is no schema: an empty database, for tests of migrations.
+        url: Where it is. Left out, the environment decides; SQLite in memory by default.
+        engine: The application's own engine, or a callable that returns the one of the moment.
+        name: What messages call the store; the name in `db.store(name)`.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        unsafe: Allow a database that is not plainly a test database, or that holds rows of others.
+        reset: ``"fast"``, or ``"generic"`` to install nothing and look at every table.
+        wait: Seconds to wait at a reset for a transaction that is still at work.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open.
+
+    Raises:
+        ConfigurationError: The arguments contradict each other.
+    """
+
+    kind = "database"
+
+    def __init__(
+        self,
+        metadata: MetaData | Sequence[MetaData] | None = None,
+        *,
+        schema: Callable[..., Any] | None = None,
+        adopt: bool = False,
+        empty: bool = False,
+        url: str | URL | None = None,
+        engine: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine] | None = None,
+        name: str = "",
+        reset_after: ResetAfter = "test",
+        unsafe: bool = False,
+        reset: Reset = "fast",
+        wait: float = 2.0,
+        on_leak: OnLeak = "warn",
+    ) -> None:
+        sources = [metadata is not None or None, schema, adopt or None, empty or None]
+        if sum(source is not None for source in sources) != 1:
+            raise ConfigurationError(
+                "SQLAlchemyStore takes one of metadata, schema=, adopt=True and empty=True: it must know "
+                "what makes the schema."
+            )
+        if url is not None and engine is not None:
+            raise ConfigurationError(
+                "SQLAlchemyStore takes url= or engine=, not both: an engine has its URL."
+            )
+        self.metadata: tuple[MetaData, ...] = (
+            (metadata,) if isinstance(metadata, MetaData) else tuple(metadata or ())
+        )
+        self.name = name or "database"
+        self.reset_after = reset_after
+        self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
+        self._schema = schema
+        self._url = None if url is None else _parsed(url)
+        self._engine = engine
+        self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
+        self._place: Place | None = None
+
+    # Where it is
+
+    @property
+    def needs_url(self) -> bool:
+        """True where nobody has said yet where the database is."""
+        return self._url is None and self._engine is None and (self._place is None or self._place.closed)
+
+    def bind(self, url: str, *, private: bool = False) -> None:
+        """Say where the database is. `private` means that it was made for this run alone."""
+        self._place = Place(_parsed(url), private=private)
+
+    def _live(self) -> Place:
+        if self._place is None or self._place.closed:
+            if self._engine is not None:
+                self._place = Place(_sync_url(_engine(self._engine).url), engine=self._engine)
+            elif self._url is not None:
+                self._place = Place(self._url)
+            else:
+                raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
+        return self._place
+
+    def schema_key(self) -> Hashable:
+        """Equal for two stores with the same schema."""
+        return (self.metadata, self._schema, self.adopt, self.empty)
+
+    def identity(self) -> Hashable:
+        return (self.place(), self.schema_key())
+
+    def place(self) -> Hashable:
+        return self._live().key
+
+    def share(self, first: Store) -> None:
+        assert isinstance(first, SQLAlchemyStore)
+        place = first._live()
+        for other in place.makers:
+            if other.schema_key() == self.schema_key():
+                continue
+            both = other._tables() & self._tables()
+            if both or not (other.metadata and self.metadata):
+                what = f"both have table {_dotted(min(both, key=str))}" if both else "cannot be told apart"
+                raise ConfigurationError(
+                    f"stores {other.name!r} and {self.name!r} are one database, {place.shown}, but have different "
+                    f"schemas, which {what}.\nGive each a database of its own, or both the same schema."
+                )
+        self._place = place
+
+    # What a test uses
+
+    @property
+    def url(self) -> str:
+        """The URL for SQLAlchemy, with its driver and real password."""
+        return self._live().url.render_as_string(hide_password=False)
+
+    @property
+    def libpq_url(self) -> str:
+        """The URL without SQLAlchemy's driver."""
+        url = self._live().url
+        return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False)
+
+    @property
+    def engine(self) -> Engine:
+        """An engine on the database: the application's own where the store was given that."""
+        return self._live().engine()
+
+    @property
+    def async_engine(self) -> AsyncEngine:
+        """An async engine without a pool: it may be used in any event loop."""
+        return self._live().async_engine()
+
+    def stamp(self, engine: Engine) -> None:
+        """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` database.
+
+        Raises:
+            ConfigurationError: This is no SQLite store.
+        """
+        stamp = getattr(self._keeper(), "stamp", None)
+        if stamp is None:
+            raise ConfigurationError(
+                f"store {self.name!r} is not SQLite: a new engine on its URL needs no stamp."
+            )
+        stamp(engine)
+
+    # The lifecycle
+
+    def check(self) -> None:
+        if not self._schema and not self.adopt and not self.empty and not self._tables():
+            raise ConfigurationError(
+                f"store {self.name!r}: its metadata has no tables. Are the modules with the models imported?"
+            )
+        self._keeper().check(self._tables())
+
+    def create_schema(self) -> None:
+        place, keeper = self._live(), self._keeper()
+        if not place.claimed:
+            keeper.claim()
+            place.claimed = True
+        else:
+            for metadata in self.metadata:
+                metadata.drop_all(place.engine())
+        place.makers.append(self)
+        self._make()
+        keeper.created()
+
+    def drop_schema(self) -> None:
+        if self._live().claimed:
+            self._keeper().drop()
+
+    def save_data(self) -> Mark:
+        return self._keeper().save()
+
+    def reset_data(self, mark: Mark) -> bool:
+        return self._keeper().reset(mark)
+
+    def forget_data(self, mark: Mark) -> None:
+        self._keeper().forget(mark)
+
+    def close(self) -> None:
+        if self._place is not None:
+            self._place.close()
+
+    def _keeper(self) -> Keeper:
+        place = self._live()
+        if place.keeper is None:
+            place.keeper = _keeper_for(
+                Database(
+                    name=self.name,
+                    url=place.url,
+                    engine=place.engine,
+                    private=place.private,
+                    adopt=self.adopt,
+                    unsafe=self.unsafe,
+                    tables=self._tables(),
+                    rebuild=None if self.adopt else place.make_all,
+                    **self._options,
+                )
+            )
+        return place.keeper
+
+    def _tables(self) -> set[tuple[str | None, str]]:
+        return {
+            (table.schema, table.name) for metadata in self.metadata for table in metadata.tables.values()
+        }
+
+    def _make(self) -> None:
+        place = self._live()
+        for metadata in self.metadata:
+            engine = place.engine()
+            with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    for schema in sorted({schema for schema, _ in self._tables() if schema}):
+                        connection.execute(CreateSchema(schema, if_not_exists=True))
+                metadata.create_all(connection)
+        if self._schema is not None:
+            takes_one = bool(inspect.signature(self._schema).parameters)
+            is_async = inspect.iscoroutinefunction(self._schema)
+            engines = [place.async_engine() if is_async else place.engine()] if takes_one else []
+            finished(self._schema(*engines))
+
+
+class Place:
+    """One database, and what the stores in it share."""
+
+    def __init__(
+        self,
+        url: URL,
+        *,
+        engine: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine] | None = None,
+        private: bool = False,
+    ) -> None:
+        self.url = url
+        self.private = private
+        self.closed = False
+        self.claimed = False
+        self.makers: list[SQLAlchemyStore] = []
+        self.keeper: Keeper | None = None
+        self._given = engine
+        self._engine: Engine | None = None
+        self._async_engine: AsyncEngine | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Where it is. A private ``sqlite://`` database is known by its engine alone."""
+        if (
+            self._given is not None
+            and self.url.get_backend_name() == "sqlite"
+            and _in_private_memory(self.url)
+        ):
+            return self._given
+        url = self.url
+        return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(url.query.items())))
+
+    @property
+    def shown(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    def engine(self) -> Engine:
+        """The application's engine of the moment, else one of our own."""
+        if self._given is not None:
+            engine = _engine(self._given)
+            if isinstance(engine, Engine):
+                return engine
+        if self._engine is None:
+            self._engine = _made(create_engine, _sync_url(self.url))
+        return self._engine
+
+    def async_engine(self) -> AsyncEngine:
+        """The application's async engine, else one of our own without a pool."""
+        if self._given is not None:
+            engine = _engine(self._given)
+            if isinstance(engine, AsyncEngine):
+                return engine
+        if self._async_engine is None:
+            backend = self.url.get_backend_name()
+            url = (
+                self.url
+                if self.url.get_dialect().is_async
+                else self.url.set(drivername=_ASYNC.get(backend, backend))
+            )
+            self._async_engine = _made(create_async_engine, url, poolclass=NullPool)
+        return self._async_engine
+
+    def make_all(self) -> None:
+        """Make every schema of this database again."""
+        for maker in self.makers:
+            maker._make()
+
+    def close(self) -> None:
+        self.closed = True
+        if self.keeper is not None:
+            self.keeper.close()
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+def _keeper_for(database: Database) -> Keeper:
+    match database.url.get_backend_name():
+        case "sqlite":
+            from .sqlite import SQLiteKeeper
+
+            return SQLiteKeeper(database)
+        case "postgresql":
+            from .postgresql import PostgreSQLKeeper
+
+            return PostgreSQLKeeper(database)
+        case _:
+            from .generic import GenericKeeper
+
+            return GenericKeeper(database)
+
+
+def _engine(given: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine]) -> Engine | AsyncEngine:
+    engine = given if isinstance(given, Engine | AsyncEngine) else given()
+    if not isinstance(engine, Engine | AsyncEngine):
+        raise ConfigurationError(
+            f"engine= must be an Engine or a callable that returns one, and gave {type(engine).__name__}."
+        )
+    return engine
+
+
+def _parsed(url: str | URL) -> URL:
+    """The URL with the driver that we mean: a bare ``postgresql://`` is psycopg 3."""
+    if isinstance(url, str) and url.startswith("postgres://"):
+        url = "postgresql://" + url.removeprefix("postgres://")
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "a database URL cannot be read (it is not shown here, since it may hold a password). "
+            "It looks like postgresql://user:password@host/shop_test or sqlite:////path/shop_test.db."
+        ) from None
+    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+
+
+def _sync_url(url: URL) -> URL:
+    backend, _, driver = url.drivername.partition("+")
+    return url.set(drivername=f"{backend}+{_SYNC[driver]}") if driver in _SYNC else url
+
+
+def _made(create: Callable[..., Any], url: URL, **arguments: Any) -> Any:
+    try:
+        return create(url, **arguments)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{url.drivername} needs a driver that is not installed: {error}.\n"
+            'Install it, for example with: pip install "protean-testing[postgresql]" (PostgreSQL), aiosqlite '
+            "(async SQLite) or sqlalchemy[asyncio] (any async engine)."
+        ) from error
+
+
+def _in_private_memory(url: URL) -> bool:
+    return not url.database or url.database == ":memory:"
+
+
+def _dotted(table: Any) -> str:
+    schema, name = table
+    return f'"{schema}.{name}"' if schema else f'"{name}"'

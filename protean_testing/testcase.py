@@ -1,0 +1,96 @@
+"""The base classes: schema for the run, data given back after every test."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .database import Database
+from .errors import ConfigurationError
+from .frames import begin_class, frame_of, run_framed
+from .hooks import Hook
+from .store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, MetaData
+    from sqlalchemy.orm import Session
+
+
+class DatabaseTestCase(unittest.TestCase):
+    """A test case on real stores. Declare `metadata`, or `stores` for any mix.
+
+    Each test may commit, from any connection, thread or process: at its end the data is what it was when
+    the class's first test began. What ``setUpClass`` writes after ``super().setUpClass()`` is there for
+    every test of the class, and gone after it.
+
+    Attributes:
+        metadata: SQLAlchemy metadata (or several) whose tables are the schema.
+        stores: Stores and hooks, in the order in which to prepare them.
+        db: The handle on them: ``db.session()``, ``db.scope()``, ``db.reset()``, ``db.store(name)``.
+        engine: The engine of the one SQL store, where there is just one.
+        database_url: Its URL, with the real password.
+        session: ``db.session``.
+    """
+
+    metadata: ClassVar[MetaData | Sequence[MetaData] | None] = None
+    stores: ClassVar[Sequence[Store | Hook] | None] = None
+
+    db: Database
+    if TYPE_CHECKING:
+        engine: Engine
+        database_url: str
+        session: Callable[..., Session]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        begin_class(cls, cls._declared())
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Nothing: the class's end is a class cleanup, so it comes also where this is never called."""
+        super().tearDownClass()
+
+    def setUp(self) -> None:
+        super().setUp()
+        frame = frame_of(self)
+        if frame is not None and isinstance(self, unittest.IsolatedAsyncioTestCase):
+            frame.enter_hooks()  # here, and not in run(), they reach the context of the test's loop
+
+    def tearDown(self) -> None:
+        """Nothing: the reset comes after the test's last cleanup, so it also follows a failed setUp."""
+        super().tearDown()
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        call = super().run
+        framed: unittest.TestResult | None = run_framed(
+            self, result, lambda: call(result), self._unless_overridden()
+        )
+        return framed
+
+    def debug(self) -> None:
+        run_framed(self, None, super().debug, self._unless_overridden())
+
+    @classmethod
+    def _declared(cls) -> Sequence[Any]:
+        if (cls.metadata is None) == (cls.stores is None):
+            raise ConfigurationError(
+                f"{cls.__module__}.{cls.__qualname__} must declare metadata or stores, and one of them only."
+            )
+        if cls.stores is not None:
+            return cls.stores
+        return cls.metadata if isinstance(cls.metadata, Sequence) else [cls.metadata]
+
+    @classmethod
+    def _unless_overridden(cls) -> Sequence[Any] | None:
+        ours = cls.setUpClass.__func__ is DatabaseTestCase.setUpClass.__func__  # type: ignore[attr-defined]
+        return cls._declared() if ours else None
+
+
+class AsyncDatabaseTestCase(DatabaseTestCase, unittest.IsolatedAsyncioTestCase):
+    """The same for async tests: ``db.async_session()``, ``db.async_engine``, any async client.
+
+    Before the reset, the tasks that the test left are cancelled and waited for, and its async sessions
+    are closed.
+    """
