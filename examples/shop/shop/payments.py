@@ -1,0 +1,47 @@
+"""Money in and money back."""
+
+from sqlalchemy import func, select
+
+from .database import transaction
+from .errors import NotFound, WrongAmount, WrongStatus
+from .models import Order, OrderStatus, Payment, Refund
+from .orders import locked
+from .records import audit, event
+
+
+def pay(order_id: int, amount: int, method: str = "card") -> Payment:
+    """Take a payment; an order may be paid in parts, and is paid when nothing is owed any more."""
+    with transaction() as session:
+        order = locked(session, order_id)
+        if order.status != OrderStatus.PLACED:
+            raise WrongStatus(f"order {order_id} is {order.status}")
+        owed = order.total - sum(payment.amount for payment in order.payments)
+        if not 0 < amount <= owed:
+            raise WrongAmount(f"{amount} paid, {owed} owed")
+        payment = Payment(order=order, amount=amount, method=method)
+        order.last_payment = payment
+        session.flush()
+        audit(session, "paid", f"order {order_id}", amount=amount, method=method)
+        if amount == owed:
+            order.status = OrderStatus.PAID
+            event(session, "order.paid", order=order_id, total=order.total, currency=order.currency_code)
+        return payment
+
+
+def refund(payment_id: int, amount: int, reason: str) -> Refund:
+    """Give a part of a payment back, or all of it."""
+    with transaction() as session:
+        payment = session.get(Payment, payment_id, with_for_update=True)
+        if payment is None:
+            raise NotFound(f"payment {payment_id}")
+        left = payment.amount - session.scalar(
+            select(func.coalesce(func.sum(Refund.amount), 0)).where(Refund.payment_id == payment_id)
+        )
+        if not 0 < amount <= left:
+            raise WrongAmount(f"{amount} to refund, {left} of payment {payment_id} left")
+        refund = Refund(payment=payment, amount=amount, reason=reason)
+        session.add(refund)
+        order = session.get_one(Order, payment.order_id)
+        audit(session, "refunded", f"order {order.id}", amount=amount, reason=reason)
+        event(session, "order.refunded", order=order.id, amount=amount, currency=order.currency_code)
+        return refund
