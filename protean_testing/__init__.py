@@ -23,8 +23,8 @@ from .stores.memory import CallableStore
 from .testcase import AsyncDatabaseTestCase, DatabaseTestCase
 
 if TYPE_CHECKING:
-    from .stores.redis import RedisStore
-    from .stores.sqlalchemy import SQLAlchemyStore
+    from .stores.redis import RedisStore as RedisStore
+    from .stores.sqlalchemy import SQLAlchemyStore as SQLAlchemyStore
 
 __all__ = [
     "EMPTY",
@@ -40,8 +40,6 @@ __all__ = [
     "Mark",
     "OpenTransactionError",
     "ProteanTestingError",
-    "RedisStore",
-    "SQLAlchemyStore",
     "ScopeError",
     "Store",
     "StoreError",

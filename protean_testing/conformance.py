@@ -1,0 +1,119 @@
+"""What every store must keep, as tests: for the stores of this library and for your own."""
+
+from __future__ import annotations
+
+import unittest
+from typing import TYPE_CHECKING, Any
+
+from .awaiting import finished
+from .store import EMPTY, Store
+
+Base = unittest.TestCase if TYPE_CHECKING else object
+
+
+class StoreConformance(Base):
+    """Mix into a ``unittest.TestCase``, and say how to make, write and read the store.
+
+    ::
+
+        class QueueStoreTests(StoreConformance, unittest.TestCase):
+            def make_store(self): return QueueStore(url)
+            def write(self, store, value): ...      # really, as your application does
+            def read(self, store): ...              # all that is there, as something to compare
+    """
+
+    def make_store(self) -> Store:
+        """A store that is not in use yet. Two calls give stores of equal identity."""
+        raise NotImplementedError
+
+    def write(self, store: Any, value: str) -> None:
+        """Write something that `value` tells from other writes."""
+        raise NotImplementedError
+
+    def read(self, store: Any) -> object:
+        """Everything that is in the store now."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store = self.make_store()
+        finished(self.store.check())
+        finished(self.store.create_schema())
+        self.addCleanup(lambda: finished(self.store.close()))
+        self.addCleanup(lambda: finished(self.store.drop_schema()))
+        self.first = finished(self.store.save_data())
+
+    def test_the_data_of_a_mark_comes_back(self) -> None:
+        before = self.read(self.store)
+        self.write(self.store, "one")
+        self.assertNotEqual(self.read(self.store), before, "write() wrote nothing that read() sees")
+        self._reset(self.first)
+        self.assertEqual(self.read(self.store), before)
+
+    def test_a_mark_stays_valid(self) -> None:
+        before = self.read(self.store)
+        for value in ("one", "two", "three"):
+            self.write(self.store, value)
+            self._reset(self.first)
+            self.assertEqual(self.read(self.store), before, value)
+
+    def test_a_reset_with_nothing_written_changes_nothing(self) -> None:
+        before = self.read(self.store)
+        self.assertFalse(self._reset(self.first), "a reset tells of a write where there was none")
+        self.assertEqual(self.read(self.store), before)
+
+    def test_an_inner_mark_keeps_what_the_outer_scope_wrote(self) -> None:
+        self._needs_save()
+        before = self.read(self.store)
+        self.write(self.store, "outer")
+        outer = self.read(self.store)
+        inner = finished(self.store.save_data())
+        for value in ("one", "two"):
+            self.write(self.store, value)
+            self._reset(inner)
+            self.assertEqual(self.read(self.store), outer, value)
+        finished(self.store.forget_data(inner))
+        self.assertEqual(self.read(self.store), outer)
+        self._reset(self.first)
+        self.assertEqual(self.read(self.store), before)
+
+    def test_an_outer_reset_voids_inner_marks(self) -> None:
+        self._needs_save()
+        before = self.read(self.store)
+        self.write(self.store, "outer")
+        finished(self.store.save_data())
+        self.write(self.store, "inner")
+        self._reset(self.first)
+        self.assertEqual(self.read(self.store), before)
+        self.write(self.store, "again")
+        self._reset(self.first)
+        self.assertEqual(self.read(self.store), before)
+
+    def test_forgetting_leaves_the_data(self) -> None:
+        self._needs_save()
+        before = self.read(self.store)
+        inner = finished(self.store.save_data())
+        self.write(self.store, "one")
+        there = self.read(self.store)
+        finished(self.store.forget_data(inner))
+        self.assertEqual(self.read(self.store), there)
+        self._reset(self.first)
+        self.assertEqual(self.read(self.store), before)
+
+    def test_dropping_twice_is_harmless(self) -> None:
+        self.write(self.store, "one")
+        self._reset(self.first)
+        finished(self.store.drop_schema())
+        finished(self.store.drop_schema())
+
+    def test_it_has_a_name_and_an_identity(self) -> None:
+        self.assertTrue(self.store.name)
+        self.assertEqual(hash(self.store.identity()), hash(self.store.identity()))
+        self.assertEqual(self.store.identity(), self.store.identity())
+
+    def _reset(self, mark: Any) -> bool:
+        return bool(finished(self.store.reset_data(mark)))
+
+    def _needs_save(self) -> None:
+        if self.first is EMPTY:
+            self.skipTest("a store that can only be cleared has no inner scopes")
