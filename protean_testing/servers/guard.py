@@ -1,0 +1,196 @@
+"""Starts one server for a run and ends it when the run is over, however that ends.
+
+A script of its own, started as ``python -I -S guard.py ENTRY LOCK``: it needs the standard library alone.
+ENTRY is the file in which the run wrote what it owns, LOCK a descriptor that holds a lock on it: whoever
+can take that lock knows that this guard is gone. Standard input is a pipe from the run. Two lines of JSON
+come in, what is to be looked at and what is to be started; one line goes out for each, and one more when
+the server has ended. The end of that pipe is the end of the run. A forked child of the run may hold the
+pipe open, so the parent's pid is looked at too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+try:
+    import ctypes
+except ImportError:  # a Python built without libffi: no namespace, and no signal when the guard dies
+    ctypes = None  # type: ignore[assignment]
+
+LOOK_AT_PARENT = 0.2  # seconds
+STOP_WITHIN = 5.0  # seconds until a server that was asked to stop is killed
+
+CLONE_NEWUSER = 0x10000000
+PR_SET_PDEATHSIG = 1
+
+
+def other_user() -> pwd.struct_passwd:
+    """The user that a server runs as where it refuses to run as root: ``nobody``."""
+    try:
+        return pwd.getpwnam("nobody")
+    except KeyError:
+        return next(entry for entry in pwd.getpwall() if entry.pw_uid)
+
+
+def become(identity: str) -> None:
+    """Give up being root: ``namespace`` (root's files stay ours) or ``nobody``. ``same`` keeps all as it is."""
+    user = other_user() if identity != "same" else None
+    if user is not None and identity == "namespace":
+        uid, gid = os.geteuid(), os.getegid()
+        if ctypes is None or ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+            raise PermissionError("no user namespace may be made here")
+        for name, value in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user.pw_uid} {uid} 1"),
+            ("gid_map", f"{user.pw_gid} {gid} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(value)
+    elif user is not None:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+
+
+def die_with(guard: int, signum: int) -> None:
+    """Have the kernel send `signum` to this process when the guard dies. After `become`, which undoes it."""
+    if ctypes is not None and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum, 0, 0, 0)
+        if os.getppid() != guard:
+            os._exit(1)
+
+
+def look(identities: list[str], paths: list[str]) -> dict[str, Any]:
+    """The first identity that can be had, and which of `paths` it reaches.
+
+    Each is tried in a child, since there is no way back from any.
+    """
+    for identity in identities:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                become(identity)
+                reached = [path for path in paths if os.access(path, os.R_OK | os.X_OK)]
+                os.write(writer, json.dumps({"identity": identity, "reached": reached}).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with open(reader, "rb") as answers:
+            answer = answers.read()
+        os.waitpid(child, 0)
+        if answer:
+            return dict(json.loads(answer))
+    return {"identity": None, "reached": []}
+
+
+def start(what: dict[str, Any]) -> int:
+    """Start the server. Returns its pid."""
+    guard = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(signum, signal.SIG_DFL)
+        log = os.open(what["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.umask(0o077)
+        os.chdir(what["directory"])
+        become(what["identity"])
+        die_with(guard, what["stop"])
+        os.execve(what["argv"][0], what["argv"], what["env"])
+    except BaseException as error:
+        os.write(2, f"{what['argv'][0]}: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def ended(server: int) -> int | None:
+    pid, status = os.waitpid(server, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if pid else None
+
+
+def stop(server: int, signum: int) -> None:
+    """Signal the server, wait for it, and kill it where it does not end."""
+    os.kill(server, signum)
+    until = time.monotonic() + STOP_WITHIN
+    while ended(server) is None:
+        if time.monotonic() > until:
+            os.kill(server, signal.SIGKILL)
+            os.waitpid(server, 0)
+            return
+        time.sleep(0.005)
+
+
+def say(**answer: Any) -> None:
+    try:
+        os.write(1, json.dumps(answer).encode() + b"\n")
+    except BrokenPipeError:
+        pass  # the run is gone, which the loop notices
+
+
+def remove(entry: str) -> None:
+    """Remove the directories that the entry's first line names, and then the entry."""
+    import shutil  # late: it takes as long to import as all the rest
+
+    with open(entry) as file:
+        line = file.readline()
+    if line.endswith("\n"):
+        for directory in json.loads(line)["directories"]:
+            shutil.rmtree(directory, ignore_errors=True)
+    os.unlink(entry)
+
+
+def main(entry: str, lock: int) -> None:
+    parent = os.getppid()
+    os.set_inheritable(lock, False)  # the server must not hold it
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken)
+    over: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: over.append(1))
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    os.umask(0o077)
+
+    server, signum, pending = 0, 0, b""
+    try:
+        while os.getppid() == parent and not over:
+            readable, _, _ = select.select([0, wake], [], [], LOOK_AT_PARENT)
+            if wake in readable:
+                os.read(wake, 4096)
+            if server and (code := ended(server)) is not None:
+                server = 0
+                say(ended=code)
+            if 0 not in readable:
+                continue
+            if not (data := os.read(0, 65536)):
+                break
+            *lines, pending = (pending + data).split(b"\n")
+            for line in map(json.loads, lines):
+                if "look" in line:
+                    say(**look(line["look"], line["paths"]))
+                else:
+                    signum = line["stop"]
+                    server = start(line)
+                    say(pid=server)
+    finally:
+        if server:
+            stop(server, signum)
+        remove(entry)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,47 @@
+"""One server for the whole process, started by whoever asks first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from threading import Lock
+from typing import Generic, Protocol, TypeVar
+
+from ..errors import ConfigurationError
+
+
+class Stoppable(Protocol):
+    stopped: bool
+
+
+S = TypeVar("S", bound=Stoppable)
+
+
+class Once(Generic[S]):
+    """Starts a server at the first call and returns the same one later; a failure is remembered too.
+
+    A forked child does not share its parent's server, which may end before it: it starts its own. A
+    server that was stopped is started anew.
+    """
+
+    def __init__(self, start: Callable[[], S]) -> None:
+        self._start = start
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = Lock()
+        self._server: S | None = None
+        self._failure: str | None = None
+
+    def __call__(self) -> S:
+        with self._lock:
+            if self._failure is not None:
+                raise ConfigurationError(self._failure)
+            if self._server is None or self._server.stopped:
+                try:
+                    self._server = self._start()
+                except ConfigurationError as error:
+                    self._failure = str(error)
+                    raise
+            return self._server

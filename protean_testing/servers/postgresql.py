@@ -1,0 +1,185 @@
+"""A real PostgreSQL server that belongs to one run."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import ConfigurationError
+from . import binaries as find
+from .extra import library
+from .once import Once
+from .process import GuardedProcess
+from .template import copy, postgresql_process, template
+
+READY_WITHIN = 60.0  # seconds
+TRIES = 3  # for a TCP port, which another process may take first
+CREATING = 0x70726F74  # the advisory lock round CREATE DATABASE
+
+SETTINGS = {
+    "fsync": "off",  # this data does not outlive the run
+    "max_prepared_transactions": "10",
+    "max_wal_size": "1GB",  # initdb derives a smaller one from the small segments
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+HBA = "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+class PrivatePostgreSQL:
+    """A running server, reached by a socket in a directory of mode 0700, or by TCP with a password.
+
+    Attributes:
+        version: Of the server, as in ``"18.6"``.
+        seconds: From the call that started it to its first answer.
+        origin: Where its programs came from, for messages.
+        log: What it wrote.
+        stopped: True after `stop`.
+    """
+
+    version: str
+    seconds: float
+
+    def __init__(self, process: GuardedProcess, origin: str, port: int | None) -> None:
+        self.origin = origin
+        self.log = process.log
+        self.stopped = False
+        self._process = process
+        self._port = port
+        self._password = secrets.token_urlsafe(24)
+
+    def url(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
+        """The SQLAlchemy URL of a database, for the driver psycopg 3.
+
+        Parameters:
+            database: Its name.
+            user: The role to connect as.
+            password: The role's, needed by TCP; that of ``postgres`` is known.
+        """
+        name = quote(database, safe="")
+        if self._port is None:
+            return (
+                f"postgresql+psycopg://{quote(user, safe='')}@/{name}?host={self._process.sockets}&port=5432"
+            )
+        if password is None and user == "postgres":
+            password = self._password
+        login = quote(user, safe="") + (f":{quote(password, safe='')}" if password is not None else "")
+        return f"postgresql+psycopg://{login}@127.0.0.1:{self._port}/{name}"
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database. Returns its URL."""
+        with self._connect() as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", (CREATING,))
+            connection.execute(self._sql("CREATE DATABASE {}", name))
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected to it. Harmless where there is none."""
+        with self._connect() as connection:
+            connection.execute(self._sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
+
+    def stop(self) -> None:
+        """End the server and remove its files. Harmless when repeated; nothing in a forked child."""
+        self._process.stop()
+        self.stopped = True
+
+    def _connect(self) -> Any:
+        return library("psycopg").connect(
+            host=str(self._process.sockets), port=5432 if self._port is None else self._port,
+            user="postgres", dbname="postgres", autocommit=True, connect_timeout=10,
+        )  # fmt: skip
+
+    @staticmethod
+    def _sql(statement: str, name: str) -> Any:
+        sql = library("psycopg.sql")
+        return sql.SQL(statement).format(sql.Identifier(name))
+
+    def _await(self, began: float) -> bool:
+        """Wait for the first answer. False where the server ended instead."""
+        ready = self._process.files / "data" / "postmaster.pid"
+        while not (ready.exists() and ready.read_text().rstrip().endswith("ready")):
+            if self._process.ended(within=0.002) is not None:
+                return False
+            if time.monotonic() > began + READY_WITHIN:
+                self._process.stop()
+                raise ConfigurationError(
+                    f"PostgreSQL of {self.origin} did not answer within {READY_WITHIN:.0f} s."
+                )
+        with self._connect() as connection:
+            if self._port is not None:
+                hashed = connection.pgconn.encrypt_password(
+                    self._password.encode(), b"postgres", b"scram-sha-256"
+                )
+                sql = library("psycopg.sql")
+                connection.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(hashed.decode()))
+            connection.execute("SELECT 1")
+            number = connection.info.server_version
+        self.version = f"{number // 10000}.{number % 10000}"
+        self.seconds = time.monotonic() - began
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.origin}>"
+
+
+def start_postgresql(
+    *, binaries: Path | None = None, settings: Mapping[str, str] | None = None, tcp: bool = False
+) -> PrivatePostgreSQL:
+    """Start a server of its own. It ends with this process at the latest, however that ends.
+
+    Parameters:
+        binaries: The directory of its programs; otherwise see `binaries.postgresql`.
+        settings: Lines of its configuration, over those in `SETTINGS`.
+        tcp: Listen on 127.0.0.1 too, with a random password, and say so in `url`.
+
+    Raises:
+        ConfigurationError: No server is found, a library is missing, or it does not start; the message
+            has what to install, or the end of the log.
+    """
+    began = time.monotonic()
+    library("psycopg")
+    found = find.postgresql(binaries)
+    source = template(found)
+    for _ in range(TRIES):
+        port = int(library("port_for").select_random()) if tcp else None
+        process = postgresql_process(found)
+        try:
+            _configure(process, source, port, settings or {})
+            process.start([found.brought_to(process), "-D", process.files / "data"], stop=signal.SIGQUIT)
+            server = PrivatePostgreSQL(process, found.origin, port)
+            if server._await(began):
+                return server
+            said = process.said()
+        except BaseException:
+            process.stop()
+            raise
+        process.stop()
+        if not (tcp and "could not create any TCP/IP sockets" in said):
+            break
+    raise ConfigurationError(f"PostgreSQL of {found.origin} did not start:\n{said}")
+
+
+def _configure(process: GuardedProcess, source: Path, port: int | None, settings: Mapping[str, str]) -> None:
+    data = process.files / "data"
+    copy(source, data)
+    (data / "pg_hba.conf").write_text(HBA)
+    ours = {
+        "unix_socket_directories": str(process.sockets),
+        "unix_socket_permissions": "0700",
+        "listen_addresses": "" if port is None else "127.0.0.1",
+        "port": str(5432 if port is None else port),
+    }
+    with open(data / "postgresql.conf", "a") as file:
+        for name, value in {**SETTINGS, **settings, **ours}.items():
+            quoted = value.replace("\\", "\\\\").replace("'", "''")
+            file.write(f"{name} = '{quoted}'\n")
+
+
+private_postgresql = Once(start_postgresql)
+"""This process's own server, started by the first call."""
