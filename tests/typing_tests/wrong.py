@@ -1,0 +1,33 @@
+"""What a type checker must refuse. Each comment names the error that its line is to give."""
+
+from __future__ import annotations
+
+from protean_testing import DatabaseTestCase, Store, test_database, uses_database
+
+with test_database("sqlite://") as db:  # arg-type
+    db.sesion()  # attr-defined
+    db.reset(1)  # call-arg
+    number: int = db.url  # assignment
+
+
+class OrderTests(DatabaseTestCase):
+    metadata = "orders"  # assignment
+    stores = ["orders"]  # list-item
+
+    def test_url(self) -> None:
+        self.database_url.rollback()  # attr-defined
+
+
+@uses_database(1)  # arg-type
+def test_plain() -> None: ...
+
+
+class Nothing(Store):
+    pass
+
+
+Nothing()  # abstract
+
+
+class Wrong(Store):
+    reset_after = "never"  # assignment
