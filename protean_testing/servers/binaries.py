@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -59,6 +60,7 @@ def postgresql(named: Path | None = None) -> Found:
     Raises:
         ConfigurationError: A named one is not there, or none is found.
     """
+    _refuse_windows()
     if named is None and (variable := os.environ.get("PROTEAN_TESTING_POSTGRESQL")):
         named = Path(variable)
     if named is not None:
@@ -93,6 +95,7 @@ def redis(named: Path | None = None) -> Found:
     Raises:
         ConfigurationError: A named one is not there, or none is found.
     """
+    _refuse_windows()
     if named is None and (variable := os.environ.get("PROTEAN_TESTING_REDIS")):
         named = Path(variable)
     if named is not None:
@@ -112,6 +115,13 @@ def redis(named: Path | None = None) -> Found:
         f"Install one:  {INSTALL}\n"
         "or set REDIS_URL to a test database, or PROTEAN_TESTING_REDIS to a server's binary."
     )
+
+
+def _refuse_windows() -> None:
+    if sys.platform == "win32":
+        raise ConfigurationError(
+            "private servers need Linux or macOS. Set DATABASE_URL or REDIS_URL to a test database."
+        )
 
 
 def _runs(program: Path) -> bool:

@@ -1,77 +1,57 @@
-"""Where a private server keeps its files, and how what dead runs left is found and removed.
-
-Each server has an *entry*, a small file in the user's cache directory: one line names the directories and
-the run, written before they are made; a second one the server's process. The server's guard holds a lock
-on it for as long as it lives.
-"""
+"""Directories of a run, which are gone after it."""
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import re
-import secrets
 import shutil
-import signal
-import stat
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigurationError
+from .entries import NAME, process, write_down
 from .extra import library
+from .guarding import Guard
+from .once import Once
 
-NAME = "protean_testing"
 LONGEST = 60  # characters of a directory for sockets; the whole path of a socket may have about 100
 PLAIN = re.compile(r"[\w./+@-]+", re.ASCII)  # a comma or a blank in a socket's path means something to libpq
 FALLBACKS = ("/tmp", "/var/tmp", "/dev/shm")
-
-
-def cache() -> Path:
-    """This user's directory for templates and entries: in the platform's cache directory, or in the
-    temporary one where that is not ours to write in (a container's made-up user, ``sudo``)."""
-    path: Path = library("platformdirs").user_cache_path(NAME, appauthor=False)
-    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
-    if nearest.stat().st_uid != os.geteuid() or not os.access(nearest, os.W_OK | os.X_OK):
-        path = Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise ConfigurationError(
-            f"{path} belongs to somebody else, so a private server cannot keep its files there."
-        )
-    return path
-
-
-def new_entry() -> tuple[Path, int]:
-    """Make an entry. Returns its path and a descriptor that holds the lock on it, for the guard."""
-    directory = cache() / "servers"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    entry = directory / secrets.token_hex(4)
-    lock = os.open(entry, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return entry, lock
-
-
-def write_down(entry: Path, **what: Any) -> None:
-    with open(entry, "a") as file:
-        file.write(json.dumps(what) + "\n")
+MEMORY = "/dev/shm"
+ROOM = 4 << 30  # bytes that must be free in memory, and there, before data is kept there
 
 
 def roots() -> list[str]:
-    """Directories in which those of a server can be made, the best first."""
-    tried = dict.fromkeys((tempfile.gettempdir(), *FALLBACKS))
+    """Directories in which others can be made, the best first: one in memory, then the temporary one."""
+    tried = dict.fromkeys((*([MEMORY] if _in_memory() else []), tempfile.gettempdir(), *FALLBACKS))
     return [path for path in tried if os.access(path, os.W_OK | os.X_OK)]
+
+
+def _in_memory() -> bool:
+    """Whether to keep data in memory: a thousand small files are made there in a time that no disk upsets.
+
+    TMPDIR, where it is set, says otherwise.
+    """
+    if "TMPDIR" in os.environ or not os.path.ismount(MEMORY):
+        return False
+    room = shutil.disk_usage(MEMORY).free
+    return min(room, library("psutil").virtual_memory().available) >= ROOM and not _cleared_at_logout()
+
+
+def _cleared_at_logout() -> bool:
+    """systemd clears a user's files in memory at the last logout (RemoveIPC), unless this is a login's process."""
+    user = os.geteuid()
+    if user < 1000 or not os.path.exists("/run/systemd/system"):
+        return False
+    return f"user-{user}.slice" not in Path("/proc/self/cgroup").read_text()
 
 
 def make_directories(entry: Path, reached: Sequence[str]) -> tuple[Path, Path]:
     """Make the directories of one server, mode 0700.
 
     Parameters:
-        entry: What they are written down in.
+        entry: Where they are written down.
         reached: Those of `roots` that the server can reach.
 
     Returns:
@@ -84,8 +64,8 @@ def make_directories(entry: Path, reached: Sequence[str]) -> tuple[Path, Path]:
     short = [root for root in reached if len(root) + 1 + len(name) <= LONGEST and PLAIN.fullmatch(root)]
     if not short:
         raise ConfigurationError(
-            "a private server needs a directory with a short path for its socket, which it can write to; "
-            f"tried {', '.join(dict.fromkeys((tempfile.gettempdir(), *FALLBACKS)))}. Set TMPDIR to such a one."
+            "a private server needs a directory that it can write to, with a short path, for its socket; "
+            f"none of {', '.join(dict.fromkeys((tempfile.gettempdir(), *FALLBACKS)))} is. Set TMPDIR to one."
         )
     files, sockets = Path(reached[0], name), Path(short[0], name)
     wanted = list(dict.fromkeys((files, sockets)))
@@ -95,54 +75,16 @@ def make_directories(entry: Path, reached: Sequence[str]) -> tuple[Path, Path]:
     return files, sockets
 
 
-def process(pid: int) -> tuple[int, float] | None:
-    """A process's pid and creation time, which no other process shares; None where there is none."""
-    psutil = library("psutil")
-    try:
-        found = psutil.Process(pid)
-        return None if found.status() == psutil.STATUS_ZOMBIE else (pid, found.create_time())
-    except psutil.NoSuchProcess:
-        return None
+class _RunDirectory:
+    def __init__(self) -> None:
+        self._guard = Guard()
+        self.path, _ = make_directories(self._guard.entry, roots())
+        self.stopped = False
 
 
-def lives(known: Sequence[float] | None) -> bool:
-    """True where the process that `process` told of is still there."""
-    now = process(int(known[0])) if known else None
-    return now is not None and known is not None and abs(now[1] - known[1]) < 1
+_run_directory = Once(_RunDirectory)
 
 
-def reap() -> None:
-    """End the servers and remove the directories of runs that are dead, and their guards too."""
-    for entry in sorted((cache() / "servers").glob("*")):
-        reap_entry(entry)
-
-
-def reap_entry(entry: Path, *, own: bool = False) -> None:
-    """Remove what one entry names if its guard is gone, and so is its run (or it is this one: `own`)."""
-    try:
-        file = open(entry)
-    except FileNotFoundError:
-        return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        known: dict[str, Any] = {}
-        for line in file:
-            if line.endswith("\n"):
-                known |= json.loads(line)
-        if lives(known.get("run")) and not own:
-            return
-        _end(known.get("server"), known.get("stop", signal.SIGKILL))
-        for directory in known.get("directories", ()):
-            shutil.rmtree(directory, ignore_errors=True)
-        entry.unlink(missing_ok=True)
-
-
-def _end(server: Sequence[float] | None, signum: int) -> None:
-    """End a server that outlived its guard, where the kernel does not see to that."""
-    until = time.monotonic() + 5
-    while server is not None and lives(server):
-        os.kill(int(server[0]), signum if time.monotonic() < until else signal.SIGKILL)
-        time.sleep(0.02)
+def run_directory() -> Path:
+    """A directory of this process's own, mode 0700, removed when the process has ended."""
+    return _run_directory().path

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import select
 import signal
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pwd
 
 try:
     import ctypes
@@ -33,6 +35,8 @@ PR_SET_PDEATHSIG = 1
 
 def other_user() -> pwd.struct_passwd:
     """The user that a server runs as where it refuses to run as root: ``nobody``."""
+    import pwd
+
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
@@ -40,7 +44,7 @@ def other_user() -> pwd.struct_passwd:
 
 
 def become(identity: str) -> None:
-    """Give up being root: ``namespace`` (root's files stay ours) or ``nobody``. ``same`` keeps all as it is."""
+    """Give up being root: ``namespace`` (root's files stay ours) or ``nobody``; ``same`` changes nothing."""
     user = other_user() if identity != "same" else None
     if user is not None and identity == "namespace":
         uid, gid = os.geteuid(), os.getegid()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from .binaries import Found
-from .directories import cache
+from .entries import cache
 from .extra import library
 from .process import GuardedProcess
 
