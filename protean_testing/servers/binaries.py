@@ -26,12 +26,10 @@ class Found:
     Attributes:
         program: The executable file.
         origin: Where it came from, for messages: a wheel and its version, or a directory.
-        beside: Directories that it needs beside its own, where it is copied: a wheel's libraries.
     """
 
     program: Path
     origin: str
-    beside: Path | None = None
 
     def brought_to(self, process: GuardedProcess) -> Path:
         """The program where `process` can execute it: where it is, or a copy among the process's files."""
@@ -40,16 +38,18 @@ class Found:
         prefix = self.program.parent.parent
         copied = process.files / "program"
         target = copied / prefix.parent.name / prefix.name
-        if target.exists():
-            return target / "bin" / self.program.name
-        for name in ("lib", "share"):
-            if (prefix / name).is_dir():
-                shutil.copytree(prefix / name, target / name, symlinks=True)
-        (target / "bin").mkdir(parents=True)
-        for program in (self.program, self.program.with_name("initdb")):
-            shutil.copy2(program, target / "bin")
-        if self.beside and self.beside.is_dir():
-            shutil.copytree(self.beside, copied / self.beside.name)
+        if not target.exists():
+            (target / "bin").mkdir(parents=True)
+            for program in (self.program, self.program.with_name("initdb")):
+                shutil.copy2(program, target / "bin")
+            libraries = f"{prefix.parent.name}.libs"  # what a wheel brings beside its package
+            for source, to in (
+                (prefix / "lib", target / "lib"),
+                (prefix / "share", target / "share"),
+                (prefix.parent.parent / libraries, copied / libraries),
+            ):
+                if source.is_dir():
+                    shutil.copytree(source, to, symlinks=True)
         return target / "bin" / self.program.name
 
 

@@ -34,7 +34,7 @@ def cache() -> Path:
     """This user's directory for templates and entries: in the platform's cache directory, or in the
     temporary one where that is not ours to write in (a container's made-up user, ``sudo``)."""
     path: Path = library("platformdirs").user_cache_path(NAME, appauthor=False)
-    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    nearest = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
     if nearest.stat().st_uid != os.geteuid() or not os.access(nearest, os.W_OK | os.X_OK):
         path = Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

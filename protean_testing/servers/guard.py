@@ -143,16 +143,18 @@ def say(**answer: Any) -> None:
         pass  # the run is gone, which the loop notices
 
 
-def remove(entry: str) -> None:
+def remove(entry: str, lock: int) -> None:
     """Remove the directories that the entry's first line names, and then the entry."""
     import shutil  # late: it takes as long to import as all the rest
 
-    with open(entry) as file:
-        line = file.readline()
-    if line.endswith("\n"):
+    line, whole, _ = os.pread(lock, 65536, 0).partition(b"\n")
+    if whole:
         for directory in json.loads(line)["directories"]:
             shutil.rmtree(directory, ignore_errors=True)
-    os.unlink(entry)
+    try:
+        os.unlink(entry)
+    except FileNotFoundError:
+        pass  # somebody emptied the cache directory
 
 
 def main(entry: str, lock: int) -> None:
@@ -193,7 +195,7 @@ def main(entry: str, lock: int) -> None:
     finally:
         if server:
             stop(server, signum)
-        remove(entry)
+        remove(entry, lock)
 
 
 if __name__ == "__main__":

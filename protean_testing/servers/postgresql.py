@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreError
 from . import binaries as find
 from .extra import library
 from .once import Once
@@ -18,8 +18,9 @@ from .process import GuardedProcess
 from .template import copy, postgresql_process, template
 
 READY_WITHIN = 60.0  # seconds
+PORT = 5432  # a part of the socket's name
 TRIES = 3  # for a TCP port, which another process may take first
-CREATING = 0x70726F74  # the advisory lock round CREATE DATABASE
+ALONE = 0x70726F74  # the advisory lock round CREATE and DROP DATABASE
 
 SETTINGS = {
     "fsync": "off",  # this data does not outlive the run
@@ -63,25 +64,34 @@ class PrivatePostgreSQL:
         """
         name = quote(database, safe="")
         if self._port is None:
-            return (
-                f"postgresql+psycopg://{quote(user, safe='')}@/{name}?host={self._process.sockets}&port=5432"
+            where = (
+                f"host={self._process.sockets}&port={PORT}"  # a PGPORT of the environment says nothing then
             )
+            return f"postgresql+psycopg://{quote(user, safe='')}@/{name}?{where}"
         if password is None and user == "postgres":
             password = self._password
         login = quote(user, safe="") + (f":{quote(password, safe='')}" if password is not None else "")
         return f"postgresql+psycopg://{login}@127.0.0.1:{self._port}/{name}"
 
     def create_database(self, name: str) -> str:
-        """Create an empty database. Returns its URL."""
-        with self._connect() as connection:
-            connection.execute("SELECT pg_advisory_lock(%s)", (CREATING,))
-            connection.execute(self._sql("CREATE DATABASE {}", name))
+        """Create an empty database. Returns its URL.
+
+        Raises:
+            StoreError: It exists already, or the server does not answer.
+        """
+        statement = "CREATE DATABASE {}"
+        if int(self.version.partition(".")[0]) >= 15:
+            statement += " STRATEGY file_copy"  # with fsync off, five times faster than through the log
+        self._execute(statement, name)
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is connected to it. Harmless where there is none."""
-        with self._connect() as connection:
-            connection.execute(self._sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
+        """Drop a database, whoever is connected to it. Harmless where there is none.
+
+        Raises:
+            StoreError: The server does not answer.
+        """
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
     def stop(self) -> None:
         """End the server and remove its files. Harmless when repeated; nothing in a forked child."""
@@ -90,14 +100,22 @@ class PrivatePostgreSQL:
 
     def _connect(self) -> Any:
         return library("psycopg").connect(
-            host=str(self._process.sockets), port=5432 if self._port is None else self._port,
+            host=str(self._process.sockets), port=self._port or PORT,
             user="postgres", dbname="postgres", autocommit=True, connect_timeout=10,
         )  # fmt: skip
 
-    @staticmethod
-    def _sql(statement: str, name: str) -> Any:
+    def _execute(self, statement: str, name: str) -> None:
+        """Execute a statement about the database `name` while no other of these is on."""
         sql = library("psycopg.sql")
-        return sql.SQL(statement).format(sql.Identifier(name))
+        try:
+            with self._connect() as connection:
+                connection.execute("SELECT pg_advisory_lock(%s)", (ALONE,))
+                connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+        except library("psycopg").Error as error:
+            what = statement.partition(" {")[0]
+            raise StoreError(
+                f"{what} {name!r} failed on the private PostgreSQL: {error}", store=name
+            ) from error
 
     def _await(self, began: float) -> bool:
         """Wait for the first answer. False where the server ended instead."""
@@ -106,7 +124,6 @@ class PrivatePostgreSQL:
             if self._process.ended(within=0.002) is not None:
                 return False
             if time.monotonic() > began + READY_WITHIN:
-                self._process.stop()
                 raise ConfigurationError(
                     f"PostgreSQL of {self.origin} did not answer within {READY_WITHIN:.0f} s."
                 )
@@ -172,7 +189,7 @@ def _configure(process: GuardedProcess, source: Path, port: int | None, settings
         "unix_socket_directories": str(process.sockets),
         "unix_socket_permissions": "0700",
         "listen_addresses": "" if port is None else "127.0.0.1",
-        "port": str(5432 if port is None else port),
+        "port": str(port or PORT),
     }
     with open(data / "postgresql.conf", "a") as file:
         for name, value in {**SETTINGS, **settings, **ours}.items():

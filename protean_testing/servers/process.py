@@ -45,7 +45,9 @@ class GuardedProcess:
                 raise ConfigurationError(refused)
             self.identity: str = answer["identity"]
             self.reached = str(program) in answer["reached"]
-            reached = [root for root in usable if root in answer["reached"]]
+            reached = [
+                root for root in usable if root in answer["reached"] and (self.reached or _executes(root))
+            ]
             self.files, self.sockets = make_directories(self._guard.entry, reached)
             self.log = self.files / "log"
         except BaseException:
@@ -99,3 +101,8 @@ class GuardedProcess:
             for directory, names, files in os.walk(path):
                 for name in (*names, *files):
                     os.chown(os.path.join(directory, name), user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+
+def _executes(root: str) -> bool:
+    """True where programs may be started from a directory: memory is often mounted ``noexec``."""
+    return not os.statvfs(root).f_flag & getattr(os, "ST_NOEXEC", 0)
