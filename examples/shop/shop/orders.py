@@ -68,6 +68,8 @@ def place_in(
         currency=order.currency_code,
         items=dict(items),
     )
+    if order.total == 0:
+        paid(session, order)
     return order
 
 
@@ -104,6 +106,12 @@ def cancel(order_id: int) -> None:
             order=order_id,
             items={line.product.sku: line.quantity for line in order.lines},
         )
+
+
+def paid(session: Session, order: Order) -> None:
+    """Nothing is owed any more."""
+    order.status = OrderStatus.PAID
+    event(session, "order.paid", order=order.id, total=order.total, currency=order.currency_code)
 
 
 def locked(session: Session, order_id: int) -> Order:

@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 from .database import transaction
 from .errors import NotFound, WrongAmount, WrongStatus
 from .models import Order, OrderStatus, Payment, Refund
-from .orders import locked
+from .orders import locked, paid
 from .records import audit, event
 
 
@@ -23,8 +23,7 @@ def pay(order_id: int, amount: int, method: str = "card") -> Payment:
         session.flush()
         audit(session, "paid", f"order {order_id}", amount=amount, method=method)
         if amount == owed:
-            order.status = OrderStatus.PAID
-            event(session, "order.paid", order=order_id, total=order.total, currency=order.currency_code)
+            paid(session, order)
         return payment
 
 
