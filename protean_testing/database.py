@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConfigurationError
 from .hooks import Hook
@@ -111,7 +111,7 @@ class Database:
             return cast("SQLAlchemyStore", found[0])
         names = ", ".join(repr(store.name) for store in found) or "none"
         raise ConfigurationError(
-            f"db has no database of its own: it would take one SQL store, and there are {len(found)} ({names}).\n"
+            f"db has no database of its own: there are {len(found)} SQL stores here ({names}), not one.\n"
             "Ask for the one you mean: db.store('name')."
         )
 
@@ -125,7 +125,7 @@ class Database:
 
 
 class Block:
-    """A scope as a context manager, sync and async. It can be entered again after its end, and inside itself."""
+    """A scope as a context manager, sync and async; it can be entered again, also inside itself."""
 
     def __init__(
         self,

@@ -141,7 +141,7 @@ def run_framed(
             case.addCleanup(frame.end_test)
             frame.enter_hooks()
     except Exception as error:
-        setattr(case, "setUp", _raising(error))  # so that it fails as a test does, in every runner
+        case.setUp = _raising(error)  # so that it fails as a test does, in every runner
     try:
         return call()
     except BaseException as error:

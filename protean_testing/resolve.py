@@ -64,7 +64,7 @@ def empty_database() -> Store:
 
 def _bind_database(store: Any, test_db: str | None) -> None:
     given = _given_database(test_db)
-    if given is not None and not store.empty:
+    if given is not None:
         store.bind(given)
     else:
         key = ("database", store.schema_key())

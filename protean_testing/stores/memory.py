@@ -45,7 +45,7 @@ class CallableStore(Store):
         name: str = "",
         reset_after: ResetAfter = "test",
     ) -> None:
-        if clear is None and (save is None or restore is None) or (save is None) != (restore is None):
+        if (clear is None and (save is None or restore is None)) or (save is None) != (restore is None):
             raise ConfigurationError("CallableStore takes clear, or both save= and restore=.")
         if save is None and clear is not None:
             save, restore = _copying(clear)

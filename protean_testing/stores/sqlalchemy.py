@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateSchema
 from ..awaiting import finished
 from ..errors import ConfigurationError
 from ..store import Mark, OnLeak, ResetAfter, Store
+from .beside import empty_beside
 from .keeper import Database, Keeper
 
 Reset = Literal["fast", "generic"]
@@ -92,8 +93,15 @@ class SQLAlchemyStore(Store):
         return self._url is None and self._engine is None and (self._place is None or self._place.closed)
 
     def bind(self, url: str, *, private: bool = False) -> None:
-        """Say where the database is. `private` means that it was made for this run alone."""
-        self._place = Place(_parsed(url), private=private)
+        """Say where the database is. `private` means that it was made for this run alone.
+
+        A store that wants an empty database gets one of its own beside a given one.
+        """
+        if self.empty and not private:
+            beside, drop = empty_beside(_sync_url(_parsed(url)))
+            self._place = Place(beside, at_end=drop)
+        else:
+            self._place = Place(_parsed(url), private=private)
 
     def _live(self) -> Place:
         if self._place is None or self._place.closed:
@@ -125,8 +133,9 @@ class SQLAlchemyStore(Store):
             if both or not (other.metadata and self.metadata):
                 what = f"both have table {_dotted(min(both, key=str))}" if both else "cannot be told apart"
                 raise ConfigurationError(
-                    f"stores {other.name!r} and {self.name!r} are one database, {place.shown}, but have different "
-                    f"schemas, which {what}.\nGive each a database of its own, or both the same schema."
+                    f"stores {other.name!r} and {self.name!r} are one database, {place.shown}, but have "
+                    f"different schemas, which {what}.\n"
+                    "Give each a database of its own, or both the same schema."
                 )
         self._place = place
 
@@ -252,9 +261,11 @@ class Place:
         *,
         engine: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine] | None = None,
         private: bool = False,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = url
         self.private = private
+        self._at_end = at_end
         self.closed = False
         self.claimed = False
         self.makers: list[SQLAlchemyStore] = []
@@ -311,11 +322,15 @@ class Place:
             maker._make()
 
     def close(self) -> None:
+        """Close what is open. Harmless when repeated: several stores may share this place."""
+        if self.closed:
+            return
         self.closed = True
         if self.keeper is not None:
             self.keeper.close()
         if self._engine is not None:
             self._engine.dispose()
+        self._at_end()
 
 
 def _keeper_for(database: Database) -> Keeper:
