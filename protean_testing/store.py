@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
@@ -12,6 +13,10 @@ Mark: TypeAlias = Any
 
 ResetAfter: TypeAlias = Literal["test", "class"]
 OnLeak: TypeAlias = Literal["reset", "warn", "fail"]
+
+
+ended: ContextVar[str] = ContextVar("ended", default="a scope")
+"""The scope (most often a test) whose data is being given back: messages about leaks begin with it."""
 
 
 class _Empty(Enum):
