@@ -1,0 +1,1 @@
+"""The small application that the pages of the documentation test."""
