@@ -1,0 +1,150 @@
+"""The keeper's own connection: direct, and with every setting that the reset relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import URL
+
+from ...errors import ConfigurationError, redacted
+from ..keeper import Database
+
+try:
+    import psycopg
+except ImportError as missing:  # asked for by name, so the extra is what to install
+    raise ConfigurationError(
+        'PostgreSQL needs psycopg 3. Install it with: pip install "protean-testing[postgresql]"'
+    ) from missing
+
+OURS = "protean_testing"
+"""The one schema that is ours."""
+
+CONNECT_TIMEOUT = 10  # seconds
+LOCK_TIMEOUT = 300  # ms: well below deadlock_timeout, so that no session of the code under test is the victim
+
+# Inherited from the role or the database otherwise (ALTER DATABASE ... SET).
+_SETTINGS = {
+    "application_name": OURS,
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    "client_min_messages": "error",
+    "DateStyle": "ISO, YMD",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "extra_float_digits": "1",
+    "idle_in_transaction_session_timeout": "0",
+    "IntervalStyle": "postgres",
+    "jit": "off",
+    "lock_timeout": str(LOCK_TIMEOUT),
+    "row_security": "off",  # an error where rows would be hidden from us
+    "search_path": "pg_catalog",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "synchronous_commit": "off",
+    "xmloption": "content",
+    f"{OURS}.keeper": "on",  # our triggers pass over what this session writes
+}
+_LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off where the server knows them
+
+Rows = list[tuple[Any, ...]]
+
+
+class Connection:
+    """A connection in autocommit mode, and what its role may do.
+
+    Attributes:
+        raw: The psycopg connection.
+        silent: True where triggers and foreign keys can be kept still (``session_replication_role``).
+        superuser: True for a superuser.
+        version: The server's major version.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.raw = _connect(database)
+        self.version = self.raw.info.server_version // 10000
+        settings = {
+            **_SETTINGS,
+            **{name: "0" for name, since in _LATER_SETTINGS.items() if self.version >= since},
+        }
+        self.raw.execute(
+            "SELECT "
+            + ", ".join(
+                f"set_config({literal(name)}, {literal(value)}, false)" for name, value in settings.items()
+            )
+        )
+        self.superuser = bool(self.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+        self.silent = self._silence()
+
+    def _silence(self) -> bool:
+        try:
+            self.raw.execute("SET session_replication_role = replica")
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        return True
+
+    def run(self, statement: str) -> None:
+        """Execute, without a result. Nothing in the text stands for a parameter."""
+        self.raw.execute(statement.encode())
+
+    def rows(self, statement: str) -> Rows:
+        """Execute and return every row."""
+        return self.raw.execute(statement.encode()).fetchall()
+
+    def value(self, statement: str) -> Any:
+        """Execute and return the first value of the first row; None where there is no row."""
+        row = self.raw.execute(statement.encode()).fetchone()
+        return None if row is None else row[0]
+
+    @property
+    def alive(self) -> bool:
+        return not self.raw.closed and not self.raw.broken
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+def _connect(database: Database) -> psycopg.Connection[Any]:
+    try:
+        return psycopg.connect(**libpq_parameters(database.url), autocommit=True, prepare_threshold=None)
+    except psycopg.Error as error:
+        reason = redacted(str(error), database.url.password).strip()
+    raise ConfigurationError(
+        f"store {database.name!r}: {database.url.render_as_string(hide_password=True)} cannot be reached.\n"
+        f"{reason}\nIs the server running, and are host, user, password and database of the URL right?"
+    )
+
+
+def libpq_parameters(url: URL) -> dict[str, Any]:
+    """What libpq needs to know of a SQLAlchemy URL, whatever driver it names."""
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    parameters: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
+    for name, value in url.query.items():
+        name = {"ssl": "sslmode"}.get(name, name)  # asyncpg's word for it
+        if name in known:
+            parameters[name] = value if isinstance(value, str) else ",".join(value)
+    parts = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "dbname": url.database,
+    }
+    parameters |= {name: value for name, value in parts.items() if value is not None}
+    return parameters
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it, always in quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as a SQL constant."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """Numbers as a SQL array."""
+    return f"'{{{','.join(map(str, numbers))}}}'"

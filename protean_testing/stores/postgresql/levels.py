@@ -1,0 +1,92 @@
+"""What was written at which level, and where the state of a table at a mark is found. No SQL here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Thing = TypeVar("Thing")  # a table or a sequence, by its number
+State = TypeVar("State")  # how to get at a state that was kept
+
+
+@dataclass(eq=False)
+class Level(Generic[Thing, State]):
+    """What happened since one mark, up to the next one.
+
+    Attributes:
+        dirty: Written since the mark was saved or last reset.
+        owed: Those of them whose state has to be kept when the next inner level begins.
+        kept: Their state when the last inner level began.
+    """
+
+    dirty: set[Thing] = field(default_factory=set)
+    owed: set[Thing] = field(default_factory=set)
+    kept: dict[Thing, State] = field(default_factory=dict)
+
+
+class Levels(Generic[Thing, State]):
+    """The marks of one database, outermost first; level 0 is what creating the schema left."""
+
+    def __init__(self) -> None:
+        self.base: dict[Thing, State] = {}
+        self._levels: list[Level[Thing, State]] = [Level()]
+
+    @property
+    def top(self) -> Level[Thing, State]:
+        """The innermost level: its own mark, and what was written since."""
+        return self._levels[-1]
+
+    def has(self, mark: Level[Thing, State]) -> bool:
+        return mark in self._levels
+
+    def is_top(self, mark: Level[Thing, State]) -> bool:
+        return mark is self._levels[-1]
+
+    def owed(self, new: Iterable[Thing]) -> set[Thing]:
+        """Whose state has to be kept now, for `save`."""
+        return self.top.owed | set(new)
+
+    def save(self, new: Iterable[Thing], kept: dict[Thing, State]) -> Level[Thing, State]:
+        """Begin a level. `new` was written since the last look; `kept` is the state of all that is owed."""
+        self.top.dirty |= set(new)
+        self.top.owed = set()
+        self.top.kept |= kept
+        self._levels.append(Level())
+        return self.top
+
+    def dirty_since(self, mark: Level[Thing, State], new: Iterable[Thing] = ()) -> set[Thing]:
+        """All that was written since `mark`, by whatever level."""
+        return set(new).union(*(level.dirty for level in self._since(mark)))
+
+    def state(self, thing: Thing, mark: Level[Thing, State]) -> State:
+        """The state of `thing` at `mark`: the nearest that was kept below it."""
+        for level in reversed(self._levels[: self._levels.index(mark)]):
+            if thing in level.kept:
+                return level.kept[thing]
+        return self.base[thing]
+
+    def reset(self, mark: Level[Thing, State]) -> None:
+        """All is as at `mark` again; newer marks are void."""
+        del self._levels[self._levels.index(mark) + 1 :]
+        mark.dirty, mark.owed, mark.kept = set(), set(), {}
+
+    def forget(self, mark: Level[Thing, State]) -> None:
+        """`mark` and newer ones are void; what was written since belongs to the level below."""
+        written = self.dirty_since(mark)
+        owed = written.union(*(level.owed for level in self._since(mark)))
+        del self._levels[self._levels.index(mark) :]
+        self.top.dirty |= written
+        self.top.owed |= owed
+
+    def found(self, new: Iterable[Thing]) -> None:
+        """`new` was written at the innermost level, and nothing begins or ends now."""
+        self.top.dirty |= set(new)
+        self.top.owed |= set(new)
+
+    def states(self) -> list[State]:
+        """Every state that is kept somewhere."""
+        return [*self.base.values(), *(state for level in self._levels for state in level.kept.values())]
+
+    def _since(self, mark: Level[Thing, State]) -> list[Level[Thing, State]]:
+        return self._levels[self._levels.index(mark) :]

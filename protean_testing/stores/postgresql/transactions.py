@@ -1,0 +1,173 @@
+"""Transactions of the code under test that are still open: wait for those at work, end those that sleep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import OpenTransactionError
+from .connection import OURS, Connection, literal, psycopg
+
+WRITERS = (
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+)
+WRITERS += ("AccessExclusiveLock",)
+"""Locks of a transaction that writes, or changes the schema."""
+
+LOCKERS = ("RowShareLock", *WRITERS)
+"""Locks of one that holds rows as well (SELECT FOR UPDATE)."""
+
+READERS = ("AccessShareLock", *LOCKERS)
+"""Locks of any transaction that saw a table."""
+
+GRACE = 0.25
+"""Seconds that a session has to sleep while we look before it counts as left open."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+_SHOWN = 200  # characters of a statement
+
+
+@dataclass(frozen=True)
+class OpenTransaction:
+    """One that is open now.
+
+    Attributes:
+        pid: The server's process; None for a prepared transaction.
+        gid: The name of a prepared transaction.
+        user: The role it belongs to.
+        application: What the session calls itself.
+        state: As in pg_stat_activity; empty where our role may not see it.
+        seconds: Since its state changed.
+        statement: The last one, or the one that runs.
+        version: Changes whenever the session does something.
+    """
+
+    pid: int | None
+    gid: str | None
+    user: str
+    application: str
+    state: str
+    seconds: float
+    statement: str
+    version: str
+
+    @property
+    def sleeps(self) -> bool:
+        return self.pid is None or self.state.startswith("idle")
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return f"prepared transaction {self.gid!r} of role {self.user}"
+        who = f"pid {self.pid}" + (f" ({self.application})" if self.application else "")
+        if not self.state:
+            return (
+                f"{who} of role {self.user}, whose activity our role may not see (GRANT pg_monitor shows it)"
+            )
+        what = (
+            "running" if self.state == "active" else f"{self.state} for {self.seconds:.1f} s, last statement"
+        )
+        return f"{who}, {what}: {self.statement}"
+
+
+def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[OpenTransaction]:
+    """Those of other sessions that hold one of these locks on a table of this database."""
+    listed = ", ".join(map(literal, modes))
+    return [
+        OpenTransaction(
+            pid, gid, user or "?", application or "", state or "", seconds or 0.0, _short(statement), version
+        )
+        for pid, gid, user, application, state, seconds, statement, version in connection.rows(
+            _OPEN.replace("MODES", listed)
+        )
+    ]
+
+
+def wait_until_closed(
+    look: Callable[[], list[OpenTransaction]], connection: Connection, wait: float, *, end: bool
+) -> list[OpenTransaction]:
+    """Poll until nothing is open.
+
+    Parameters:
+        look: What is open and in the way now.
+        connection: To end sessions by.
+        wait: Seconds for those at work.
+        end: Whether those that sleep are ended; otherwise they are an error as well.
+
+    Returns:
+        What was ended.
+
+    Raises:
+        OpenTransactionError: Something stayed open.
+    """
+    begin = time.monotonic()
+    slept: dict[tuple[Any, ...], float] = {}
+    ended: dict[tuple[Any, ...], OpenTransaction] = {}
+    pause = _FIRST_PAUSE
+    while found := look():
+        now = time.monotonic()
+        late = now - begin >= wait
+        for open_one in found:
+            who = (open_one.pid, open_one.gid, open_one.version)
+            since = slept.setdefault(who, now)
+            if not open_one.sleeps or who in ended or now - since < min(GRACE, wait):
+                continue
+            if not end:
+                raise OpenTransactionError(str(open_one))
+            _end(connection, open_one)
+            ended[who] = open_one
+        if late and any((one.pid, one.gid, one.version) not in ended for one in found):
+            raise OpenTransactionError("\n".join(f"  {one}" for one in found))
+        if now - begin >= wait + 10:
+            raise OpenTransactionError("\n".join(f"  {one} (told to end, and did not)" for one in found))
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    return list(ended.values())
+
+
+def _end(connection: Connection, open_one: OpenTransaction) -> None:
+    try:
+        if open_one.pid is None:
+            connection.run(f"ROLLBACK PREPARED {literal(open_one.gid or '')}")
+        else:
+            connection.run(f"SELECT pg_terminate_backend({open_one.pid})")
+    except psycopg.errors.UndefinedObject:
+        return  # it ended by itself
+    except psycopg.errors.InsufficientPrivilege:
+        raise OpenTransactionError(
+            f"  {open_one}\nOur role may not end it. Allow it with: GRANT pg_signal_backend TO the role of the URL "
+            f"(or GRANT {open_one.user} TO it)"
+        ) from None
+
+
+def _short(statement: str | None) -> str:
+    text = " ".join((statement or "").split())
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+_OPEN = f"""
+WITH holding AS (
+    SELECT DISTINCT l.pid, l.virtualtransaction
+      FROM pg_catalog.pg_locks l
+      JOIN pg_catalog.pg_class c ON c.oid = l.relation
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE l.locktype = 'relation' AND l.granted AND l.mode IN (MODES)
+       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+       AND l.pid IS DISTINCT FROM pg_backend_pid()
+       AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+)
+SELECT a.pid, NULL, a.usename::text, a.application_name, a.state,
+       extract(epoch FROM clock_timestamp() - a.state_change)::float8, a.query,
+       concat(a.xact_start, ' ', a.state_change)
+  FROM holding JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE a.backend_type IS DISTINCT FROM 'autovacuum worker'
+UNION ALL
+SELECT NULL, p.gid, p.owner::text, NULL, 'prepared', extract(epoch FROM clock_timestamp() - p.prepared)::float8, '', ''
+  FROM pg_catalog.pg_prepared_xacts p
+ WHERE p.database = current_database() AND EXISTS (SELECT FROM holding WHERE pid IS NULL)
+"""
