@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from .awaiting import finished
 from .store import EMPTY, Store
 
-Base = unittest.TestCase if TYPE_CHECKING else object
+if TYPE_CHECKING:
+    Base = unittest.TestCase
+else:
+    Base = object  # a TestCase would be collected itself
 
 
 class StoreConformance(Base):

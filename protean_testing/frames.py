@@ -141,7 +141,7 @@ def run_framed(
             case.addCleanup(frame.end_test)
             frame.enter_hooks()
     except Exception as error:
-        case.setUp = _raising(error)  # so that it fails as a test does, in every runner
+        case.setUp = _raising(error)  # type: ignore[method-assign]  # it then fails as a test does
     try:
         return call()
     except BaseException as error:

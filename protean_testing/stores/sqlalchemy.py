@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import URL, Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
@@ -17,6 +16,9 @@ from ..errors import ConfigurationError
 from ..store import Mark, OnLeak, ResetAfter, Store
 from .beside import empty_beside
 from .keeper import Database, Keeper
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 Reset = Literal["fast", "generic"]
 _SYNC = {"aiosqlite": "pysqlite", "asyncpg": "psycopg", "aiomysql": "pymysql", "asyncmy": "pymysql"}
@@ -304,7 +306,7 @@ class Place:
         """The application's async engine, else one of our own without a pool."""
         if self._given is not None:
             engine = _engine(self._given)
-            if isinstance(engine, AsyncEngine):
+            if not isinstance(engine, Engine):
                 return engine
         if self._async_engine is None:
             backend = self.url.get_backend_name()
@@ -313,7 +315,7 @@ class Place:
                 if self.url.get_dialect().is_async
                 else self.url.set(drivername=_ASYNC.get(backend, backend))
             )
-            self._async_engine = _made(create_async_engine, url, poolclass=NullPool)
+            self._async_engine = _made(_create_async_engine, url, poolclass=NullPool)
         return self._async_engine
 
     def make_all(self) -> None:
@@ -350,12 +352,18 @@ def _keeper_for(database: Database) -> Keeper:
 
 
 def _engine(given: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine]) -> Engine | AsyncEngine:
-    engine = given if isinstance(given, Engine | AsyncEngine) else given()
-    if not isinstance(engine, Engine | AsyncEngine):
+    engine: Any = given if not callable(given) else given()
+    if not isinstance(getattr(engine, "sync_engine", engine), Engine):
         raise ConfigurationError(
             f"engine= must be an Engine or a callable that returns one, and gave {type(engine).__name__}."
         )
-    return engine
+    return engine  # type: ignore[no-any-return]
+
+
+def _create_async_engine(url: URL, **arguments: Any) -> AsyncEngine:
+    from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet
+
+    return create_async_engine(url, **arguments)
 
 
 def _parsed(url: str | URL) -> URL:
