@@ -40,7 +40,7 @@ def _in_memory() -> bool:
 
 
 def _cleared_at_logout() -> bool:
-    """Whether systemd clears a user's files there at the last logout (RemoveIPC) while this process goes on."""
+    """Whether systemd clears the files there at the last logout (RemoveIPC) while this process goes on."""
     user = os.geteuid()
     if user < 1000 or not os.path.exists("/run/systemd/system"):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -33,11 +34,14 @@ class Guard:
         reap()
         self._run = os.getpid()
         self.entry, lock = new_entry()
+        asked, self._questions = os.pipe()
+        self._answers, answered = os.pipe()
+        self._read, self._stopped = b"", False
         try:
             self._process = _Process(
                 [sys.executable, "-I", "-S", guard.__file__, str(self.entry), str(lock)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=asked,
+                stdout=answered,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[lock],
                 start_new_session=True,
@@ -47,15 +51,14 @@ class Guard:
             self.entry.unlink()
             raise
         finally:
-            os.close(lock)
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._questions, self._answers = self._process.stdin, self._process.stdout
+            for descriptor in (lock, asked, answered):
+                os.close(descriptor)
+        atexit.register(self._replace)
 
     def ask(self, **question: Any) -> None:
         """Put a question or an order, see `guard.main`."""
         try:
-            self._questions.write(json.dumps(question).encode() + b"\n")
-            self._questions.flush()
+            os.write(self._questions, json.dumps(question).encode() + b"\n")
         except BrokenPipeError:
             pass  # there will be no answer
 
@@ -65,23 +68,33 @@ class Guard:
         Raises:
             ConfigurationError: The guard has ended.
         """
-        if not select.select([self._answers], [], [], within)[0]:
-            return None
-        if line := self._answers.readline():
-            return dict(json.loads(line))
-        raise ConfigurationError(
-            f"the process that guards a private server ended: {sys.executable} -I -S {guard.__file__}"
-        )
+        while b"\n" not in self._read:
+            if not select.select([self._answers], [], [], within)[0]:
+                return None
+            if not (data := os.read(self._answers, 65536)):
+                raise ConfigurationError(
+                    f"the process that guards a private server ended: {sys.executable} -I -S {guard.__file__}"
+                )
+            self._read += data
+        line, _, self._read = self._read.partition(b"\n")
+        return dict(json.loads(line))
 
     def stop(self) -> None:
         """End what it started, wait for that, and remove the directories. In a forked child: nothing."""
-        if os.getpid() != self._run:
+        if os.getpid() != self._run or self._stopped:
             return
-        self._questions.close()
+        self._stopped = True
+        os.close(self._questions)
         try:
             self._process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._answers.close()
-        reap_entry(self.entry, own=True)  # where it was killed
+        os.close(self._answers)
+        self._replace()
+        atexit.unregister(self._replace)
+
+    def _replace(self) -> None:
+        """Do what is left to do where the guard was killed. One that lives does it itself, later than at exit."""
+        if os.getpid() == self._run and self._process.poll() is not None:
+            reap_entry(self.entry, own=True)
