@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import unittest
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -70,15 +70,15 @@ def uses_database(*what: MetaData | Store | Hook) -> Callable[[Decorated], Decor
         ConfigurationError: What is decorated is none of these.
     """
 
-    def decorate(target: Any) -> Any:
-        if isinstance(target, type):
-            return _framed(target, what)
-        return _wrapped(target, what)
-
-    return decorate
+    return lambda target: decorated(target, what, lambda: test_database(*what))
 
 
-def _wrapped(function: Any, what: Sequence[Any]) -> Any:
+def decorated(target: Any, what: Iterable[Any], block: Callable[[], Block]) -> Any:
+    """The function inside a block, or the class with the frame of a class that declares `what`."""
+    return _framed(target, what) if isinstance(target, type) else _wrapped(target, block())
+
+
+def _wrapped(function: Any, block: Block) -> Any:
     if (
         not callable(function)
         or inspect.isgeneratorfunction(function)
@@ -89,7 +89,6 @@ def _wrapped(function: Any, what: Sequence[Any]) -> Any:
         )
     signature = inspect.signature(function)
     wants_db = "db" in signature.parameters
-    block = test_database(*what)
     block.label = f"{function.__module__}.{function.__qualname__}"
 
     def arguments(db: Database) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _wrapped(function: Any, what: Sequence[Any]) -> Any:
     return wrapper
 
 
-def _framed(cls: Any, what: Sequence[Any]) -> Any:
+def _framed(cls: Any, what: Iterable[Any]) -> Any:
     """The same class, with its setUpClass, setUp, run and debug put into the frame."""
     if not issubclass(cls, unittest.TestCase):
         raise ConfigurationError(

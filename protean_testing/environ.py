@@ -27,9 +27,18 @@ def test_db() -> str | None:
     return "postgresql"
 
 
+def test_infra() -> str | None:
+    """``TEST_INFRA``; None where it is not set.
+
+    Raises:
+        ConfigurationError: The value is unknown.
+    """
+    return _one_of("TEST_INFRA", TEST_INFRAS)
+
+
 def full_infrastructure() -> bool:
     """True where ``TEST_INFRA=full`` asks for real servers of every kind."""
-    return _one_of("TEST_INFRA", TEST_INFRAS) == "full"
+    return test_infra() == "full"
 
 
 def url(variable: str) -> str | None:

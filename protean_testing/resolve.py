@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import environ
@@ -16,6 +16,7 @@ from .store import Store
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
+    from .servers.redis import PrivateRedis
     from .stores.sqlalchemy import SQLAlchemyStore
 
 _numbers = itertools.count(1)
@@ -62,6 +63,39 @@ def empty_database() -> Store:
     return _sqlalchemy()(empty=True)
 
 
+def database_url(key: Hashable, dialect: str) -> tuple[str, bool]:
+    """Where a database of `dialect` is that nobody gave a URL.
+
+    Parameters:
+        key: What it is for: equal keys of one run get the same place.
+        dialect: ``"sqlite"`` or ``"postgresql"``.
+
+    Returns:
+        ``DATABASE_URL`` where ``TEST_DB`` asks for this dialect; else a new one, and True since it is private.
+    """
+    test_db = environ.test_db()
+    given = _given_database(test_db) if test_db == dialect else None
+    if given is not None:
+        return given, False
+    if key not in run.decided:
+        kind = "memory" if dialect == "sqlite" and test_db != "sqlite" else dialect
+        run.decided[key] = _new_database(kind)
+    return run.decided[key], True
+
+
+def redis_url(db: int) -> tuple[str, bool]:
+    """Where a Redis is that nobody gave a URL.
+
+    Parameters:
+        db: The number of the database to use on the private server.
+
+    Returns:
+        ``REDIS_URL`` where ``TEST_INFRA=full`` asks for it; else that database, and True since it is private.
+    """
+    given = environ.url("REDIS_URL") if environ.full_infrastructure() else None
+    return (given, False) if given is not None else (_private_redis().url(db), True)
+
+
 def _bind_database(store: Any, test_db: str | None) -> None:
     given = _given_database(test_db)
     if given is not None:
@@ -105,14 +139,15 @@ def _new_database(test_db: str | None) -> str:
 
 def _bind_redis(store: Any) -> None:
     given = environ.url("REDIS_URL") if environ.full_infrastructure() else None
-    if given is not None:
-        store.bind(given)
-        return
+    store.bind(_private_redis().url() if given is None else given)
+
+
+def _private_redis() -> PrivateRedis:
     from .servers.redis import private_redis
 
     server = private_redis()
     run.figures.started(f"Redis {server.version} (private)", server.seconds)
-    store.bind(server.url())
+    return server
 
 
 def _sqlalchemy() -> type[SQLAlchemyStore]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .database import Database
@@ -73,7 +73,7 @@ class DatabaseTestCase(unittest.TestCase):
         run_framed(self, None, super().debug, self._unless_overridden())
 
     @classmethod
-    def _declared(cls) -> Sequence[Any]:
+    def _declared(cls) -> Iterable[Any]:
         if (cls.metadata is None) == (cls.stores is None):
             raise ConfigurationError(
                 f"{cls.__module__}.{cls.__qualname__} must declare metadata or stores, and one of them only."
@@ -83,7 +83,7 @@ class DatabaseTestCase(unittest.TestCase):
         return cls.metadata if isinstance(cls.metadata, Sequence) else [cls.metadata]
 
     @classmethod
-    def _unless_overridden(cls) -> Sequence[Any] | None:
+    def _unless_overridden(cls) -> Iterable[Any] | None:
         ours = cls.setUpClass.__func__ is DatabaseTestCase.setUpClass.__func__  # type: ignore[attr-defined]
         return cls._declared() if ours else None
 

@@ -103,7 +103,7 @@ class SQLAlchemyStore(Store):
             beside, drop = empty_beside(_sync_url(_parsed(url)))
             self._place = Place(beside, at_end=drop)
         else:
-            self._place = Place(_parsed(url), private=private)
+            self._place = Place(_parsed(url), engine=self._engine, private=private)
 
     def _live(self) -> Place:
         if self._place is None or self._place.closed:
