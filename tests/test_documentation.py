@@ -101,10 +101,9 @@ class Page:
 
     def run(self, test: unittest.TestCase) -> None:
         found = blocks(self.path)
-        for block, after in zip(found, [*found[1:], None], strict=True):
+        for number, block in enumerate(found, 1):
             with test.subTest(f"{self.path.name}:{block.line}"):
-                followed = after is not None and after.language == "console"
-                self.run_block(block, followed)
+                self.run_block(block, followed=number < len(found) and found[number].language == "console")
 
     def run_block(self, block: Block, followed: bool) -> None:
         match block.language:
