@@ -84,7 +84,7 @@ def path_to(slug: str) -> list[str]:
     """The names of a category and of those above it, topmost first."""
     with reading() as session:
         category: Category | None = _category(session, slug)
-        names = []
+        names: list[str] = []
         while category is not None:
             names.insert(0, category.name)
             category = category.parent

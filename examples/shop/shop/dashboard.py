@@ -43,7 +43,7 @@ def bestsellers(count: int = 10) -> list[tuple[str, int]]:
 
 
 def order(order_id: int) -> dict[str, str]:
-    return redis().hgetall(order_key(order_id))
+    return dict(redis().hgetall(order_key(order_id)))
 
 
 def revenue() -> dict[str, int]:

@@ -42,7 +42,7 @@ def engine() -> Engine:
     return _engine
 
 
-def redis() -> Redis:
+def redis() -> Any:  # its own types leave open whether it answers with str or bytes
     if _redis is None:
         raise NotConfigured("call shop.configure(database_url, redis_url) first")
     return _redis

@@ -33,9 +33,8 @@ def refund(payment_id: int, amount: int, reason: str) -> Refund:
         payment = session.get(Payment, payment_id, with_for_update=True)
         if payment is None:
             raise NotFound(f"payment {payment_id}")
-        left = payment.amount - session.scalar(
-            select(func.coalesce(func.sum(Refund.amount), 0)).where(Refund.payment_id == payment_id)
-        )
+        refunded = select(func.sum(Refund.amount)).where(Refund.payment_id == payment_id)
+        left = payment.amount - (session.scalar(refunded) or 0)
         if not 0 < amount <= left:
             raise WrongAmount(f"{amount} to refund, {left} of payment {payment_id} left")
         refund = Refund(payment=payment, amount=amount, reason=reason)

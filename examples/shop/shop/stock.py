@@ -25,9 +25,8 @@ def write_off(sku: str, quantity: int, *, warehouse: str = "VIENNA") -> None:
 def available(sku: str) -> int:
     """How many there are, in all warehouses together."""
     with reading() as session:
-        return session.scalar(
-            select(func.coalesce(func.sum(Stock.on_hand), 0)).join(Product).where(Product.sku == sku)
-        )
+        on_hand = select(func.sum(Stock.on_hand)).join(Product).where(Product.sku == sku)
+        return session.scalar(on_hand) or 0
 
 
 def movements(sku: str) -> Sequence[StockMovement]:

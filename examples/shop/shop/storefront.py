@@ -30,7 +30,7 @@ class Storefront:
         self._writing = async_sessionmaker(
             self._engine.execution_options(shop_writes=True), expire_on_commit=False
         )
-        self._redis = Redis.from_url(redis_url, decode_responses=True)
+        self._redis: Any = Redis.from_url(redis_url, decode_responses=True)
 
     async def __aenter__(self) -> Self:
         return self

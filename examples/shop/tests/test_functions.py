@@ -1,9 +1,10 @@
-"""Tests as plain functions: the decorator gives them the handle `db`, and takes everything back."""
+"""Tests without our base classes: a decorator gives them the handle `db`, and takes everything back."""
 
 import unittest
 
 import shop
 from protean_testing import uses_database
+from shop.storefront import Storefront
 from shop.worker import Worker
 
 from .base import STORES, a_customer, a_paid_order, a_product, open_shop
@@ -37,20 +38,23 @@ def test_what_if(db):
 
 
 @uses_database(*STORES)
-async def test_an_async_function(db):
-    from shop.storefront import Storefront
+class CheckoutTests(unittest.IsolatedAsyncioTestCase):
+    """A whole class, and an async one."""
 
-    with open_shop(db):
-        ann, tea = a_customer("Ann"), a_product("TEA", 1000)
-        async with Storefront(db.url, db.store("redis").url) as front:
-            await front.put(ann, tea)
-            assert (await front.checkout(ann)).id == 1
+    async def asyncSetUp(self):
+        self.enterContext(open_shop(self.db))
+        self.front = await self.enterAsyncContext(Storefront(self.db.url, self.db.store("redis").url))
+
+    async def test_the_first_checkout(self):
+        await self.front.put(a_customer("Ann"), a_product("TEA", 1000))
+        self.assertEqual((await self.front.checkout(1)).id, 1)
+
+    async def test_and_another_first_one(self):
+        await self.front.put(a_customer("Bob"), a_product("CUP", 500))
+        self.assertEqual((await self.front.checkout(1)).total, 600)
 
 
 def load_tests(loader, tests, pattern):
-    import asyncio
-
     functions = [test_a_first_sale, test_another_first_sale, test_what_if]
-    suite = unittest.TestSuite(unittest.FunctionTestCase(function) for function in functions)
-    suite.addTest(unittest.FunctionTestCase(lambda: asyncio.run(test_an_async_function())))
-    return suite
+    tests.addTests(unittest.FunctionTestCase(function) for function in functions)
+    return tests
