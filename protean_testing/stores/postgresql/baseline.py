@@ -93,8 +93,8 @@ def _delete(table: Table, copy: int) -> str:
     if copy == EMPTY:
         return f"DELETE FROM ONLY {table.sql}"
     return (
-        f"WITH {_counted(table, copy)} DELETE FROM ONLY {table.sql} t USING now LEFT JOIN kept USING (line, n) "
-        "WHERE kept.n IS NULL AND t.ctid = now.place"
+        f"WITH {_counted(table, copy)} DELETE FROM ONLY {table.sql} t "
+        "USING now LEFT JOIN kept USING (line, n) WHERE kept.n IS NULL AND t.ctid = now.place"
     )
 
 
@@ -120,7 +120,7 @@ def _counted(table: Table, copy: int) -> str:
 
 
 def _put_back_as_owner(connection: Connection, catalog: Catalog, targets: dict[int, int]) -> None:
-    """As a plain owner, whose foreign keys cannot be kept still: all that refers is rewritten in one statement."""
+    """As a plain owner, whose foreign keys cannot be kept still: all that refers is rewritten as well."""
     rewritten = [catalog.tables[number] for number in sorted(catalog.referring(set(targets)))]
     holding = [table for table in rewritten if table.holds_rows]
     with switched_off(connection, rewritten):
@@ -142,7 +142,7 @@ def _put_back_as_owner(connection: Connection, catalog: Catalog, targets: dict[i
 
 @contextmanager
 def switched_off(connection: Connection, tables: Iterable[Table]) -> Iterator[None]:
-    """Inside a transaction: triggers and rules that would fire all the same, and forced row level security."""
+    """Inside a transaction: triggers and rules that would fire all the same, and row level security."""
     tables = list(tables)
     with unforced(connection, tables):
         for table in tables:

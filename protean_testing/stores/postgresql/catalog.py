@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .connection import OURS, Connection, quoted
-
-USER_SCHEMA = f"""(n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '{OURS}'))"""
+from . import sql
+from .connection import Connection, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +20,6 @@ class Table:
         columns: Those that an INSERT may name, in order: all but generated ones.
         shape: Every column with its type: what a row that was kept must fit into again.
         key: Columns of a unique index without NULLs, the primary key if there is one.
-        always_identity: Columns that are GENERATED ALWAYS AS IDENTITY.
         children: Numbers of its direct partitions and heirs.
         forced: Row level security hides rows from the owner too.
         loud: Triggers and rules that would fire although we asked for silence: how to switch each off and on.
@@ -37,7 +35,6 @@ class Table:
     columns: tuple[str, ...]
     shape: str
     key: tuple[str, ...]
-    always_identity: frozenset[str]
     children: tuple[int, ...]
     forced: bool
     loud: tuple[tuple[str, str], ...]
@@ -111,7 +108,7 @@ class Catalog:
         return {number for number in found if self.tables[number].kind != "p"}
 
     def referring(self, numbers: set[int]) -> set[int]:
-        """`numbers`, all tables that refer to one of them by foreign keys, near or far, and their partitions."""
+        """`numbers`, all tables that refer to one of them, near or far, and their partitions."""
         found = set(numbers)
         while True:
             more = {table.number for table in self.tables.values() if found.intersection(table.references)}
@@ -130,26 +127,13 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
         connection: Where.
         numbers: The number of every name that ever had one; new names are added to it.
     """
-    found = connection.rows(_TABLES)
+    found = connection.rows(sql.text("tables"))
     oids = {}
     for oid, schema, name, *_ in found:
         oids[oid] = numbers.setdefault((schema, name), len(numbers))
     loud = _loud(connection)
     tables = {}
-    for (
-        oid,
-        schema,
-        name,
-        kind,
-        forced,
-        changeable,
-        columns,
-        shape,
-        key,
-        always,
-        children,
-        references,
-    ) in found:
+    for oid, schema, name, kind, forced, changeable, columns, shape, key, children, references in found:
         tables[oids[oid]] = Table(
             number=oids[oid],
             oid=oid,
@@ -159,7 +143,6 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             columns=tuple(columns),
             shape=shape,
             key=tuple(key),
-            always_identity=frozenset(always),
             children=tuple(oids[child] for child in children if child in oids),
             forced=forced,
             loud=tuple(loud.get(oid, ())),
@@ -167,7 +150,7 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             changeable=changeable,
         )
     sequences = {}
-    for oid, schema, name, owners, cached in connection.rows(_SEQUENCES):
+    for oid, schema, name, owners, cached in connection.rows(sql.text("sequences")):
         owning = tuple(oids[owner] for owner in owners if owner in oids)
         sequences[schema, name] = Sequence(oid=oid, schema=schema, name=name, tables=owning, cached=cached)
     return Catalog(tables, sequences)
@@ -175,7 +158,7 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
 
 def _loud(connection: Connection) -> dict[int, list[tuple[str, str]]]:
     found: dict[int, list[tuple[str, str]]] = {}
-    for oid, table, kind, name, enabled in connection.rows(_LOUD):
+    for oid, table, kind, name, enabled in connection.rows(sql.text("loud")):
         if connection.silent and enabled == "O":
             continue
         if not connection.silent and enabled == "R":
@@ -185,59 +168,3 @@ def _loud(connection: Connection) -> dict[int, list[tuple[str, str]]]:
             (f"ALTER TABLE {table} DISABLE {kind} {name}", f"ALTER TABLE {table} {again} {kind} {name}")
         )
     return found
-
-
-_TABLES = f"""
-SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
-       c.relrowsecurity AND c.relforcerowsecurity
-           AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
-       c.relkind = 'm' OR has_table_privilege(c.oid, 'SELECT, INSERT') AND has_table_privilege(c.oid, 'DELETE'),
-       ARRAY(SELECT a.attname::text FROM pg_attribute a
-              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-              ORDER BY a.attnum),
-       COALESCE((SELECT string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', '
-                                   ORDER BY a.attnum)
-          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), ''),
-       COALESCE((SELECT ARRAY(SELECT a.attname::text FROM pg_attribute a
-                      WHERE a.attrelid = c.oid AND a.attnum = ANY (i.indkey::int2[]) ORDER BY a.attnum)
-          FROM pg_index i
-         WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
-           AND i.indpred IS NULL AND i.indexprs IS NULL
-           AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid
-                              AND a.attnum = ANY (i.indkey::int2[]) AND (NOT a.attnotnull OR a.attgenerated <> ''))
-         ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1), '{{}}'),
-       ARRAY(SELECT a.attname::text FROM pg_attribute a
-              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = 'a'),
-       ARRAY(SELECT h.inhrelid::int8 FROM pg_inherits h WHERE h.inhparent = c.oid),
-       ARRAY(SELECT DISTINCT f.confrelid::int8 FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f')
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'm') AND {USER_SCHEMA}
- ORDER BY n.nspname, c.relname
-"""
-
-_LOUD = f"""
-SELECT t.tgrelid::int8, t.tgrelid::regclass::text, 'TRIGGER', quote_ident(t.tgname), t.tgenabled::text
-  FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_proc p ON p.oid = t.tgfoid
- WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND {USER_SCHEMA}
-   AND p.pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = '{OURS}')
-UNION ALL
-SELECT r.ev_class::int8, r.ev_class::regclass::text, 'RULE', quote_ident(r.rulename), r.ev_enabled::text
-  FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND r.ev_enabled <> 'D' AND r.ev_type <> '1' AND {USER_SCHEMA}
-"""
-
-_SEQUENCES = f"""
-SELECT c.oid::int8, n.nspname::text, c.relname::text,
-       ARRAY(SELECT d.refobjid::int8 FROM pg_depend d
-              WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
-                AND d.refclassid = 'pg_class'::regclass
-             UNION
-             SELECT a.adrelid::int8 FROM pg_depend d JOIN pg_attrdef a ON a.oid = d.objid
-              WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
-                AND d.refobjid = c.oid),
-       s.seqcache > 1
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
- WHERE {USER_SCHEMA}
- ORDER BY n.nspname, c.relname
-"""

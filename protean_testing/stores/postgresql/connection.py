@@ -11,7 +11,7 @@ from ...errors import ConfigurationError, redacted
 from ..keeper import Database
 
 try:
-    import psycopg
+    import psycopg as psycopg
 except ImportError as missing:  # asked for by name, so the extra is what to install
     raise ConfigurationError(
         'PostgreSQL needs psycopg 3. Install it with: pip install "protean-testing[postgresql]"'

@@ -1,4 +1,4 @@
-"""The reset that installs nothing in the user's schemas: every table and sequence is looked at, every time."""
+"""The reset that installs nothing in the user's schemas: all tables and sequences are looked at."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ...errors import (
-    ConfigurationError,
     LeakError,
     LeakWarning,
     OpenTransactionError,
@@ -74,8 +73,8 @@ class PostgreSQLKeeper:
                 raise self._refusal(f"it has a schema {OURS}, which is not ours.", "Rename that schema.")
             if marker is not None and marker.alive and not self._claimed:
                 raise self._refusal(
-                    f"it is in use by another run ({marker}), and two runs in one database would destroy each "
-                    "other's data.",
+                    f"it is in use by another run ({marker}), and two runs in one database would destroy "
+                    "each other's data.",
                     "Wait for it to end, or give this run a database of its own.",
                 )
             if self.database.private or self.database.unsafe:
@@ -94,7 +93,8 @@ class PostgreSQLKeeper:
             found = connection.rows(
                 "SELECT c.oid::int8, i.identity, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n "
                 "ON n.oid = c.relnamespace, pg_identify_object('pg_class'::regclass, c.oid, 0) i "
-                f"WHERE c.relkind IN ('r', 'p') AND c.relname = {literal(name)} AND n.nspname = {self._schema_name(schema)}"
+                f"WHERE c.relkind IN ('r', 'p') AND c.relname = {literal(name)} "
+                f"AND n.nspname = {self._schema_name(schema)}"
             )
             for _, identity, table in found:
                 if marker is not None and not marker.adopted and f"table {identity}" not in marker.before:
@@ -102,8 +102,8 @@ class PostgreSQLKeeper:
                 if connection.value(f"SELECT EXISTS (SELECT FROM {table})"):
                     raise self._refusal(
                         f"table {table} is about to be created, but is there already and holds rows.",
-                        "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True "
-                        "if losing these rows is fine.",
+                        "Give it an empty database, pass adopt=True to keep what is there, or pass "
+                        "unsafe=True if losing these rows is fine.",
                     )
 
     def _schema_name(self, schema: str | None) -> str:
@@ -192,8 +192,8 @@ class PostgreSQLKeeper:
             self._make_way(transactions.WRITERS, end=False)
         except OpenTransactionError as error:
             raise OpenTransactionError(
-                f"a scope cannot begin on store {self.database.name!r}: a transaction that writes is open.\n{error}\n"
-                "Commit or close it before the scope begins, e.g.  session.commit()",
+                f"a scope cannot begin on store {self.database.name!r}: a transaction that writes is open.\n"
+                f"{error}\nCommit or close it before the scope begins, e.g.  session.commit()",
                 store=self.database.name,
             ) from None
         looks = fingerprint.take(self._connection())
@@ -330,7 +330,8 @@ class PostgreSQLKeeper:
         text = (
             f"a test left a transaction open on store {self.database.name!r}.\n"
             + "\n".join(f"  {one}" for one in ended)
-            + "\nIt was closed and the data was reset. Close it in the test:  with self.db.session() as session: ..."
+            + "\nIt was closed and the data was reset. Close it in the test:  "
+            "with self.db.session() as session: ..."
         )
         if self.database.on_leak == "fail":
             raise LeakError(text, store=self.database.name)

@@ -77,8 +77,8 @@ def write_marker(connection: Connection, before: Collection[str], adopted: bool)
     started = datetime.fromtimestamp(psutil.Process().create_time()).astimezone()
     connection.run(f"CREATE SCHEMA {OURS}")
     connection.run(
-        f"CREATE TABLE {OURS}.owner (run uuid, host text, pid int, started timestamptz, since timestamptz(0), "
-        "adopted bool, before jsonb)"
+        f"CREATE TABLE {OURS}.owner (run uuid, host text, pid int, started timestamptz, "
+        "since timestamptz(0), adopted bool, before jsonb)"
     )
     connection.run(
         f"INSERT INTO {OURS}.owner VALUES ('{RUN}', {literal(platform.node())}, {os.getpid()}, "

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import OpenTransactionError
-from .connection import OURS, Connection, literal, psycopg
+from . import sql
+from .connection import Connection, literal, psycopg
 
-WRITERS = (
+WRITERS: tuple[str, ...] = (
     "RowExclusiveLock",
     "ShareUpdateExclusiveLock",
     "ShareLock",
     "ShareRowExclusiveLock",
     "ExclusiveLock",
+    "AccessExclusiveLock",
 )
-WRITERS += ("AccessExclusiveLock",)
 """Locks of a transaction that writes, or changes the schema."""
 
 LOCKERS = ("RowShareLock", *WRITERS)
@@ -83,7 +84,7 @@ def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[Op
             pid, gid, user or "?", application or "", state or "", seconds or 0.0, _short(statement), version
         )
         for pid, gid, user, application, state, seconds, statement, version in connection.rows(
-            _OPEN.replace("MODES", listed)
+            sql.text("open_transactions").replace(":modes", listed)
         )
     ]
 
@@ -140,34 +141,11 @@ def _end(connection: Connection, open_one: OpenTransaction) -> None:
         return  # it ended by itself
     except psycopg.errors.InsufficientPrivilege:
         raise OpenTransactionError(
-            f"  {open_one}\nOur role may not end it. Allow it with: GRANT pg_signal_backend TO the role of the URL "
-            f"(or GRANT {open_one.user} TO it)"
+            f"  {open_one}\nOur role may not end it. Allow it with: GRANT pg_signal_backend (or {open_one.user}) "
+            "TO the role of the URL"
         ) from None
 
 
 def _short(statement: str | None) -> str:
     text = " ".join((statement or "").split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-_OPEN = f"""
-WITH holding AS (
-    SELECT DISTINCT l.pid, l.virtualtransaction
-      FROM pg_catalog.pg_locks l
-      JOIN pg_catalog.pg_class c ON c.oid = l.relation
-      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE l.locktype = 'relation' AND l.granted AND l.mode IN (MODES)
-       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-       AND l.pid IS DISTINCT FROM pg_backend_pid()
-       AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-)
-SELECT a.pid, NULL, a.usename::text, a.application_name, a.state,
-       extract(epoch FROM clock_timestamp() - a.state_change)::float8, a.query,
-       concat(a.xact_start, ' ', a.state_change)
-  FROM holding JOIN pg_catalog.pg_stat_activity a USING (pid)
- WHERE a.backend_type IS DISTINCT FROM 'autovacuum worker'
-UNION ALL
-SELECT NULL, p.gid, p.owner::text, NULL, 'prepared', extract(epoch FROM clock_timestamp() - p.prepared)::float8, '', ''
-  FROM pg_catalog.pg_prepared_xacts p
- WHERE p.database = current_database() AND EXISTS (SELECT FROM holding WHERE pid IS NULL)
-"""

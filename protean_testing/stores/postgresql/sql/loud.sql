@@ -1,0 +1,14 @@
+-- The user's own triggers and rules that are switched on.
+SELECT t.tgrelid::int8, t.tgrelid::regclass::text, 'TRIGGER', quote_ident(t.tgname), t.tgenabled::text
+  FROM pg_trigger t
+  JOIN pg_class c ON c.oid = t.tgrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_proc p ON p.oid = t.tgfoid
+  JOIN pg_namespace f ON f.oid = p.pronamespace
+ WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
+   AND n.nspname NOT IN ('information_schema', 'protean_testing') AND f.nspname <> 'protean_testing'
+UNION ALL
+SELECT r.ev_class::int8, r.ev_class::regclass::text, 'RULE', quote_ident(r.rulename), r.ev_enabled::text
+  FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE r.ev_enabled <> 'D' AND r.ev_type <> '1' AND c.relkind IN ('r', 'p')
+   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'protean_testing')

@@ -1,0 +1,21 @@
+-- Transactions of other sessions that hold one of :modes on a table of this database, and prepared ones.
+WITH holding AS (
+    SELECT DISTINCT l.pid
+      FROM pg_locks l
+      JOIN pg_class c ON c.oid = l.relation
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE l.locktype = 'relation' AND l.granted AND l.mode IN (:modes)
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND l.pid IS DISTINCT FROM pg_backend_pid()
+       AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+)
+SELECT a.pid, NULL, a.usename::text, a.application_name, a.state,
+       extract(epoch FROM clock_timestamp() - a.state_change)::float8, a.query,
+       concat(a.xact_start, ' ', a.state_change)
+  FROM holding JOIN pg_stat_activity a USING (pid)
+ WHERE a.backend_type IS DISTINCT FROM 'autovacuum worker'
+UNION ALL
+SELECT NULL, p.gid, p.owner::text, NULL, 'prepared',
+       extract(epoch FROM clock_timestamp() - p.prepared)::float8, '', ''
+  FROM pg_prepared_xacts p
+ WHERE p.database = current_database() AND EXISTS (SELECT FROM holding WHERE pid IS NULL)
