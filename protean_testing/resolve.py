@@ -46,6 +46,7 @@ def resolve(stores: Sequence[Store]) -> None:
     Raises:
         ConfigurationError: The environment contradicts itself, or no server can be had.
     """
+    run.figures.begin()
     test_db = environ.test_db()
     for store in stores:
         if getattr(store, "needs_url", False):
@@ -71,16 +72,25 @@ def database_url(key: Hashable, dialect: str) -> tuple[str, bool]:
         dialect: ``"sqlite"`` or ``"postgresql"``.
 
     Returns:
-        ``DATABASE_URL`` where ``TEST_DB`` asks for this dialect; else a new one, and True since it is private.
+        ``DATABASE_URL`` where ``TEST_DB`` asks for this dialect; else a new one, and True as it is private.
     """
     test_db = environ.test_db()
     given = _given_database(test_db) if test_db == dialect else None
     if given is not None:
         return given, False
+    return private_database(key, "memory" if dialect == "sqlite" and test_db != "sqlite" else dialect), True
+
+
+def private_database(key: Hashable, kind: str) -> str:
+    """The URL of a database for this run alone.
+
+    Parameters:
+        key: What it is for: equal keys of one run get the same place.
+        kind: ``"memory"`` (SQLite), ``"sqlite"`` (a file) or ``"postgresql"``.
+    """
     if key not in run.decided:
-        kind = "memory" if dialect == "sqlite" and test_db != "sqlite" else dialect
         run.decided[key] = _new_database(kind)
-    return run.decided[key], True
+    return run.decided[key]
 
 
 def redis_url(db: int) -> tuple[str, bool]:
@@ -101,10 +111,7 @@ def _bind_database(store: Any, test_db: str | None) -> None:
     if given is not None:
         store.bind(given)
     else:
-        key = ("database", store.schema_key())
-        if key not in run.decided:  # equal stores of one run get the same place
-            run.decided[key] = _new_database(test_db)
-        store.bind(run.decided[key], private=True)
+        store.bind(private_database(("database", store.schema_key()), test_db or "memory"), private=True)
 
 
 def _given_database(test_db: str | None) -> str | None:
@@ -121,16 +128,16 @@ def _given_database(test_db: str | None) -> str | None:
     return url
 
 
-def _new_database(test_db: str | None) -> str:
+def _new_database(kind: str) -> str:
     """A database for this run alone."""
     name = f"protean_testing_{next(_numbers)}"
-    if test_db == "postgresql":
+    if kind == "postgresql":
         from .servers.postgresql import private_postgresql
 
         server = private_postgresql()
         run.figures.started(f"PostgreSQL {server.version} (private)", server.seconds)
         return server.create_database(name)
-    if test_db == "sqlite":
+    if kind == "sqlite":
         from .servers.directories import run_directory
 
         return f"sqlite:///{run_directory() / name}.db"

@@ -1,0 +1,14 @@
+"""Tests of a Protean domain: every provider, broker, event store and cache, given back after every test.
+
+class CheckoutTests(DomainTestCase):
+    domain = shop
+
+    def test_an_order_is_placed(self):
+        shop.process(PlaceOrder(customer_id="c1"))
+"""
+
+from __future__ import annotations
+
+from .faces import AsyncDomainTestCase, DomainTestCase, test_domain, uses_domain
+
+__all__ = ["AsyncDomainTestCase", "DomainTestCase", "test_domain", "uses_domain"]

@@ -1,0 +1,185 @@
+"""One domain in one configuration: its adapters, and the stores that give back what they hold.
+
+A domain is switched to a configuration by giving it other adapters; its own stay as they are, and are put
+back at the end. So classes of several configurations come in any order, and each configuration is made once
+per run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+from protean.adapters import Brokers, Caches, Providers
+from protean.adapters.event_store import EventStore
+from protean.domain.infrastructure import InfrastructureManager
+
+from ..errors import ConfigurationError, redacted
+from ..store import OnLeak, Store
+from .config import Config, own_config, wanted
+from .places import Places, passwords
+from .state import StateStore, forget_repositories
+from .stores import stores_of
+
+_ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
+_MADE_WHEN_ASKED_FOR = ("_idempotency_store", "_trace_emitter")
+
+_made: dict[Any, Configuration] = {}
+_outside: dict[int, Mapping[str, Any]] = {}
+_traversed: WeakSet[Any] = WeakSet()
+
+
+class Configuration:
+    """A domain's adapters in one configuration. Get it by `configuration`.
+
+    Attributes:
+        domain: The domain.
+        config: The configuration, with every URL.
+        stores: What to give back, in the order in which to prepare it.
+    """
+
+    def __init__(self, domain: Any, config: Config, places: Places, on_leak: OnLeak, key: Any) -> None:
+        self.domain = domain
+        self.config = config
+        self._key = key
+        self._adapters: dict[str, Any] = {}
+        self._internal: list[tuple[str, str, Any]] = []
+        self._when_asked_for: dict[str, Any] = dict.fromkeys(_MADE_WHEN_ASKED_FOR)
+        self.stores: list[Store] = [
+            *stores_of(self, places, on_leak),
+            StateStore(domain, self._close),
+        ]
+
+    def adapter(self, registry: str, name: str) -> Any:
+        """The adapter of the moment, also while another configuration is in place.
+
+        Parameters:
+            registry: ``"providers"``, ``"brokers"``, ``"caches"``, or ``"event_store"``.
+            name: Its name in the configuration.
+        """
+        held = self._adapters[registry]
+        return held.store if registry == "event_store" else held[name]
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Give the domain these adapters; its own come back at the end.
+
+        Raises:
+            ConfigurationError: The domain cannot be initialized in this configuration.
+        """
+        domain = self.domain
+        outermost = id(domain) not in _outside
+        if outermost:
+            _outside[id(domain)] = own_config(domain)
+        before = {name: getattr(domain, name) for name in (*_ADAPTERS, *_MADE_WHEN_ASKED_FOR, "clock")}
+        internal = _take_internal(domain)
+        try:
+            if not self._adapters:
+                self._make()
+            self._put()
+            yield
+        finally:
+            self._when_asked_for = {name: getattr(domain, name) for name in _MADE_WHEN_ASKED_FOR}
+            _take_internal(domain)
+            _add_internal(domain, internal)
+            for name, value in before.items():
+                setattr(domain, name, value)
+            if outermost:
+                del _outside[id(domain)]
+
+    def _put(self) -> None:
+        _take_internal(self.domain)
+        _add_internal(self.domain, self._internal)
+        for name, value in (self._adapters | self._when_asked_for).items():
+            setattr(self.domain, name, value)
+
+    def _make(self) -> None:
+        domain = self.domain
+        self._adapters = {
+            "config": domain.config_class(self.config),
+            "providers": Providers(domain),
+            "brokers": Brokers(domain),
+            "caches": Caches(domain),
+            "event_store": EventStore(domain),
+            "_infrastructure": InfrastructureManager(domain),
+        }
+        self._put()
+        try:
+            domain.init(traverse=False)
+        except Exception as error:
+            self._adapters = {}
+            text = redacted(f"{type(error).__name__}: {error}", *passwords(self.config))
+            raise ConfigurationError(
+                f"domain {domain.name!r} could not be initialized in the configuration of this class.\n{text}"
+            ) from None
+        self._internal = _take_internal(domain)
+
+    def _close(self) -> None:
+        """The run is over: close the adapters; a later run makes new ones."""
+        _made.pop(self._key, None)
+        for name in ("event_store", "brokers", "caches", "providers"):
+            if name in self._adapters:
+                self._adapters[name].close()
+        idempotency = self._when_asked_for["_idempotency_store"]
+        if idempotency is not None and idempotency.is_active:
+            idempotency._redis.close()
+        self._adapters = {}
+        forget_repositories()
+
+
+def configuration(
+    domain: Any, overlay: Mapping[str, Any] | None, *, traverse: bool, on_leak: OnLeak
+) -> Configuration:
+    """The configuration of a class or block: the same object wherever the same is asked for, in one run.
+
+    Parameters:
+        domain: The domain.
+        overlay: Sections of the configuration that stand over the domain's own.
+        traverse: Let a domain that was never initialized import the modules beneath its root path.
+        on_leak: As for `DomainTestCase`.
+
+    Raises:
+        ConfigurationError: Something in it is unknown, or a server cannot be had.
+    """
+    if traverse and domain.providers._providers is None and domain not in _traversed:
+        _traversed.add(domain)
+        domain._traverse()
+    own = _outside.get(id(domain)) or own_config(domain)
+    config = wanted(own, overlay)
+    places = Places(config)
+    public = sorted(
+        name
+        for records in domain._domain_registry._elements.values()
+        for name, record in records.items()
+        if not (record.internal or record.auto_generated)
+    )
+    key = (domain, json.dumps(config, sort_keys=True, default=repr), tuple(public), on_leak)
+    if key not in _made:
+        places.fill(key)
+        _made[key] = Configuration(domain, config, places, on_leak, key)
+    return _made[key]
+
+
+def _take_internal(domain: Any) -> list[tuple[str, str, Any]]:
+    """Remove what initializing a domain registered for its adapters: outbox, idempotency markers, events."""
+    elements, names = domain._domain_registry._elements, domain._domain_registry._elements_by_name
+    taken = [
+        (kind, qualname, record)
+        for kind in ("AGGREGATE", "REPOSITORY")
+        for qualname, record in elements[kind].items()
+        if record.internal
+    ]
+    for kind, qualname, record in taken:
+        del elements[kind][qualname]
+        names[record.name].remove(record)
+    return taken
+
+
+def _add_internal(domain: Any, taken: list[tuple[str, str, Any]]) -> None:
+    elements, names = domain._domain_registry._elements, domain._domain_registry._elements_by_name
+    for kind, qualname, record in taken:
+        elements[kind][qualname] = record
+        names.setdefault(record.name, []).append(record)

@@ -1,0 +1,99 @@
+"""Where a domain's adapters keep their data: at URLs as given, else on servers of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .. import environ
+from ..errors import ConfigurationError
+from ..resolve import database_url, private_database, redis_url
+from .config import Config, is_managed
+
+REDIS = ("redis", "redis_pubsub")
+_LAST_REDIS = 15  # the last number of a database on a server as it comes
+
+
+class Places:
+    """The places of one configuration.
+
+    Parameters:
+        config: The configuration; what is for us alone (``testing``) is taken out of it.
+
+    Attributes:
+        private: (section, name) of the adapters whose place was made for this run.
+        options: What ``testing`` says for an adapter's store, by (section, name).
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.private: set[tuple[str, str]] = set()
+        self.options: dict[tuple[str, str], dict[str, Any]] = {}
+        for section, name, entry in _entries(config):
+            if "testing" in entry:
+                self.options[section, name] = dict(entry.pop("testing"))
+
+    def fill(self, key: Hashable) -> None:
+        """Write a URL into every adapter that has none, and start the servers that this needs.
+
+        Parameters:
+            key: Equal for equal configurations, which get the same places.
+
+        Raises:
+            ConfigurationError: A server cannot be had, or a database that is not managed has no URL.
+        """
+        number = 0
+        for section, name, entry in _entries(self._config):
+            provider = entry.get("provider")
+            private = False
+            if section == "databases" and provider in ("sqlite", "postgresql"):
+                if _is_open(entry):
+                    if not is_managed(entry):
+                        raise ConfigurationError(
+                            f"config: database {name!r} is not managed and has no database_uri. Nobody here "
+                            "could make its schema: give it the database_uri of one that has it."
+                        )
+                    entry["database_uri"], private = database_url((key, name), provider)
+            elif section in ("brokers", "caches") and provider in REDIS and not entry.get("URI"):
+                number += 1
+                entry["URI"], private = redis_url(min(number, _LAST_REDIS))
+            elif section == "idempotency" and provider == "redis" and not entry.get("redis_url"):
+                number += 1
+                entry["redis_url"], private = redis_url(min(number, _LAST_REDIS))
+            elif section == "event_store" and provider == "message_db" and not entry.get("database_uri"):
+                entry["database_uri"], private = _message_db(key)
+            if private:
+                self.private.add((section, name))
+
+
+def _message_db(key: Hashable) -> tuple[str, bool]:
+    given = environ.url("MESSAGE_DB_URL") if environ.full_infrastructure() else None
+    if given is not None:
+        return given, False
+    return private_database((key, "event store"), "postgresql"), True
+
+
+def _entries(config: Config) -> Iterator[tuple[str, str, Config]]:
+    for section in ("databases", "brokers", "caches"):
+        for name, entry in config[section].items():
+            yield section, name, entry
+    for section in ("event_store", "idempotency"):
+        yield section, "", config.get(section) or {}
+
+
+def _is_open(entry: Config) -> bool:
+    """No URL, or a SQLite database in the memory of one connection, which ends with the engine's pool."""
+    url = entry.get("database_uri") or ""
+    return not url or (url.startswith("sqlite") and url.partition("://")[2] in ("", "/", "/:memory:"))
+
+
+def passwords(config: Config) -> list[str]:
+    """Every password in the configuration's URLs."""
+    found: list[str] = []
+    for _, _, entry in _entries(config):
+        for value in entry.values():
+            if isinstance(value, str) and "://" in value:
+                password = urlsplit(value).password
+                found += [password, unquote(password)] if password else []
+    return found

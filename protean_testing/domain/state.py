@@ -1,0 +1,187 @@
+"""What a domain itself holds beside its adapters, as a store: configuration, clock, enrichers, registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from protean.core.repository import BaseRepository
+from protean.utils.globals import _uow_context_stack
+
+from ..store import Mark, Store
+
+_LISTS = (
+    "_event_enrichers",
+    "_command_enrichers",
+    "_aggregate_enrichers",
+    "teardown_domain_context_functions",
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A domain's state at one moment."""
+
+    config: dict[str, Any]
+    clock: Any
+    lists: dict[str, list[Any]]
+    adapters: tuple[Any, ...]
+    repositories: tuple[dict[str, Any], ...]
+    idempotency: Any
+    traces: Any
+    registry: Registry
+    units: tuple[Any, ...]
+
+
+class StateStore(Store):
+    """Stands last among the stores of a domain, so that it is the first to be given back.
+
+    Parameters:
+        domain: The domain.
+        at_end: Called when the run is over.
+    """
+
+    def __init__(self, domain: Any, at_end: Callable[[], None]) -> None:
+        self.name = f"state of {domain.name}"
+        self._domain = domain
+        self._at_end = at_end
+
+    def save_data(self) -> Mark:
+        domain = self._domain
+        return Kept(
+            config=deepcopy(dict(domain.config)),
+            clock=domain.clock,
+            lists={name: list(getattr(domain, name)) for name in _LISTS},
+            adapters=adapters(domain),
+            repositories=tuple(dict(held) for held in _repositories(domain)),
+            idempotency=domain._idempotency_store,
+            traces=domain._trace_emitter,
+            registry=Registry(domain),
+            units=tuple(_uow_context_stack._var.get([])),
+        )
+
+    def reset_data(self, mark: Kept) -> bool:
+        domain = self._domain
+        end_units_of_work(mark.units)
+        changed = domain.config != mark.config or domain.clock is not mark.clock
+        if domain.config != mark.config:
+            domain.config.clear()
+            domain.config.update(deepcopy(mark.config))
+        domain.clock = mark.clock
+        for name, functions in mark.lists.items():
+            if getattr(domain, name) != functions:
+                getattr(domain, name)[:] = functions
+                changed = True
+        if any(now is not then for now, then in zip(adapters(domain), mark.adapters, strict=True)):
+            bring_back_adapters(domain, mark.adapters)
+            for repositories, kept in zip(_repositories(domain), mark.repositories, strict=True):
+                repositories.clear()
+                repositories.update(kept)
+            changed = True
+        domain._idempotency_store, domain._trace_emitter = mark.idempotency, mark.traces
+        changed |= mark.registry.bring_back()
+        revive(domain)
+        return changed
+
+    def close(self) -> None:
+        self._at_end()
+
+
+class Registry:
+    """The elements that are registered now."""
+
+    def __init__(self, domain: Any) -> None:
+        self._registry = domain._domain_registry
+        self._elements = {kind: dict(records) for kind, records in self._registry._elements.items()}
+        self._classes = self._now()
+        self._names = {name: list(records) for name, records in self._registry._elements_by_name.items()}
+
+    def bring_back(self) -> bool:
+        """Forget what was registered since. Returns True where something was."""
+        if self._now() == self._classes:
+            return False
+        for kind, records in self._elements.items():
+            held = self._registry._elements[kind]
+            held.clear()
+            held.update(records)
+            for record, cls in zip(records.values(), self._classes[kind], strict=True):
+                record.cls = cls
+        self._registry._elements_by_name.clear()
+        self._registry._elements_by_name.update(
+            {name: list(records) for name, records in self._names.items()}
+        )
+        return True
+
+    def _now(self) -> dict[str, list[Any]]:
+        return {
+            kind: [record.cls for record in records.values()]
+            for kind, records in self._registry._elements.items()
+        }
+
+
+def adapters(domain: Any) -> tuple[Any, ...]:
+    """The adapters of the moment: initializing a domain anew replaces them."""
+    return (
+        domain.providers._providers,
+        domain.caches._caches,
+        domain.brokers._brokers,
+        domain.event_store._event_store,
+    )
+
+
+def _repositories(domain: Any) -> tuple[dict[str, Any], ...]:
+    """Where a domain remembers repositories, which belong to the adapters of their time."""
+    infrastructure = domain._infrastructure
+    return (
+        infrastructure.outbox_repos,
+        infrastructure.processed_message_repos,
+        domain.providers._repositories,
+    )
+
+
+def bring_back_adapters(domain: Any, then: tuple[Any, ...]) -> None:
+    """Close those of the moment and put others in their place, which open again when they are used."""
+    providers, caches, brokers, event_store = adapters(domain)
+    kept = {id(adapter) for held in then[:3] for adapter in (held or {}).values()} | {id(then[3])}
+    now = [adapter for held in (providers, caches, brokers) for adapter in (held or {}).values()]
+    for adapter in [*now, event_store]:
+        if adapter is not None and id(adapter) not in kept:
+            adapter.close()
+    domain.providers._providers, domain.caches._caches, domain.brokers._brokers = then[:3]
+    domain.event_store._event_store = then[3]
+    forget_repositories()
+
+
+def forget_repositories() -> None:
+    """Protean caches the DAO of every repository it ever made, and so keeps the providers they belong to."""
+    for name in ("_dao", "_database_model"):
+        vars(BaseRepository)[name].fget.cache_clear()
+
+
+def revive(domain: Any) -> None:
+    """Open again what the engine closed at its end and what does not do so by itself: Redis caches."""
+    for cache in (domain.caches._caches or {}).values():
+        if getattr(cache, "r", cache) is None:
+            projections = cache._projections
+            type(cache).__init__(cache, cache.name, cache.domain, cache.conn_info)
+            cache._projections = projections
+
+
+def end_units_of_work(but: tuple[Any, ...] = ()) -> int:
+    """Roll back the units of work that are still open in this context, innermost first.
+
+    Parameters:
+        but: Those that may stay: they were there before.
+
+    Returns:
+        How many there were.
+    """
+    left = [unit for unit in _uow_context_stack._var.get([]) if unit not in but]
+    for unit in reversed(left):
+        if unit.in_progress:
+            unit.rollback()
+    if left:
+        _uow_context_stack._var.set(list(but))
+    return len(left)

@@ -1,0 +1,118 @@
+"""A store for every adapter of a domain that holds data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..store import OnLeak, Store
+from ..stores import protean
+from .config import is_managed
+from .places import REDIS, Places
+
+if TYPE_CHECKING:
+    from .configuration import Configuration
+
+
+def stores_of(configuration: Configuration, places: Places, on_leak: OnLeak) -> list[Store]:
+    """The stores of a configuration: databases, Redis, the event store, caches, brokers."""
+    return [
+        *_databases(configuration, places, on_leak),
+        *_redis(configuration.config, places),
+        *_event_store(configuration, places),
+        *_caches(configuration),
+        *_brokers(configuration),
+    ]
+
+
+def _databases(configuration: Configuration, places: Places, on_leak: OnLeak) -> Iterator[Store]:
+    config = configuration.config
+    events = config["event_store"].get("provider") == "memory"
+    for name, entry in config["databases"].items():
+        adapter = partial(configuration.adapter, "providers", name)
+        if not is_managed(entry) and not (events and name == "memory"):
+            continue
+        match entry.get("provider"):
+            case "memory":
+                yield protean.memory_provider(adapter, name)
+            case "sqlite" | "postgresql" | "mysql" | "mssql":
+                yield protean.ProviderStore(
+                    adapter,
+                    entry["database_uri"],
+                    private=("databases", name) in places.private,
+                    owner=(configuration.domain, name, _tables_of_protean(config)),
+                    name=name,
+                    **{"on_leak": on_leak, **places.options.get(("databases", name), {})},
+                )
+            case _:
+                yield protean.unknown(adapter, name, is_provider=True)
+
+
+def _tables_of_protean(config: dict[str, Any]) -> bool:
+    """Whether every database has an outbox too."""
+    stream = config.get("server", {}).get("default_subscription_type") == "stream"
+    return stream or config.get("enable_outbox", False) is True
+
+
+def _redis(config: dict[str, Any], places: Places) -> Iterator[Store]:
+    """One store for each Redis database, whoever uses it."""
+    used: dict[str, list[tuple[str, str]]] = {}
+    for section in ("brokers", "caches"):
+        for name, entry in config[section].items():
+            if entry.get("provider") in REDIS:
+                used.setdefault(entry["URI"], []).append((section, name))
+    idempotency = (config.get("idempotency") or {}).get("redis_url")
+    if idempotency:
+        used.setdefault(idempotency, []).append(("idempotency", ""))
+    for url, users in used.items():
+        from ..stores.redis import RedisStore
+
+        what = {"brokers": "broker", "caches": "cache", "idempotency": "idempotency"}
+        options: dict[str, Any] = {}
+        for user in users:
+            options |= places.options.get(user, {})
+        name = ", ".join(f"{what[section]} {name}".strip() for section, name in users)
+        yield RedisStore(url, name=f"redis of {name}", **options)
+
+
+def _event_store(configuration: Configuration, places: Places) -> Iterator[Store]:
+    entry = configuration.config["event_store"]
+    match entry.get("provider"):
+        case "memory":
+            pass  # it keeps its events in the database named memory
+        case "message_db":
+            from ..stores.message_db import MessageDBStore
+
+            yield MessageDBStore(
+                entry["database_uri"],
+                private=("event_store", "") in places.private,
+                name="event store",
+                **places.options.get(("event_store", ""), {}),
+            )
+        case _:
+            yield protean.unknown(partial(configuration.adapter, "event_store", ""), "event store")
+
+
+def _caches(configuration: Configuration) -> Iterator[Store]:
+    for name, entry in configuration.config["caches"].items():
+        adapter = partial(configuration.adapter, "caches", name)
+        match entry.get("provider"):
+            case "memory":
+                yield protean.memory_cache(adapter, f"cache {name}")
+            case "redis":
+                pass
+            case _:
+                yield protean.unknown(adapter, f"cache {name}")
+
+
+def _brokers(configuration: Configuration) -> Iterator[Store]:
+    for name, entry in configuration.config["brokers"].items():
+        adapter = partial(configuration.adapter, "brokers", name)
+        match entry.get("provider"):
+            case "inline":
+                yield protean.inline_broker(adapter, f"broker {name}")
+            case "redis" | "redis_pubsub":
+                yield protean.redis_broker(adapter, f"groups of broker {name}")
+            case _:
+                yield protean.unknown(adapter, f"broker {name}")
