@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .awaiting import finished
 from .errors import ConfigurationError, LateWriteWarning, LeakError, ScopeError, StoreError
 from .figures import Figures
-from .store import EMPTY, Mark, Store, ended
+from .store import EMPTY, Mark, Store, ended_scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Hold:
         """Bring back the data at the start of `scope`, which stays on the line."""
         level = self._level(scope)
         self._last = scope.label
-        ended.set(scope.label)
+        ended_scope.set(scope.label)
         self._owed = level
         try:
             changed = bool(finished(self.store.reset_data(level.mark)))

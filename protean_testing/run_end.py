@@ -15,6 +15,7 @@ from . import environ
 from .lifecycle import run
 
 _owner: str | None = None
+_summaries: list[str] = []
 
 
 def owned_by(runner: str | None) -> None:
@@ -24,7 +25,7 @@ def owned_by(runner: str | None) -> None:
 
 
 def end_run() -> list[Exception]:
-    """Leave what is open, drop what was made, and print the summary where it was asked for.
+    """Leave what is open and drop what was made; the summary comes at exit, behind the runner's own words.
 
     Returns:
         What failed.
@@ -32,8 +33,7 @@ def end_run() -> list[Exception]:
     if run.inherited or not run.holds:
         return []
     errors = run.end()
-    if environ.wants_summary():
-        print(f"protean_testing: {run.figures.summary()}", file=sys.stderr, flush=True)
+    _summaries.append(run.figures.summary())
     return errors
 
 
@@ -111,3 +111,6 @@ def _at_exit() -> None:
     for error in end_run():
         text = "".join(traceback.format_exception(error))
         print(f"protean_testing: the end of the run failed:\n{text}", file=sys.stderr, flush=True)
+    if environ.wants_summary() and not run.inherited:
+        for summary in _summaries:
+            print(f"protean_testing: {summary}", file=sys.stderr, flush=True)

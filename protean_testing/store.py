@@ -15,7 +15,7 @@ ResetAfter: TypeAlias = Literal["test", "class"]
 OnLeak: TypeAlias = Literal["reset", "warn", "fail"]
 
 
-ended: ContextVar[str] = ContextVar("ended", default="a scope")
+ended_scope: ContextVar[str] = ContextVar("ended_scope", default="a scope")
 """The scope (most often a test) whose data is being given back: messages about leaks begin with it."""
 
 

@@ -169,7 +169,7 @@ class BlockTests(SuiteTestCase):
                 def setUp(self): self.recorder = Recorder(self.id())
                 def test_reset_with_an_inner_scope_open(self):
                     with test_database(self.recorder) as db, db.scope():
-                        with self.assertRaisesRegex(ScopeError, "cannot be reset while the scope at test_a.py"):
+                        with self.assertRaisesRegex(ScopeError, "cannot be reset while the scope at"):
                             db.reset()
                 def test_out_of_order(self):
                     block = test_database(self.recorder)
@@ -178,7 +178,7 @@ class BlockTests(SuiteTestCase):
                     inner = db.scope()
                     inner.__enter__()
                     self.recorder.rows.append("inner")
-                    with self.assertRaisesRegex(ScopeError, "block at test_a.py.* ended while the scope at test_a.py"):
+                    with self.assertRaisesRegex(ScopeError, "block at .* ended while the scope at"):
                         block.__exit__(None, None, None)
                     self.assertEqual(self.recorder.rows, [])
                     with self.assertRaisesRegex(ScopeError, "is over"): db.reset()
@@ -203,7 +203,7 @@ class BlockTests(SuiteTestCase):
                     clears = CallableStore(lambda: held.clear(), name="held")
                     with test_database(clears) as db:
                         held["new"] = 1
-                        with self.assertRaisesRegex(ScopeError, "'held' can only be cleared.*\\\\n.*is_empty="):
+                        with self.assertRaisesRegex(ScopeError, "can only be cleared.*\\\\n.*is_empty="):
                             db.scope().__enter__()
                         self.assertEqual(held, {"old": 1, "new": 1})
                     self.assertEqual(held, {})
@@ -254,7 +254,9 @@ class BlockTests(SuiteTestCase):
         )
         outcome = self.unittest("test_a")
         self.assertPassed(outcome, 3)
-        self.assertIn("LateWriteWarning: store 'recorder' was written to after test_a.AFirstTests", outcome.err)
+        self.assertIn(
+            "LateWriteWarning: store 'recorder' was written to after test_a.AFirstTests", outcome.err
+        )
 
 
 class DecoratorTests(SuiteTestCase):

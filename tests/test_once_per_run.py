@@ -257,7 +257,9 @@ if __name__ == "__main__":
             before=RECORDER,
         )
         outcome = self.python("test_a.py")
-        self.assertEqual([line for line in outcome.log if "reset" not in line], ["create recorder", "drop recorder"] * 2)
+        self.assertEqual(
+            [line for line in outcome.log if "reset" not in line], ["create recorder", "drop recorder"] * 2
+        )
 
     def test_ctrl_c_leaves_open_scopes_and_drops(self) -> None:
         self.write(
@@ -302,7 +304,7 @@ if __name__ == "__main__":
                 def test_fork(self):
                     self.db.stores[0].rows.append("parent's")
                     if os.fork() == 0:
-                        raise SystemExit(0)     # unittest reports it, and runs the rest of the suite in the child
+                        raise SystemExit(0)     # unittest reports it, and runs the rest in the child
                     _, status = os.wait()
                     self.assertNotEqual(status, 0)
                     self.assertEqual(self.db.stores[0].rows, ["parent's"])
@@ -341,7 +343,6 @@ if __name__ == "__main__":
         self.assertNotIn("protean_testing:", self.unittest("test_a").err)
         outcome = self.unittest("test_a", PROTEAN_TESTING_SUMMARY="1")
         self.assertRegex(
-            outcome.err, r"protean_testing: schema of 'recorder' created once in \d.\d\d s; \d+ resets, median .* dropped"
+            outcome.err,
+            r"protean_testing: schema of 'recorder' created once in \d.\d\d s; \d+ resets, median .* dropped",
         )
-
-

@@ -29,7 +29,9 @@ class CollectionTests(SuiteTestCase):
 class PytestTests(SuiteTestCase):
     def pytest(self, *arguments: str, **variables: str):  # type: ignore[no-untyped-def]
         plugin = () if _is_installed() else ("-p", "protean_testing.runners.pytest")
-        return self.python("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *plugin, *arguments, **variables)
+        return self.python(
+            "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *plugin, *arguments, **variables
+        )
 
     def test_once_per_run(self) -> None:
         self.write(
@@ -62,7 +64,9 @@ class PytestTests(SuiteTestCase):
         outcome = self.pytest("-q", "test_a.py")
         self.assertEqual(outcome.code, 0, outcome.out)
         self.assertIn("6 passed", outcome.out)
-        self.assertEqual([line for line in outcome.log if "reset" not in line], ["create recorder", "drop recorder"])
+        self.assertEqual(
+            [line for line in outcome.log if "reset" not in line], ["create recorder", "drop recorder"]
+        )
         outcome = self.pytest("-q", "test_a.py", "-k", "nothing_at_all")
         self.assertEqual(outcome.log, [])
 

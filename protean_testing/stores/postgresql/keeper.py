@@ -18,6 +18,7 @@ from ...errors import (
     redacted,
 )
 from ...safeguard import is_test_name
+from ...store import ended_scope
 from ..keeper import Database
 from . import baseline, fingerprint, generic, ownership, transactions
 from .catalog import Catalog, read_catalog
@@ -328,7 +329,7 @@ class PostgreSQLKeeper:
 
     def _tell_of_leak(self, ended: list[OpenTransaction]) -> None:
         text = (
-            f"a test left a transaction open on store {self.database.name!r}.\n"
+            f"{ended_scope.get()} left a transaction open on store {self.database.name!r}.\n"
             + "\n".join(f"  {one}" for one in ended)
             + "\nIt was closed and the data was reset. Close it in the test:  "
             "with self.db.session() as session: ..."
