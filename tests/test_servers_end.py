@@ -79,8 +79,11 @@ class RunsTestCase(unittest.TestCase):
         return {**inherited, "XDG_CACHE_HOME": str(self.cache), "PYTHONPATH": str(ROOT), **variables}
 
     def start(self, script: str, **variables: str) -> subprocess.Popen[str]:
+        return self.start_process([sys.executable, "-c", PRELUDE + textwrap.dedent(script)], **variables)
+
+    def start_process(self, argv: list[str], **variables: str) -> subprocess.Popen[str]:
         run = subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + textwrap.dedent(script)],
+            argv,
             env=self.environment(**variables),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

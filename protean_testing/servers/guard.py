@@ -1,11 +1,11 @@
 """Starts one server for a run and ends it when the run is over, however that ends.
 
-A script of its own, started as ``python -I -S guard.py ENTRY LOCK``: it needs the standard library alone.
-ENTRY is the file in which the run wrote what it owns, LOCK a descriptor that holds a lock on it: whoever
-can take that lock knows that this guard is gone. Standard input is a pipe from the run. Two lines of JSON
-come in, what is to be looked at and what is to be started; one line goes out for each, and one more when
-the server has ended. The end of that pipe is the end of the run. A forked child of the run may hold the
-pipe open, so the parent's pid is looked at too.
+A script of its own, started as ``python -I -S guard.py ENTRY LOCK RUN``: it needs the standard library
+alone. ENTRY is the file in which the run writes what it owns, LOCK a descriptor that holds a lock on it
+(whoever can take that lock knows that this guard is gone), RUN the pid of the run. Standard input is a
+pipe from the run. Two lines of JSON come in, what is to be looked at and what is to be started; one line
+goes out for each, and one more when the server has ended. The end of that pipe is the end of the run. A
+forked child of the run may hold the pipe open, so the parent's pid is looked at too.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ STOP_WITHIN = 5.0  # seconds until a server that was asked to stop is killed
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def other_user() -> pwd.struct_passwd:
@@ -65,10 +66,15 @@ def become(identity: str) -> None:
 
 def die_with(guard: int, signum: int) -> None:
     """Have the kernel send `signum` to this process when the guard dies. After `become`, which undoes it."""
+    prctl(PR_SET_PDEATHSIG, signum)
+    if os.getppid() != guard:
+        os._exit(1)
+
+
+def prctl(option: int, value: int) -> None:
+    """Where there is such a call, which is on Linux."""
     if ctypes is not None and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signum, 0, 0, 0)
-        if os.getppid() != guard:
-            os._exit(1)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def look(identities: list[str], paths: list[str]) -> dict[str, Any]:
@@ -100,9 +106,14 @@ def start(what: dict[str, Any]) -> int:
     guard = os.getpid()
     child = os.fork()
     if child:
+        try:
+            os.setpgid(child, child)
+        except OSError:
+            pass  # it was faster
         return child
     try:
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        os.setpgid(0, 0)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
             signal.signal(signum, signal.SIG_DFL)
         log = os.open(what["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -120,20 +131,39 @@ def start(what: dict[str, Any]) -> int:
 
 
 def ended(server: int) -> int | None:
-    pid, status = os.waitpid(server, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if pid else None
+    """The server's exit code, once it has ended. Orphans of its children are waited for as well."""
+    try:
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            if found[0] == server:
+                return os.waitstatus_to_exitcode(found[1])
+    except ChildProcessError:
+        pass
+    return None
 
 
 def stop(server: int, signum: int) -> None:
-    """Signal the server, wait for it, and kill it where it does not end."""
-    os.kill(server, signum)
+    """Signal the server, wait for it and all that it started, and kill what does not end."""
+    if server:
+        os.killpg(server, signum)
     until = time.monotonic() + STOP_WITHIN
-    while ended(server) is None:
-        if time.monotonic() > until:
-            os.kill(server, signal.SIGKILL)
-            os.waitpid(server, 0)
-            return
-        time.sleep(0.005)
+    try:
+        while True:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.005)
+            if time.monotonic() > until:
+                for pid in children():
+                    os.kill(pid, signal.SIGKILL)
+                until += STOP_WITHIN
+    except ChildProcessError:
+        pass  # none is left
+
+
+def children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except FileNotFoundError:
+        return []
 
 
 def say(**answer: Any) -> None:
@@ -157,8 +187,7 @@ def remove(entry: str, lock: int) -> None:
         pass  # somebody emptied the cache directory
 
 
-def main(entry: str, lock: int) -> None:
-    parent = os.getppid()
+def main(entry: str, lock: int, run: int) -> None:
     os.set_inheritable(lock, False)  # the server must not hold it
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
@@ -170,10 +199,11 @@ def main(entry: str, lock: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     os.umask(0o077)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # a server's orphans become ours
 
     server, signum, pending = 0, 0, b""
     try:
-        while os.getppid() == parent and not over:
+        while os.getppid() == run and not over:
             readable, _, _ = select.select([0, wake], [], [], LOOK_AT_PARENT)
             if wake in readable:
                 os.read(wake, 4096)
@@ -193,10 +223,9 @@ def main(entry: str, lock: int) -> None:
                     server = start(line)
                     say(pid=server)
     finally:
-        if server:
-            stop(server, signum)
+        stop(server, signum)
         remove(entry, lock)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

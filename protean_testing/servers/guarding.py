@@ -39,7 +39,7 @@ class Guard:
         self._read, self._stopped = b"", False
         try:
             self._process = _Process(
-                [sys.executable, "-I", "-S", guard.__file__, str(self.entry), str(lock)],
+                [sys.executable, "-I", "-S", guard.__file__, str(self.entry), str(lock), str(self._run)],
                 stdin=asked,
                 stdout=answered,
                 stderr=subprocess.DEVNULL,
@@ -95,6 +95,6 @@ class Guard:
         atexit.unregister(self._replace)
 
     def _replace(self) -> None:
-        """Do what is left to do where the guard was killed. One that lives does it itself, later than at exit."""
+        """Do what the guard would have done, where it was killed. One that lives does it after the exit."""
         if os.getpid() == self._run and self._process.poll() is not None:
             reap_entry(self.entry, own=True)

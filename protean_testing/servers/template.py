@@ -26,8 +26,14 @@ REFUSED = (
 
 
 def postgresql_process(found: Found) -> GuardedProcess:
-    """A place for a PostgreSQL program. Root becomes somebody else in it."""
-    identities = ("namespace", "nobody") if os.geteuid() == 0 else ("same",)
+    """A place for a PostgreSQL program, which runs as somebody else where it would refuse to run as we do."""
+    import pwd
+
+    identities: tuple[str, ...] = ("same",)
+    if os.geteuid() == 0:
+        identities = ("namespace", "nobody")
+    elif os.geteuid() not in {user.pw_uid for user in pwd.getpwall()}:
+        identities = ("namespace", "same")  # a container's made-up user, whom initdb looks up in vain
     return GuardedProcess(found.program, identities, refused=REFUSED)
 
 
@@ -71,7 +77,7 @@ def _make(found: Found, path: Path) -> None:
             [found.program, "--version"], capture_output=True, text=True, check=True
         ).stdout
         options = _options(int(re.search(r"\d+", output)[0]))  # type: ignore[index]
-        process.start([initdb, "-D", made, *options], stop=signal.SIGKILL)
+        process.start([initdb, "-D", made, *options], stop=signal.SIGTERM)
         if process.ended(within=WITHIN) != 0:
             raise ConfigurationError(f"initdb of {found.origin} failed:\n{process.said()}")
         partial = path.with_suffix(".partial")
