@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import unittest
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,10 @@ def main() -> int:
 
     outcomes = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for outcome in pool.map(run_module, arguments.modules or modules()):
-            outcomes.append(outcome)
+        for future in as_completed(
+            [pool.submit(run_module, name) for name in arguments.modules or modules()]
+        ):
+            outcomes.append(outcome := future.result())
             counts = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.skipped} skipped"
             print(f"{outcome.name:32} {counts}  ({outcome.seconds:.1f} s)", flush=True)
             if outcome.failed:
