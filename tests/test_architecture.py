@@ -151,7 +151,7 @@ class FloorTests(unittest.TestCase):
         for name in filter(None, MODULES):
             for target in imports(name) - {name}:
                 here, there = floor(name), floor(target) if target else len(FLOORS) - 1
-                same_package = "." in name and room(name) == room(target)
+                same_package = room(name) == room(target)
                 if here is None or there is None or there > here or (there == here and not same_package):
                     wrong.append(f"{name} (floor {here}) imports {target or '__init__'} (floor {there})")
         self.assertEqual(wrong, [])
