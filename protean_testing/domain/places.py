@@ -62,16 +62,18 @@ class Places:
                 number += 1
                 entry["redis_url"], private = redis_url(min(number, _LAST_REDIS))
             elif section == "event_store" and provider == "message_db" and not entry.get("database_uri"):
-                entry["database_uri"], private = _message_db(key)
+                entry["database_uri"], private = self._message_db(key)
             if private:
                 self.private.add((section, name))
 
-
-def _message_db(key: Hashable) -> tuple[str, bool]:
-    given = environ.url("MESSAGE_DB_URL") if environ.full_infrastructure() else None
-    if given is not None:
-        return given, False
-    return private_database((key, "event store"), "postgresql"), True
+    def _message_db(self, key: Hashable) -> tuple[str, bool]:
+        """The URL for Protean, in the role that Message DB makes for its users, and whether it is private."""
+        given = environ.url("MESSAGE_DB_URL") if environ.full_infrastructure() else None
+        if given is not None:
+            return given, False
+        url = private_database((key, "event store"), "postgresql").replace("+psycopg", "", 1)
+        self.options["event_store", ""] = {"url": url, **self.options.get(("event_store", ""), {})}
+        return url.replace("postgres@", "message_store@", 1), True
 
 
 def _entries(config: Config) -> Iterator[tuple[str, str, Config]]:

@@ -85,10 +85,11 @@ def _event_store(configuration: Configuration, places: Places) -> Iterator[Store
             from ..stores.message_db import MessageDBStore
 
             yield MessageDBStore(
-                entry["database_uri"],
-                private=("event_store", "") in places.private,
-                name="event store",
-                **places.options.get(("event_store", ""), {}),
+                **{
+                    "url": entry["database_uri"],
+                    "private": ("event_store", "") in places.private,
+                    **places.options.get(("event_store", ""), {}),
+                }
             )
         case _:
             yield protean.unknown(partial(configuration.adapter, "event_store", ""), "event store")

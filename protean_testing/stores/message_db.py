@@ -1,0 +1,233 @@
+"""A Message DB event store: its messages, and the sequence of their global positions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from ..errors import ConfigurationError, OpenTransactionError, StoreError, UnsafeStoreError, redacted
+from ..ownership import Claim, claim, left_over
+from ..safeguard import is_test_name
+from ..store import Mark, ResetAfter, Store
+from .message_db_sql import find, install
+
+_MESSAGES = "message_store.messages"
+_SEQUENCE = "message_store.messages_global_position_seq"
+_BETWEEN_TRIES = 0.01  # seconds
+
+
+class Position(NamedTuple):
+    """How far the store is written.
+
+    Attributes:
+        last: The last message's global position; 0 where there is none.
+        count: How many messages there are.
+        value, called: The sequence's state.
+    """
+
+    last: int
+    count: int
+    value: int
+    called: bool
+
+
+class MessageDBStore(Store):
+    """The messages of a Message DB. Those that were there before are never touched.
+
+    Messages are only ever added to it, so what is newer than a mark is what came since: it is deleted, and
+    the sequence is set back. A given Message DB is used as it is; a private one is installed first.
+
+    Parameters:
+        url: Where it is, for a role that may delete messages and set the sequence (the role
+            ``message_store`` may not).
+        name: What messages call it.
+        private: True for an empty database of this run's own: Message DB is installed in it.
+        package: The directory of the npm package with its SQL; otherwise see `message_db_sql.find`.
+        unsafe: Allow a database that is no test database by its name and that holds messages.
+        wait: Seconds to wait at a reset for a writer that is still at work.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+    """
+
+    kind = "message_db"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "event store",
+        private: bool = False,
+        package: Path | str | None = None,
+        unsafe: bool = False,
+        wait: float = 2.0,
+        reset_after: ResetAfter = "test",
+    ) -> None:
+        scheme, _, rest = url.partition("://")
+        self._url = f"{scheme.partition('+')[0]}://{rest}"
+        self.name = name
+        self.reset_after = reset_after
+        self._private, self._package, self._unsafe, self._wait = private, package, unsafe, wait
+        self._connection: Any = None
+        self._claim: Claim | None = None
+        self._first: Position | None = None
+
+    def place(self) -> Hashable:
+        return self._place()
+
+    def identity(self) -> Hashable:
+        return ("message_db", self._place())
+
+    def check(self) -> None:
+        if self._private:
+            find(self._package)
+            return
+        with self._connect() as connection:
+            if connection.execute(f"SELECT to_regclass('{_MESSAGES}')").fetchone() == (None,):
+                raise ConfigurationError(
+                    f"store {self.name!r}: there is no Message DB in {self._place()}.\n"
+                    "Install it with the scripts of its npm package, or leave the URL out for a private one."
+                )
+            may = (
+                f"SELECT has_table_privilege('{_MESSAGES}', 'SELECT, DELETE'), "
+                f"has_sequence_privilege('{_SEQUENCE}', 'UPDATE'), current_user"
+            )
+            deletes, sets, role = connection.execute(may).fetchone()
+            if not (deletes and sets):
+                raise ConfigurationError(
+                    f"store {self.name!r}: role {role!r} may not delete messages or set their sequence, "
+                    f"so they could not be given back.\nGive a URL of a role that may, or let this one:\n"
+                    f"  GRANT SELECT, DELETE ON {_MESSAGES} TO {role};\n"
+                    f"  GRANT SELECT, UPDATE ON SEQUENCE {_SEQUENCE} TO {role};"
+                )
+            holds = connection.execute(f"SELECT count(*) FROM {_MESSAGES}").fetchone()[0]
+        database = urlsplit(self._url).path.lstrip("/")
+        if holds and not self._unsafe and left_over(self._place()) is None and not is_test_name(database):
+            raise UnsafeStoreError(
+                f"refusing to use store {self.name!r} ({self._place()}): it holds {holds} messages, and the "
+                f'database name {database!r} does not contain "test".\n'
+                "Use an empty one or one named for tests, or pass unsafe=True: what is there now is kept."
+            )
+
+    def create_schema(self) -> None:
+        self._connection = self._connect()
+        if self._private:
+            if self._execute(f"SELECT to_regclass('{_MESSAGES}')") == (None,):
+                install(self._connection, self._package)
+        else:
+            self._claim = claim(self._place())
+            if self._claim.left_over and self._claim.facts:
+                self.reset_data(Position(*self._claim.facts["first"]))
+        self._first = self._now()
+        if self._claim is not None:
+            self._claim.remember(first=list(self._first))
+
+    def drop_schema(self) -> None:
+        """Nothing but what came since: a given Message DB stays, a private one ends with its server."""
+        if self._first is not None and self._connection is not None:
+            self.reset_data(self._first)
+            if self._claim is not None:
+                self._claim.release()
+
+    def save_data(self) -> Mark:
+        with self._alone():
+            return self._now()
+
+    def reset_data(self, mark: Position) -> bool:
+        with self._alone():
+            found = self._now()
+            if found == mark:
+                return False
+            self._connection.execute(
+                f"DELETE FROM {_MESSAGES} WHERE global_position > {mark.last}; "
+                f"SELECT setval('{_SEQUENCE}', {mark.value}, {mark.called})"
+            )
+            found = self._now()
+        if found != mark:
+            raise StoreError(
+                f"store {self.name!r}: {mark.count - found.count} messages that were there before are gone "
+                "and cannot be brought back. Message DB keeps every message: what deletes them in the test?",
+                store=self.name,
+            )
+        return True
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._claim is not None:
+            self._claim.abandon()
+
+    # The connection
+
+    def _place(self) -> str:
+        """Where it is, without a password."""
+        url = urlsplit(self._url)
+        query = dict(parse_qsl(url.query))
+        host = url.hostname or query.get("host") or "localhost"
+        return f"message_db://{host}:{url.port or query.get('port') or 5432}{url.path}"
+
+    def _connect(self) -> Any:
+        import psycopg
+
+        try:
+            connection = psycopg.connect(self._url, autocommit=True, connect_timeout=10)
+        except psycopg.Error as error:
+            text = redacted(str(error).strip(), urlsplit(self._url).password)
+            raise ConfigurationError(
+                f"store {self.name!r} cannot be reached at {self._place()}: {text}"
+            ) from None
+        connection.execute(
+            "SET search_path = pg_catalog; SET synchronous_commit = off; SET lock_timeout = '10s'; "
+            "SET default_transaction_isolation = 'read committed'"
+        )
+        return connection
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A transaction beside which no other one that writes messages is open.
+
+        Raises:
+            OpenTransactionError: One still is, after the time to wait.
+        """
+        from psycopg.errors import LockNotAvailable
+
+        until = time.monotonic() + self._wait
+        while True:
+            try:
+                self._connection.execute(f"BEGIN; LOCK TABLE {_MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+                break
+            except LockNotAvailable:
+                self._connection.execute("ROLLBACK")
+                if time.monotonic() > until:
+                    raise OpenTransactionError(self._holders(), store=self.name) from None
+            time.sleep(_BETWEEN_TRIES)
+        try:
+            yield
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._connection.execute("COMMIT")
+
+    def _now(self) -> Position:
+        found = self._execute(
+            f"SELECT coalesce(max(global_position), 0), count(*), s.last_value, s.is_called "
+            f"FROM {_SEQUENCE} s LEFT JOIN {_MESSAGES} ON true GROUP BY s.last_value, s.is_called"
+        )
+        return Position(*found)
+
+    def _execute(self, statement: str) -> Any:
+        return self._connection.execute(statement).fetchone()
+
+    def _holders(self) -> str:
+        held = self._connection.execute(
+            "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            f"WHERE l.relation = '{_MESSAGES}'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
+        ).fetchall()
+        who = "; ".join(f"pid {pid}, {state}: {query}" for pid, state, query in held) or "it is prepared"
+        return (
+            f"store {self.name!r} could not be given back: a transaction that wrote messages is still open "
+            f"({who}).\nEnd it in the test."
+        )
