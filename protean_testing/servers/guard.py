@@ -3,9 +3,9 @@
 A script of its own, started as ``python -I -S guard.py ENTRY LOCK RUN``: it needs the standard library
 alone. ENTRY is the file in which the run writes what it owns, LOCK a descriptor that holds a lock on it
 (whoever can take that lock knows that this guard is gone), RUN the pid of the run. Standard input is a
-pipe from the run. Two lines of JSON come in, what is to be looked at and what is to be started; one line
-goes out for each, and one more when the server has ended. The end of that pipe is the end of the run. A
-forked child of the run may hold the pipe open, so the parent's pid is looked at too.
+pipe from the run. Lines of JSON come in: what is to be looked at, what is to be started, that all is over.
+One line goes out for each of the first two, and one when the server has ended. The end of that pipe is the
+end of the run; a forked child of the run may hold it open, so the parent's pid is looked at too.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # importing typing takes as long as all the rest
 if TYPE_CHECKING:
     import pwd
+    from typing import Any
 
 try:
     import ctypes
@@ -174,12 +175,11 @@ def say(**answer: Any) -> None:
 
 
 def remove(entry: str, lock: int) -> None:
-    """Remove the directories that the entry's first line names, and then the entry."""
-    import shutil  # late: it takes as long to import as all the rest
+    """Remove the directories that the entry names, and then the entry."""
+    import shutil  # late, too: nobody waits for it then
 
-    line, whole, _ = os.pread(lock, 65536, 0).partition(b"\n")
-    if whole:
-        for directory in json.loads(line)["directories"]:
+    for line in os.pread(lock, 65536, 0).split(b"\n")[:-1]:
+        for directory in json.loads(line).get("directories", ()):
             shutil.rmtree(directory, ignore_errors=True)
     try:
         os.unlink(entry)
@@ -216,7 +216,9 @@ def main(entry: str, lock: int, run: int) -> None:
                 break
             *lines, pending = (pending + data).split(b"\n")
             for line in map(json.loads, lines):
-                if "look" in line:
+                if "over" in line:
+                    over.append(1)
+                elif "look" in line:
                     say(**look(line["look"], line["paths"]))
                 else:
                     signum = line["stop"]

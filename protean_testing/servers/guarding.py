@@ -84,6 +84,7 @@ class Guard:
         if os.getpid() != self._run or self._stopped:
             return
         self._stopped = True
+        self.ask(over=True)  # a forked child may keep the pipe open
         os.close(self._questions)
         try:
             self._process.wait(STOP_WITHIN)

@@ -15,7 +15,7 @@ from . import binaries as find
 from .extra import library
 from .once import Once
 from .process import GuardedProcess
-from .template import copy, postgresql_process, template
+from .template import initialized
 
 READY_WITHIN = 60.0  # seconds
 PORT = 5432  # a part of the socket's name
@@ -159,31 +159,32 @@ def start_postgresql(
             has what to install, or the end of the log.
     """
     began = time.monotonic()
-    library("psycopg")
+    psycopg = library("psycopg")
     found = find.postgresql(binaries)
-    source = template(found)
-    for _ in range(TRIES):
-        port = int(library("port_for").select_random()) if tcp else None
-        process = postgresql_process(found)
-        try:
-            _configure(process, source, port, settings or {})
-            process.start([found.brought_to(process), "-D", process.files / "data"], stop=signal.SIGQUIT)
-            server = PrivatePostgreSQL(process, found.origin, port)
-            if server._await(began):
-                return server
-            said = process.said()
-        except BaseException:
+    try:
+        for _ in range(TRIES if tcp else 1):
+            port = int(library("port_for").select_random()) if tcp else None
+            process = initialized(found)
+            try:
+                _configure(process, port, settings or {})
+                process.start([found.brought_to(process), "-D", process.files / "data"], stop=signal.SIGQUIT)
+                server = PrivatePostgreSQL(process, found.origin, port)
+                if server._await(began):
+                    return server
+                said = process.said()
+            except BaseException:
+                process.stop()
+                raise
             process.stop()
-            raise
-        process.stop()
-        if not (tcp and "could not create any TCP/IP sockets" in said):
-            break
+            if "could not create any TCP/IP sockets" not in said:
+                break
+    except (OSError, psycopg.Error) as error:
+        raise ConfigurationError(f"PostgreSQL of {found.origin} could not be started: {error}") from error
     raise ConfigurationError(f"PostgreSQL of {found.origin} did not start:\n{said}")
 
 
-def _configure(process: GuardedProcess, source: Path, port: int | None, settings: Mapping[str, str]) -> None:
+def _configure(process: GuardedProcess, port: int | None, settings: Mapping[str, str]) -> None:
     data = process.files / "data"
-    copy(source, data)
     (data / "pg_hba.conf").write_text(HBA)
     ours = {
         "unix_socket_directories": str(process.sockets),

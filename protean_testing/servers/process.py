@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import ConfigurationError
@@ -22,12 +23,12 @@ class GuardedProcess:
     Parameters:
         program: What will be started.
         identities: What it may run as, see `guard.become`; the first that can be had is taken.
-        refused: What to say where none can be had.
+        prepare: Fills the directory for data; called again where another directory is needed.
+        refused: What to say where no identity can be had.
 
     Attributes:
         files: Its directory for data and log.
         sockets: Its directory for sockets, which has a short path.
-        log: Where its output goes.
         identity: What it runs as.
         reached: Whether that identity can execute `program` where it is.
 
@@ -35,11 +36,20 @@ class GuardedProcess:
         ConfigurationError: No identity can be had, or no directory.
     """
 
-    def __init__(self, program: Path, identities: Sequence[str] = ("same",), *, refused: str = "") -> None:
+    def __init__(
+        self,
+        program: Path,
+        identities: Sequence[str] = ("same",),
+        *,
+        prepare: Callable[[Path], object] = bool,
+        refused: str = "",
+    ) -> None:
         self._guard = Guard()
         try:
             usable = roots()
             self._guard.ask(look=list(identities), paths=[str(program), *usable])
+            self.files, self.sockets = make_directories(self._guard.entry, usable)
+            prepare(self.files)  # while the guard looks
             answer = self._guard.answer()
             if answer is None or answer["identity"] is None:
                 raise ConfigurationError(refused)
@@ -48,11 +58,19 @@ class GuardedProcess:
             reached = [
                 root for root in usable if root in answer["reached"] and (self.reached or _executes(root))
             ]
-            self.files, self.sockets = make_directories(self._guard.entry, reached)
-            self.log = self.files / "log"
+            if not {str(self.files.parent), str(self.sockets.parent)} <= set(reached):
+                for directory in {self.files, self.sockets}:
+                    shutil.rmtree(directory)
+                self.files, self.sockets = make_directories(self._guard.entry, reached)
+                prepare(self.files)
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def log(self) -> Path:
+        """The file that its output goes to."""
+        return self.files / "log"
 
     def start(self, argv: Sequence[str | Path], *, stop: signal.Signals) -> None:
         """Start the program.

@@ -115,23 +115,26 @@ def start_redis(*, binary: Path | None = None, tcp: bool = False) -> PrivateRedi
             has what to install, or the end of the log.
     """
     began = time.monotonic()
-    library("redis")
+    redis = library("redis")
     found = find.redis(binary)
-    for _ in range(TRIES):
-        port = int(library("port_for").select_random()) if tcp else None
-        process = GuardedProcess(found.program)
-        try:
-            server = PrivateRedis(process, found.origin, port)
-            process.start([found.program, server._configure()], stop=signal.SIGKILL)
-            if server._await(began):
-                return server
-            said = process.said()
-        except BaseException:
+    try:
+        for _ in range(TRIES if tcp else 1):
+            port = int(library("port_for").select_random()) if tcp else None
+            process = GuardedProcess(found.program)
+            try:
+                server = PrivateRedis(process, found.origin, port)
+                process.start([found.program, server._configure()], stop=signal.SIGKILL)
+                if server._await(began):
+                    return server
+                said = process.said()
+            except BaseException:
+                process.stop()
+                raise
             process.stop()
-            raise
-        process.stop()
-        if not tcp or "in use" not in said:
-            break
+            if "in use" not in said:
+                break
+    except (OSError, redis.RedisError) as error:
+        raise ConfigurationError(f"Redis of {found.origin} could not be started: {error}") from error
     raise ConfigurationError(f"Redis of {found.origin} did not start:\n{said}")
 
 
