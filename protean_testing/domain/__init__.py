@@ -10,5 +10,18 @@ class CheckoutTests(DomainTestCase):
 from __future__ import annotations
 
 from .faces import AsyncDomainTestCase, DomainTestCase, test_domain, uses_domain
+from .helpers import drain, drain_async, events, process, projection, published, query_count
 
-__all__ = ["AsyncDomainTestCase", "DomainTestCase", "test_domain", "uses_domain"]
+__all__ = [
+    "AsyncDomainTestCase",
+    "DomainTestCase",
+    "drain",
+    "drain_async",
+    "events",
+    "process",
+    "projection",
+    "published",
+    "query_count",
+    "test_domain",
+    "uses_domain",
+]

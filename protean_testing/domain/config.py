@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
@@ -61,9 +62,19 @@ def own_config(domain: Any) -> Mapping[str, Any]:
         return config
     if _from_file(domain) != config:
         return config  # given as a dictionary, or changed since
+    with test_environment():
+        return _from_file(domain)
+
+
+@contextmanager
+def test_environment() -> Iterator[None]:
+    """``PROTEAN_ENV=test`` for what Protean reads meanwhile, unless it is set: files, the level of logs."""
+    if os.environ.get("PROTEAN_ENV"):
+        yield
+        return
     os.environ["PROTEAN_ENV"] = "test"
     try:
-        return _from_file(domain)
+        yield
     finally:
         del os.environ["PROTEAN_ENV"]
 

@@ -8,6 +8,7 @@ per run.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,13 +20,15 @@ from protean.domain.infrastructure import InfrastructureManager
 
 from ..errors import ConfigurationError, redacted
 from ..store import OnLeak, Store
-from .config import Config, own_config, wanted
+from .config import Config, own_config, test_environment, wanted
 from .places import Places, passwords
 from .state import StateStore, forget_repositories
 from .stores import stores_of
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
 _MADE_WHEN_ASKED_FOR = ("_idempotency_store", "_trace_emitter")
+
+_REGISTRY = "protean.domain.registry"  # warns of the classes that every initialization generates anew
 
 _made: dict[Any, Configuration] = {}
 _outside: dict[int, Mapping[str, Any]] = {}
@@ -108,7 +111,8 @@ class Configuration:
         }
         self._put()
         try:
-            domain.init(traverse=False)
+            with test_environment(), _not_said(_REGISTRY):
+                domain.init(traverse=False)
         except Exception as error:
             self._adapters = {}
             text = redacted(f"{type(error).__name__}: {error}", *passwords(self.config))
@@ -161,6 +165,16 @@ def configuration(
         places.fill(key)
         _made[key] = Configuration(domain, config, places, on_leak, key)
     return _made[key]
+
+
+@contextmanager
+def _not_said(logger: str) -> Iterator[None]:
+    level = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(level)
 
 
 def _take_internal(domain: Any) -> list[tuple[str, str, Any]]:

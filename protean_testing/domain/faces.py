@@ -14,6 +14,7 @@ from ..hooks import Hook
 from ..resolve import resolve
 from ..store import OnLeak, Store
 from ..testcase import AsyncDatabaseTestCase, DatabaseTestCase
+from .assertions import DomainAssertions
 from .configuration import configuration
 from .context import pushed
 
@@ -49,7 +50,7 @@ class Declared:
         yield Hook(lambda: pushed(self._domain))
 
 
-class DomainTestCase(DatabaseTestCase):
+class DomainTestCase(DomainAssertions, DatabaseTestCase):
     """A test case on a Protean domain.
 
     The domain is initialized in this class's configuration, its context is pushed for every test, and events
@@ -68,7 +69,6 @@ class DomainTestCase(DatabaseTestCase):
         db: The handle: ``db.scope()``, ``db.reset()``, ``db.store(name)``.
     """
 
-    domain: ClassVar[Domain]
     config: ClassVar[Config | None] = None
     traverse: ClassVar[bool] = True
     on_leak: ClassVar[OnLeak] = "warn"
