@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, nullcontext
 from dataclasses import dataclass
 
 from .awaiting import finished
@@ -54,7 +54,8 @@ class Hold:
             return
         self.schemas[identity] = store  # a half-made schema is dropped at the end as well
         try:
-            with figures.creating(store.name):
+            has_schema = type(store).create_schema is not Store.create_schema
+            with figures.creating(store.name) if has_schema else nullcontext():
                 finished(store.create_schema())
                 if not self.line:
                     self.line.append(Level(None, finished(self.store.save_data())))
