@@ -1,0 +1,164 @@
+"""The data of one database, or of the keys there with one prefix: saved, and brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from . import transactions
+from .journal import Journal, Mark
+from .tracking import Tracking
+from .transactions import OpenMulti
+from .values import Value, Values
+from .wire import Wire, checked
+
+
+class Data:
+    """Looks at what was written since the last look, and at everything only where that is not known.
+
+    Parameters:
+        wire: The connection for everything.
+        listener: A second one, which hears what was written.
+        db: The number of the database.
+        prefix: Only the keys that begin with it are ours.
+        wait: Seconds to wait for a transaction of the code under test.
+        tell: Called with what the user of the server may not do, and what that means here.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        listener: Wire,
+        db: int,
+        prefix: bytes,
+        wait: float,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self.values = Values(wire, prefix)
+        self._wire = wire
+        self._db = db
+        self._prefix = prefix
+        self._wait = wait
+        self._tell = tell
+        self._tracking = Tracking(wire, listener, prefix)
+        self._journal = Journal()
+        self._is_deaf = False
+
+    def save(self) -> Mark:
+        """A mark of what is there now."""
+        count, _ = self._first_look(end=False)
+        self._journal.found(self._changed(self._look(count)))
+        self._tracking.settled()
+        return self._journal.push()
+
+    def reset(self, mark: Mark) -> tuple[bool, list[OpenMulti]]:
+        """Make all as at `mark`.
+
+        Returns:
+            Whether anything was otherwise, and the transactions that were left open.
+        """
+        count, ended = self._first_look(end=True)
+        changed = self._empty(mark, count) if mark.size == 0 else self._restore(mark, count)
+        self._tracking.settled()
+        return changed, ended
+
+    def reset_all(self) -> None:
+        """Make all as at the first mark."""
+        if self._journal.marks:
+            self.reset(self._journal.marks[0])
+
+    def forget(self, mark: Mark) -> None:
+        if mark in self._journal.marks:
+            self._journal.forget(mark)
+
+    def depth(self, mark: Mark | None = None) -> int:
+        """How many marks there are, or are older than this one."""
+        return len(self._journal.marks) if mark is None else self._journal.marks.index(mark)
+
+    def clear(self) -> None:
+        """Delete everything."""
+        if self._prefix:
+            self.values.delete(self.values.names())
+        else:
+            self.values.flush()
+
+    def count(self) -> int:
+        """How many keys there are."""
+        if not self._prefix:
+            (count,) = self._wire.attempt(("DBSIZE",))
+            if not isinstance(count, ResponseError):
+                return int(count)
+        return len(self.values.names())
+
+    def _first_look(self, *, end: bool) -> tuple[int, list[OpenMulti]]:
+        """How many keys there are (1 for some), once no transaction is open."""
+        if self._prefix:
+            return 1, []  # clients of others may be in this database
+        clients, count = self._wire.attempt(("CLIENT", "LIST"), ("DBSIZE",))
+        if isinstance(clients, NoPermissionError):
+            self._tell("CLIENT LIST", "a MULTI that a test leaves open is not found")
+            ended = []
+        else:
+            found = transactions.open_multis(checked([clients])[0], self._db)
+            ended = transactions.wait_until_closed(found, self._wire, self._db, self._wait, end=end)
+        if ended or isinstance(count, ResponseError):
+            count = self.count()
+        return count, ended
+
+    def _look(self, count: int) -> dict[bytes, Value | None]:
+        """What the keys hold that may have been written since the last look."""
+        if not count and not self._journal.now and not self._tracking.is_on:
+            return {}
+        told = self._told()
+        if told is None:
+            return dict.fromkeys(self._journal.now) | self.values.read(self.values.names())
+        names = told | self._journal.silent
+        return dict.fromkeys(names) | self.values.read(names)
+
+    def _told(self) -> set[bytes] | None:
+        """The keys written since the last look; where that is not known, it will be from now on."""
+        told = self._tracking.told()
+        if told is None and not self._is_deaf:
+            refused = self._tracking.begin()
+            if refused is not None:
+                self._is_deaf = True
+                self._tell("CLIENT TRACKING", "each reset looks at every key, unless its scope began empty")
+        return told
+
+    def _changed(self, fresh: dict[bytes, Value | None]) -> dict[bytes, Value | None]:
+        now = self._journal.now
+        return {name: value for name, value in fresh.items() if not self.values.same(value, now.get(name))}
+
+    def _empty(self, mark: Mark, count: int) -> bool:
+        if self._prefix:
+            told = self._told()
+            names = self.values.names() if told is None else told | self._journal.now.keys()
+            changed = self.values.delete(names) > 0
+        else:
+            changed = count > 0
+            if changed:
+                self.values.flush()
+            self._tracking.end()
+        self._journal.empty(mark)
+        return changed
+
+    def _restore(self, mark: Mark, count: int) -> bool:
+        fresh = self._look(count)
+        now = self._journal.now
+        wanted = {name: now.get(name) for name in fresh} | self._journal.before(mark)
+        wrong = {
+            name: value
+            for name, value in wanted.items()
+            if not self.values.same(value, fresh[name] if name in fresh else now.get(name))
+        }
+        gone = [name for name, value in wrong.items() if value and value.expiry and name in fresh]
+        if gone:  # a key that was to expire by now, and did, is right
+            time = self.values.time()
+            for name in gone:
+                value = wrong[name]
+                if fresh[name] is None and value is not None and (value.expiry or time) < time:
+                    del wrong[name]
+        looks = self.values.write(wrong)
+        self._journal.back_to(mark, wanted | looks)
+        return bool(wrong)

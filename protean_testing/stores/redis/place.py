@@ -1,0 +1,83 @@
+"""One database, or the keys there with one prefix, and what the stores in it share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from weakref import WeakSet
+
+import redis
+
+from ... import ownership
+from .address import Address
+from .async_clients import AsyncClients
+from .data import Data
+from .wire import Wire
+
+
+class Place:
+    """Where a store is, and all that is open there.
+
+    Attributes:
+        address: The database.
+        prefix: The keys of the store begin with it.
+        wait: Seconds to wait for the server.
+        private: True where the server was started for this run alone.
+        closed: True when it is not used any more.
+        claim: What keeps other runs out; a private place needs none.
+        data: None before the place was taken, and after it was given back.
+        forbidden: What the user of the server may not do, as far as it was told.
+    """
+
+    def __init__(self, address: Address, prefix: str, wait: float, *, private: bool = False) -> None:
+        self.address = address
+        self.prefix = prefix.encode()
+        self.wait = wait
+        self.private = private
+        self.closed = False
+        self.wire = Wire(lambda: address.connection(wait))
+        self.claim: ownership.Claim | None = None
+        self.data: Data | None = None
+        self.forbidden: set[str] = set()
+        self.async_clients = AsyncClients()
+        self._listener = Wire(lambda: address.connection(wait))
+        self._client: redis.Redis | None = None
+
+    @property
+    def key(self) -> Hashable:
+        return ("redis", self.address.key, self.prefix)
+
+    def __str__(self) -> str:
+        prefix = f" with prefix {self.prefix.decode()!r}" if self.prefix else ""
+        return f"Redis database {self.address}{prefix}"
+
+    def overlaps(self, other: Place) -> bool:
+        """Whether keys can belong to both, though they are not equal."""
+        one, two = self.prefix, other.prefix
+        return (
+            self.address.key == other.address.key
+            and one != two
+            and (one.startswith(two) or two.startswith(one))
+        )
+
+    def new_data(self, tell: Callable[[str, str], None]) -> Data:
+        return Data(self.wire, self._listener, self.address.db, self.prefix, self.wait, tell)
+
+    def client(self) -> redis.Redis:
+        if self._client is None:
+            self._client = redis.Redis(connection_pool=self.address.pool())
+        return self._client
+
+    def close(self) -> None:
+        """Harmless when repeated: several stores may share this place."""
+        self.closed = True
+        if self.claim is not None:
+            self.claim.abandon()
+        self.wire.close()
+        self._listener.close()
+        if self._client is not None:
+            self._client.connection_pool.disconnect()
+        in_use.discard(self)
+
+
+in_use: WeakSet[Place] = WeakSet()
+"""The places that this process has taken."""

@@ -1,0 +1,72 @@
+"""Is there a Redis that we can use? Looked at before anything is written."""
+
+from __future__ import annotations
+
+import re
+import time
+from uuid import uuid4
+
+from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, TimeoutError
+
+from ...errors import ConfigurationError, redacted
+from .place import Place
+from .wire import LOST
+
+OLDEST = (6, 2)
+_PAUSE = 0.05
+
+
+def check(place: Place, store: str) -> None:
+    """Refuse what is no Redis, too old, a cluster, a replica, or lets us do too little.
+
+    Raises:
+        ConfigurationError: Saying which.
+    """
+
+    def refusal(why: str, instead: str) -> ConfigurationError:
+        text = f"store {store!r} cannot use {place}: {redacted(why, place.address.password)}"
+        return ConfigurationError(f"{text.rstrip('.')}.\n{instead}")
+
+    begin = time.monotonic()
+    while True:
+        try:
+            replies = place.wire.attempt(
+                ("INFO", "server"),
+                ("INFO", "replication"),
+                ("INFO", "cluster"),
+                ("SCAN", 0, "COUNT", 1),
+                ("UNLINK", place.prefix + uuid4().bytes),  # a key that is not there
+            )
+            break
+        except AuthenticationError as error:
+            raise refusal(str(error), "Is the user or the password in its URL wrong, or missing?") from None
+        except InvalidResponse:
+            raise refusal("what answers there is no Redis", "Correct the host or the port.") from None
+        except TimeoutError:
+            raise refusal(
+                f"it did not answer within {place.wait:g} s", "Is the server up, and is it a Redis?"
+            ) from None
+        except LOST as error:
+            if "loading" not in str(error).lower() or time.monotonic() > begin + place.wait:
+                raise refusal(str(error), "Is the server up, and is it a Redis?") from None
+            time.sleep(_PAUSE)
+    about = b"\n".join(reply for reply in replies[:3] if isinstance(reply, bytes)).decode(errors="replace")
+    facts = dict(re.findall(r"^(\w+):([^\r\n]*)", about, re.MULTILINE))
+    version = tuple(
+        int(number) for number in facts.get("redis_version", "").split(".")[:2] if number.isdigit()
+    )
+    if version and version < OLDEST:
+        raise refusal(f"it is Redis {facts['redis_version']}", "Redis 6.2 or later is needed, or Valkey.")
+    if facts.get("cluster_enabled") == "1":
+        raise refusal("Redis Cluster is not supported", "Give it a single server.")
+    if "sentinel" in (facts.get("redis_mode"), facts.get("server_mode")):
+        raise refusal("it is a sentinel", "Give it the server's own URL.")
+    if facts.get("role") == "slave" and facts.get("slave_read_only") == "1":
+        raise refusal("it is a replica, and read-only", "Give it the primary server's URL.")
+    forbidden = [
+        reply for reply in replies[3:] if isinstance(reply, NoPermissionError) and "to run" in str(reply)
+    ]
+    if forbidden:
+        raise refusal(
+            str(forbidden[0]), "It needs at least: ACL SETUSER name +scan +unlink +@transaction +@connection"
+        )

@@ -1,0 +1,310 @@
+"""A Redis or Valkey database as a store: its handles, and its place in the lifecycle."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from ... import ownership
+from ...errors import (
+    ConfigurationError,
+    LeakError,
+    LeakWarning,
+    OpenTransactionError,
+    StoreError,
+    UnsafeStoreError,
+    redacted,
+)
+from ...store import Mark, OnLeak, ResetAfter, Store, ended_scope
+from . import server
+from .address import from_client, from_url
+from .data import Data
+from .place import Place, in_use
+from .transactions import OpenMulti
+from .wire import LOST
+
+Result = TypeVar("Result")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
+_SHOWN = 3  # names of keys in a message
+
+
+class RedisStore(Store):
+    """One database of a Redis (6.2 and later) or Valkey server, or the keys in it with one prefix.
+
+    Every type comes back exactly: streams with their groups, consumers, pending entries and counters, and
+    times to live as the moment when they end. Nothing of ours is written into the database.
+
+    Parameters:
+        url: Where it is. Left out, the environment decides; a private server by default.
+        client: The application's own client in place of a URL: only where it leads to is used.
+        prefix: Keys that begin with it are the store; the others in the database are left alone.
+        name: What messages call the store; the name in `db.store(name)`.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        unsafe: Clear a database that holds keys of others.
+        adopt: Keep the keys that are there: they are the baseline.
+        wait: Seconds to wait for a server that does not answer, and for what is still at work in it.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a MULTI open.
+
+    Raises:
+        ConfigurationError: The arguments contradict each other, or the URL cannot be read.
+    """
+
+    kind = "redis"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        client: Any = None,
+        prefix: str = "",
+        name: str = "redis",
+        reset_after: ResetAfter = "test",
+        unsafe: bool = False,
+        adopt: bool = False,
+        wait: float = 5.0,
+        on_leak: OnLeak = "warn",
+    ) -> None:
+        if url is not None and client is not None:
+            raise ConfigurationError("RedisStore takes url= or client=, not both.")
+        if unsafe and adopt:
+            raise ConfigurationError(
+                "RedisStore takes adopt=True, which keeps the keys that are there, or unsafe=True, which "
+                "clears them."
+            )
+        self.name, self.reset_after = name, reset_after
+        self.prefix, self.unsafe, self.adopt = prefix, unsafe, adopt
+        self._given = from_client(client) if client is not None else None if url is None else from_url(url)
+        self._wait = wait
+        self._on_leak = on_leak
+        self._place: Place | None = None
+
+    # Where it is
+
+    @property
+    def needs_url(self) -> bool:
+        """True where nobody has said yet where the database is."""
+        return self._given is None and (self._place is None or self._place.closed)
+
+    def bind(self, url: str, *, private: bool = False) -> None:
+        """Say where the database is. `private` means that its server was started for this run alone."""
+        self._place = Place(from_url(url), self.prefix, self._wait, private=private)
+
+    def _live(self) -> Place:
+        if self._place is None or self._place.closed:
+            if self._given is None:
+                raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
+            self._place = Place(self._given, self.prefix, self._wait)
+        return self._place
+
+    def identity(self) -> Hashable:
+        return self.place()
+
+    def place(self) -> Hashable:
+        return self._live().key
+
+    def share(self, first: Store) -> None:
+        assert isinstance(first, RedisStore)
+        if first.adopt != self.adopt:
+            raise ConfigurationError(
+                f"stores {first.name!r} and {self.name!r} are both {self._live()}, but only one of them has "
+                "adopt=True."
+            )
+        self._place = first._live()
+
+    # What a test uses
+
+    @property
+    def url(self) -> str:
+        """The URL with the real password, for the application."""
+        return self._live().address.url
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client of this store's own. It gives bytes."""
+        return self._live().client()
+
+    def async_client(self) -> redis.asyncio.Redis:
+        """A new async client, for the event loop that runs now.
+
+        Its connections are closed when the data is given back, where their loop still runs; close it with
+        ``async with`` where it should end sooner.
+        """
+        place = self._live()
+        return place.async_clients.new(place.address.url, place.data.depth() if place.data else 0)
+
+    # The lifecycle
+
+    def check(self) -> None:
+        place = self._live()
+        self._refuse_overlap(place)
+        server.check(place, self.name)
+        if not place.private:
+            left = ownership.left_over(str(place))
+            self._again("look at", lambda: self._refuse_keys_of_others(place, left))
+
+    def create_schema(self) -> None:
+        place = self._live()
+        self._refuse_overlap(place)
+        if not place.private:
+            place.claim = ownership.claim(str(place))
+        in_use.add(place)
+        try:
+            self._again("take", lambda: self._take(place))
+        except UnsafeStoreError:
+            if place.claim is not None:
+                place.claim.release()
+            raise
+
+    def drop_schema(self) -> None:
+        place = self._place
+        if place is None or place.closed or place.data is None:
+            return
+        self._again("clear", lambda: self._drop(place))
+        place.data = None
+        in_use.discard(place)
+        if place.claim is not None:
+            place.claim.release()
+
+    def save_data(self) -> Mark:
+        return self._again("save", self._data().save)
+
+    def reset_data(self, mark: Mark) -> bool:
+        data = self._data()
+        self._live().async_clients.hang_up(data.depth(mark))
+        changed, left_open = self._again("reset", lambda: data.reset(mark))
+        if left_open:
+            self._tell_of_leak(left_open)
+        return changed
+
+    def forget_data(self, mark: Mark) -> None:
+        self._data().forget(mark)
+
+    def close(self) -> None:
+        if self._place is not None:
+            self._place.close()
+
+    def _data(self) -> Data:
+        data = self._live().data
+        assert data is not None, "create_schema() comes first"
+        return data
+
+    # Whose it is
+
+    def _refuse_overlap(self, place: Place) -> None:
+        for other in in_use:
+            if other is not place and other.overlaps(place):
+                raise ConfigurationError(
+                    f"store {self.name!r}, {place}, overlaps with {other} of another store: resetting one "
+                    "would reset the other.\nGive each a database, or a prefix with which no other begins."
+                )
+
+    def _refuse_keys_of_others(self, place: Place, left: dict[str, Any] | None) -> None:
+        if self.adopt or self.unsafe:
+            return
+        data = place.new_data(self._tell)
+        count = data.count() if left is None else len(data.values.kept(left))
+        if not count:
+            return
+        names = data.values.names(limit=_SHOWN + 1) if left is None else data.values.kept(left)
+        listed = ", ".join(repr(name.decode(errors="backslashreplace")) for name in names[:_SHOWN])
+        raise UnsafeStoreError(
+            f"refusing to use store {self.name!r}, {place}: it holds {count} "
+            f"{'key' if count == 1 else 'keys'} that we did not make "
+            f"({listed}{', ...' if len(names) > _SHOWN else ''}).\n"
+            "Point it at an empty database, pass adopt=True to keep them as the baseline, or pass "
+            "unsafe=True to clear them if losing them is fine."
+        )
+
+    def _take(self, place: Place) -> None:
+        data = place.new_data(self._tell)
+        claim = place.claim
+        if claim is not None:
+            left = claim.facts if claim.left_over else None
+            self._refuse_keys_of_others(place, left)  # once more: they may have come since
+            if left is not None:
+                theirs = set(data.values.kept(left))
+                data.values.delete([name for name in data.values.names() if name not in theirs])
+        if not self.adopt and data.count():
+            data.clear()
+        if claim is not None:
+            claim.remember(kept=[name.decode("latin-1") for name in data.values.names()])
+        place.data = data
+
+    def _drop(self, place: Place) -> None:
+        assert place.data is not None
+        if self.adopt:
+            place.data.reset_all()
+        else:
+            place.data.clear()
+
+    # What all of it needs
+
+    def _again(self, what: str, work: Callable[[], Result]) -> Result:
+        """Do `work`; again, for `wait` seconds, where the server is gone or busy. No password is told."""
+        place = self._live()
+        deadline, pause = time.monotonic() + self._wait, _FIRST_PAUSE
+        while True:
+            try:
+                return work()
+            except OpenTransactionError as error:
+                raise self._of_open_transaction(what, str(error)) from None
+            except NoPermissionError as error:
+                why = f"{error}\nAllow it with: ACL SETUSER name +... (docs: what a user of Redis needs)"
+                raise self._failure(what, why) from None
+            except (*LOST, ResponseError) as error:
+                busy = isinstance(error, ResponseError)
+                if busy and not str(error).startswith("BUSY "):
+                    raise self._failure(what, str(error)) from None
+                if time.monotonic() + pause > deadline:
+                    if busy:
+                        raise self._of_open_transaction(
+                            what, "  a Lua script or function that still runs"
+                        ) from None
+                    why = f"no answer from {place.address} within {self._wait:g} s: {error}\nWas it stopped?"
+                    raise self._failure(what, why) from None
+            except RedisError as error:
+                raise self._failure(what, str(error)) from None
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _failure(self, what: str, why: str) -> StoreError:
+        why = redacted(why, self._live().address.password)
+        return StoreError(f"could not {what} store {self.name!r}: {why}", store=self.name)
+
+    def _of_open_transaction(self, what: str, which: str) -> OpenTransactionError:
+        return OpenTransactionError(
+            f"could not {what} store {self.name!r}: something is still open in it.\n{which}\n"
+            "End it in the test, e.g.  with client.pipeline() as pipeline: ...",
+            store=self.name,
+        )
+
+    def _tell(self, command: str, effect: str) -> None:
+        """Say once what the user of the server may not do."""
+        place = self._live()
+        if command not in place.forbidden:
+            place.forbidden.add(command)
+            right = "+" + command.lower().replace(" ", "|")
+            warnings.warn(
+                f"the user of store {self.name!r} may not run {command} in Redis: {effect}. "
+                f"Allow it with: ACL SETUSER name {right}",
+                stacklevel=2,
+            )
+
+    def _tell_of_leak(self, left_open: list[OpenMulti]) -> None:
+        listed = "\n".join(f"  {multi}" for multi in left_open)
+        text = (
+            f"{ended_scope.get()} left a transaction open on store {self.name!r}.\n{listed}\n"
+            "Its connection was closed and the data was reset. Say EXEC or DISCARD in the test, e.g.  "
+            "with client.pipeline() as pipeline: ..."
+        )
+        if self._on_leak == "fail":
+            raise LeakError(text, store=self.name)
+        if self._on_leak == "warn":
+            warnings.warn(text, LeakWarning, stacklevel=2)

@@ -1,0 +1,112 @@
+"""Which keys were written: the server tells a second connection of ours, whoever the writer is.
+
+This is the server's own client-side caching in its broadcasting mode
+(https://redis.io/docs/latest/develop/reference/client-side-caching/): no setting of the server is changed,
+and nothing is kept in the database. By the time a writer has its reply, what it wrote is on its way to us.
+"""
+
+from __future__ import annotations
+
+import re
+
+from redis.exceptions import ResponseError
+
+from .wire import LOST, Wire
+
+_CHANNEL = b"__redis__:invalidate"
+
+
+class Tracking:
+    """Collects the names of written keys, in whatever database of the server they are.
+
+    Parameters:
+        wire: The connection that writes for us; its own writes are not told.
+        listener: A connection for this alone.
+        prefix: Only keys that begin with it.
+    """
+
+    def __init__(self, wire: Wire, listener: Wire, prefix: bytes) -> None:
+        self._wire = wire
+        self._listener = listener
+        self._prefix = prefix
+        self._told: set[bytes] | None = None
+        self._since = (0, 0)
+        self._swaps = b""
+
+    @property
+    def is_on(self) -> bool:
+        return self._told is not None
+
+    def begin(self) -> ResponseError | None:
+        """Collect from now on.
+
+        Returns:
+            The server's answer where it does not let us; else None.
+        """
+        prefix = ("PREFIX", self._prefix) if self._prefix else ()
+        self._listener.open()
+        replies = self._listener.attempt(("CLIENT", "ID"), ("SUBSCRIBE", _CHANNEL))
+        _, *more, statistics = self._wire.attempt(
+            ("CLIENT", "TRACKING", "OFF"),
+            ("CLIENT", "TRACKING", "ON", "REDIRECT", _number(replies[0]), "BCAST", *prefix, "NOLOOP"),
+            ("INFO", "commandstats"),
+        )
+        refused = next((one for one in replies + more if isinstance(one, ResponseError)), None)
+        if refused is not None:
+            self._listener.close()
+            return refused
+        self._told = set()
+        self._since = self._generations
+        self._swaps = _swaps(statistics)
+        return None
+
+    def end(self) -> None:
+        """Collect no more."""
+        if self.is_on:
+            self._told = None
+            self._listener.close()
+            self._wire.attempt(("CLIENT", "TRACKING", "OFF"))
+
+    def told(self) -> set[bytes] | None:
+        """The keys written since `begin` or `settled`; None where that is not known."""
+        if self._told is None:
+            return None
+        # A database that was swapped for another is not told at all, but counted.
+        (statistics,) = self._wire.attempt(("INFO", "commandstats"))
+        if self._since != self._generations or _swaps(statistics) != self._swaps or not self._listen():
+            self._told = None
+        return self._told
+
+    def settled(self) -> None:
+        """What was told is done with."""
+        if self._told is not None:
+            self._told = set()
+
+    @property
+    def _generations(self) -> tuple[int, int]:
+        return (self._wire.generation, self._listener.generation)
+
+    def _listen(self) -> bool:
+        """Take what was told. False where everything may have been written, or something was lost."""
+        assert self._told is not None
+        try:
+            self._listener.send(("PING",))  # its answer comes after all that was told before
+            while True:
+                kind, *_, names = self._listener.receive()
+                if kind == b"pong":
+                    return True
+                if names is None:  # a database was flushed
+                    return False
+                self._told.update(names)
+        except LOST:
+            return False
+
+
+def _number(reply: object) -> int:
+    return reply if isinstance(reply, int) else 0
+
+
+def _swaps(statistics: object) -> bytes:
+    """How many databases were swapped; nothing where none was, or where we may not know."""
+    found = re.search(rb"cmdstat_swapdb:calls=(\d+)", statistics) if isinstance(statistics, bytes) else None
+    return found[1] if found else b""
