@@ -53,7 +53,7 @@ class Configuration:
         self._when_asked_for: dict[str, Any] = dict.fromkeys(_MADE_WHEN_ASKED_FOR)
         self.stores: list[Store] = [
             *stores_of(self, places, on_leak),
-            StateStore(domain, self._close),
+            StateStore(domain, on_leak, self._close),
         ]
 
     def adapter(self, registry: str, name: str) -> Any:

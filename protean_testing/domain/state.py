@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 from protean.core.repository import BaseRepository
 from protean.utils.globals import _uow_context_stack
 
-from ..store import Mark, Store
+from ..errors import LeakError, LeakWarning
+from ..store import Mark, OnLeak, Store
 
 _LISTS = (
     "_event_enrichers",
@@ -40,12 +42,14 @@ class StateStore(Store):
 
     Parameters:
         domain: The domain.
+        on_leak: What to do where a test left a unit of work open, which is rolled back.
         at_end: Called when the run is over.
     """
 
-    def __init__(self, domain: Any, at_end: Callable[[], None]) -> None:
+    def __init__(self, domain: Any, on_leak: OnLeak, at_end: Callable[[], None]) -> None:
         self.name = f"state of {domain.name}"
         self._domain = domain
+        self._on_leak = on_leak
         self._at_end = at_end
 
     def save_data(self) -> Mark:
@@ -64,7 +68,7 @@ class StateStore(Store):
 
     def reset_data(self, mark: Kept) -> bool:
         domain = self._domain
-        end_units_of_work(mark.units)
+        left = end_units_of_work(mark.units)
         changed = domain.config != mark.config or domain.clock is not mark.clock
         if domain.config != mark.config:
             domain.config.clear()
@@ -83,7 +87,19 @@ class StateStore(Store):
         domain._idempotency_store, domain._trace_emitter = mark.idempotency, mark.traces
         changed |= mark.registry.bring_back()
         revive(domain)
+        if left and self._on_leak != "reset":
+            self._tell(left)
         return changed
+
+    def _tell(self, left: int) -> None:
+        units = "1 unit of work was" if left == 1 else f"{left} units of work were"
+        text = (
+            f"{units} left open in the context of domain {self._domain.name!r}, and rolled back.\n"
+            "End it in the test:  with UnitOfWork(): ..."
+        )
+        if self._on_leak == "fail":
+            raise LeakError(text, store=self.name)
+        warnings.warn(text, LeakWarning, stacklevel=2)
 
     def close(self) -> None:
         self._at_end()
