@@ -107,13 +107,8 @@ def start(what: dict[str, Any]) -> int:
     guard = os.getpid()
     child = os.fork()
     if child:
-        try:
-            os.setpgid(child, child)
-        except OSError:
-            pass  # it was faster
         return child
     try:
-        os.setpgid(0, 0)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
             signal.signal(signum, signal.SIG_DFL)
         log = os.open(what["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -143,9 +138,12 @@ def ended(server: int) -> int | None:
 
 
 def stop(server: int, signum: int) -> None:
-    """Signal the server, wait for it and all that it started, and kill what does not end."""
+    """Signal the server, wait for it and all that it started, and kill what does not end by itself.
+
+    They are waited for before their files are removed: a PostgreSQL that misses one leaves shared memory.
+    """
     if server:
-        os.killpg(server, signum)
+        os.kill(server, signum)
     until = time.monotonic() + STOP_WITHIN
     try:
         while True:

@@ -119,8 +119,7 @@ class PrivatePostgreSQL:
 
     def _await(self, began: float) -> bool:
         """Wait for the first answer. False where the server ended instead."""
-        ready = self._process.files / "data" / "postmaster.pid"
-        while not (ready.exists() and ready.read_text().rstrip().endswith("ready")):
+        while not self._ready():
             if self._process.ended(within=0.002) is not None:
                 return False
             if time.monotonic() > began + READY_WITHIN:
@@ -139,6 +138,13 @@ class PrivatePostgreSQL:
         self.version = f"{number // 10000}.{number % 10000}"
         self.seconds = time.monotonic() - began
         return True
+
+    def _ready(self) -> bool:
+        """Whether the server says so in its lock file, which costs less than to be turned away."""
+        try:
+            return (self._process.files / "data" / "postmaster.pid").read_text().rstrip().endswith("ready")
+        except FileNotFoundError:
+            return False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.origin}>"

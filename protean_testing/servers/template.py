@@ -136,7 +136,7 @@ def _keep(partial: Path, template: Path, finished: Callable[[], None]) -> None:
 
 def _options(major: int) -> list[str]:
     """What initdb is told. Nothing depends on the machine's own locales, time zone or settings."""
-    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--wal-segsize=1"]
+    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--wal-segsize=1", "--no-clean"]
     if major >= 14:
         options += ["--no-instructions"]
     if major >= 17:
