@@ -71,6 +71,11 @@ class Tracking:
         """The keys written since `begin` or `settled`; None where that is not known."""
         if self._told is None:
             return None
+        try:
+            self._listener.send(("PING",))  # its answer comes after all that was told before
+        except LOST:
+            self._told = None
+            return None
         # A database that was swapped for another is not told at all, but counted.
         (statistics,) = self._wire.attempt(("INFO", "commandstats"))
         if self._since != self._generations or _swaps(statistics) != self._swaps or not self._listen():
@@ -90,7 +95,6 @@ class Tracking:
         """Take what was told. False where everything may have been written, or something was lost."""
         assert self._told is not None
         try:
-            self._listener.send(("PING",))  # its answer comes after all that was told before
             while True:
                 kind, *_, names = self._listener.receive()
                 if kind == b"pong":
