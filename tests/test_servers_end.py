@@ -20,6 +20,8 @@ import psutil
 import psycopg
 import redis
 
+from protean_testing.servers.directories import roots
+
 ROOT = Path(__file__).resolve().parent.parent
 WITHIN = 5.0  # seconds
 CHOOSING = ("PROTEAN_TESTING_POSTGRESQL", "PROTEAN_TESTING_REDIS")
@@ -56,6 +58,11 @@ def query(server):
 """
 
 
+def new_directory() -> tempfile.TemporaryDirectory[str]:
+    """In memory, where there is room for it: templates have a thousand files."""
+    return tempfile.TemporaryDirectory(prefix="servers_", dir=roots()[0])
+
+
 def alive(pid: int, created: float) -> bool:
     try:
         process = psutil.Process(pid)
@@ -72,7 +79,7 @@ class RunsTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls.cache = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="servers_")))
+        cls.cache = Path(cls.enterClassContext(new_directory()))
 
     def environment(self, **variables: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in CHOOSING}
@@ -331,7 +338,7 @@ class EndTests(RunsTestCase):
                 self.kill_after(run, delay)
 
     def test_killed_while_the_template_is_made(self) -> None:
-        with tempfile.TemporaryDirectory() as cache:
+        with new_directory() as cache:
             self.cache = Path(cache)
             for delay in (0.35, 0.5, 0.65, 0.8):
                 with self.subTest(delay):
@@ -358,7 +365,7 @@ class EndTests(RunsTestCase):
 
     def test_two_runs_at_once(self) -> None:
         """With no template yet: one run makes it, both use it, neither touches what the other has."""
-        with tempfile.TemporaryDirectory() as cache:
+        with new_directory() as cache:
             self.cache = Path(cache)
             script = "s = start_postgresql(); tell(s, answer=query(s)); time.sleep(60)"
             runs = [self.start(script), self.start(script)]

@@ -20,7 +20,7 @@ import psycopg
 
 from protean_testing.servers import binaries
 
-from .test_servers_end import PRELUDE, ROOT, RunsTestCase
+from .test_servers_end import PRELUDE, ROOT, RunsTestCase, new_directory
 
 STRANGER = 54321  # a user id that nobody has
 NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -224,7 +224,7 @@ class RootTests(UsersTestCase):
 class OrdinaryUserTests(UsersTestCase):
     def as_user(self, uid: int) -> None:
         self.uid = uid
-        self.home = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="home_")))
+        self.home = Path(self.enterContext(new_directory()))
         os.chown(self.home, uid, uid)
         self.cache = self.home / ".cache"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import stat
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .extra import library
+from .guard import remove
 
 if sys.platform != "win32":
     import fcntl
@@ -106,9 +106,8 @@ def reap_entry(entry: Path, *, own: bool = False) -> None:
         if not own and (young or lives(known.get("run"))):
             return
         _end(known.get("server"), known.get("stop", signal.SIGTERM))
-        for directory in directories:
-            shutil.rmtree(directory, ignore_errors=True)
-        entry.unlink(missing_ok=True)
+        if remove(directories, within=1.0):
+            entry.unlink(missing_ok=True)
 
 
 def _end(server: Sequence[float] | None, signum: int) -> None:

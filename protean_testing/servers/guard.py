@@ -172,17 +172,17 @@ def say(**answer: Any) -> None:
         pass  # the run is gone, which the loop notices
 
 
-def remove(entry: str, lock: int) -> None:
-    """Remove the directories that the entry names, and then the entry."""
+def remove(directories: list[str], *, within: float = STOP_WITHIN) -> bool:
+    """Remove directories, again where somebody was still writing. Returns whether they are gone."""
     import shutil  # late, too: nobody waits for it then
 
-    for line in os.pread(lock, 65536, 0).split(b"\n")[:-1]:
-        for directory in json.loads(line).get("directories", ()):
+    until = time.monotonic() + within
+    while left := list(filter(os.path.exists, directories)):
+        for directory in left:
             shutil.rmtree(directory, ignore_errors=True)
-    try:
-        os.unlink(entry)
-    except FileNotFoundError:
-        pass  # somebody emptied the cache directory
+        if time.monotonic() > until:
+            return False
+    return True
 
 
 def main(entry: str, lock: int, run: int) -> None:
@@ -224,7 +224,12 @@ def main(entry: str, lock: int, run: int) -> None:
                     say(pid=server)
     finally:
         stop(server, signum)
-        remove(entry, lock)
+        lines = os.pread(lock, 65536, 0).split(b"\n")[:-1]
+        if remove([path for line in lines for path in json.loads(line).get("directories", ())]):
+            try:
+                os.unlink(entry)
+            except FileNotFoundError:
+                pass  # somebody emptied the cache directory
 
 
 if __name__ == "__main__":
