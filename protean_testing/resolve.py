@@ -119,7 +119,13 @@ def _given_database(test_db: str | None) -> str | None:
     url = environ.url("DATABASE_URL")
     if url is None or test_db in (None, "memory"):
         return None
-    dialect = url.partition(":")[0].partition("+")[0]
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ConfigurationError(
+            "DATABASE_URL cannot be read (it is not shown here, since it may hold a password). "
+            "It looks like postgresql://user:password@host/shop_test."
+        )
+    dialect = scheme.partition("+")[0]
     dialect = "postgresql" if dialect == "postgres" else dialect
     if dialect != test_db:
         raise ConfigurationError(
