@@ -194,7 +194,7 @@ class _World:
         self.processes = not self.path.startswith("file:")
         engine = create_engine(url)
         database = Database(
-            name="oracle", url=url, engine=lambda: engine, private=True, wait=0.5, on_leak="reset"
+            name="oracle", url=url, engine=lambda: engine, private=True, wait=0.02, on_leak="reset"
         )
         self.keeper = dialect.keeper(database)
         self.keeper.claim()

@@ -1,0 +1,163 @@
+"""The state of a database that several connections share, in memory or in a file, and the way back to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .image import Image, copy
+from .open_transactions import busy, patiently
+from .place import Place
+from .rows import IMAGE, Inexact, Rows
+from .widening import put_rows
+
+T = TypeVar("T")
+
+
+class Mark:
+    """What was in a database at one moment.
+
+    It has a connection of its own to the database, and SQLite tells each connection whether any other one, of
+    whatever process, has committed something (``PRAGMA data_version``). So nobody has to be watched.
+
+    Parameters:
+        place: Where the database is.
+        wait: Seconds to wait for transactions of others.
+
+    Raises:
+        StillOpen: A transaction with writes is open.
+    """
+
+    def __init__(self, place: Place, *, wait: float) -> None:
+        self._place = place
+        self._wait = wait
+        self._connection = place.connect()
+        self._image = Image()
+        self._rows: Rows | None = None
+        self._version: int | None
+        self._schema: int | None
+        self._version, self._schema = self._take(self._image)
+        self._file = self._identity()
+        self._show_image()
+
+    def reset(self) -> tuple[bool, list[str]]:
+        """Bring it back.
+
+        Returns:
+            Whether something was different, and a line about each transaction that had to be ended.
+
+        Raises:
+            StillOpen: Somebody is in the way, and waiting did not help.
+        """
+        ended: list[str] = []
+        replaced = self._identity() != self._file
+        if replaced:  # the file was removed, or another one put in its place
+            self._connection.close()
+            self._connection = self._place.connect()
+            self._show_image()
+        self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"), ended)
+        try:
+            (version,) = self._one("PRAGMA main.data_version")
+            if version == self._version and not replaced:
+                self._connection.rollback()
+                return False, ended
+            try:
+                if replaced or self._schema_differs() or self._rows_of_image().dear:
+                    raise Inexact
+                different = self._rows_of_image().put_back(self._connection)
+            except (
+                Inexact,
+                sqlite3.Error,
+            ):  # an error: what a row needs (a function, a collation) is not ours
+                self._connection.rollback()
+                self._alone(lambda: copy(self._image.connection, self._connection), ended, readers=True)
+                self._schema, self._file, different = None, self._identity(), True
+            else:
+                if different:
+                    self._alone(lambda: self._connection.execute("COMMIT"), ended, readers=True)
+                else:
+                    self._connection.rollback()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self._version = version
+        return different, ended
+
+    def widen(self) -> None:
+        """Let tables that have come since belong to it as they are now.
+
+        Raises:
+            StillOpen: A transaction with writes is open.
+        """
+        wider = Image()
+        self._take(wider)
+        put_rows(self._image, wider)
+        narrow, self._image = self._image, wider
+        self._connection.execute(f"DETACH {IMAGE}")
+        narrow.close()
+        self._show_image()
+        self._version = self._schema = self._rows = None
+
+    def close(self) -> None:
+        """Forget it."""
+        self._connection.close()
+        self._image.close()
+
+    def _take(self, image: Image) -> tuple[int, int]:
+        """Fill the image. Returns the versions of data and schema that it holds."""
+        while True:
+            self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            (version,), (schema,) = (
+                self._one("PRAGMA main.data_version"),
+                self._one("PRAGMA main.schema_version"),
+            )
+            self._connection.rollback()
+            self._alone(lambda: image.take(self._connection))
+            if self._one("PRAGMA main.data_version") == (version,):
+                return version, schema
+
+    def _alone(self, action: Callable[[], T], ended: list[str] | None = None, *, readers: bool = False) -> T:
+        result, lines = patiently(
+            lambda: busy(action), key=self._place.key, wait=self._wait, end=ended is not None, readers=readers
+        )
+        if ended is not None:
+            ended += lines
+        return result
+
+    def _one(self, question: str) -> tuple[Any, ...]:
+        row: tuple[Any, ...] = self._connection.execute(question).fetchone()
+        return row
+
+    def _show_image(self) -> None:
+        self._connection.execute(f"ATTACH ? AS {IMAGE}", (self._image.uri,))
+
+    def _rows_of_image(self) -> Rows:
+        if self._rows is None:
+            self._rows = Rows(self._connection, in_memory=self._place.file is None)
+        return self._rows
+
+    def _schema_differs(self) -> bool:
+        (version,) = self._one("PRAGMA main.schema_version")
+        if version == self._schema:
+            return False
+        if self._one(_SCHEMAS_DIFFER) == (1,):
+            return True
+        self._schema = version
+        return False
+
+    def _identity(self) -> tuple[int, int] | None:
+        if self._place.file is None:
+            return None
+        try:
+            status = self._place.file.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+_PARTS = "SELECT type, name, tbl_name, sql FROM {}.sqlite_schema"
+_SCHEMAS_DIFFER = "SELECT " + " OR ".join(
+    f"EXISTS ({_PARTS.format(one)} EXCEPT {_PARTS.format(other)})"
+    for one, other in (("main", IMAGE), (IMAGE, "main"))
+)

@@ -1,0 +1,222 @@
+"""An application's private ``sqlite://`` memory: the only way in is the application's own connection."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.util import greenlet_spawn
+
+from ...errors import ConfigurationError
+from ..keeper import Database
+from .image import Busy, Image, copy
+from .open_transactions import StillOpen, driver_connection
+from .rows import quoted
+from .widening import put_rows
+
+T = TypeVar("T")
+_POLL = 0.005
+_QUIET = 0.05
+"""Seconds in which a transaction at work would change something."""
+
+
+class PrivateMemory:
+    """A database that lives and dies with the application's engine.
+
+    Parameters:
+        database: Its `engine` gives the application's engine of the moment; a fresh one may be empty.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._before = Image()
+        self._prepared: Image | None = None
+
+    def check(self, tables: Collection[tuple[str | None, str]]) -> None:
+        """Nothing in it can matter to anybody else."""
+
+    def claim(self) -> None:
+        within(self._database.engine(), self._before.take)
+        if not self._database.adopt:
+            stale = {name for schema, name in self._database.tables if schema in (None, "main")}
+            there = self._before.connection.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table'"
+            ).fetchall()
+            for (name,) in there:
+                if name in stale:
+                    self._before.connection.execute(f"DROP TABLE {quoted(name)}")
+            self._restore(self._before)
+
+    def created(self) -> None:
+        if self._prepared is None:
+            self._prepared = Image()
+        within(self._database.engine(), self._prepared.take)
+
+    def mark(self) -> PrivateMark:
+        """What is in it now; an empty one is given the prepared schema and data first."""
+
+        def fill(connection: sqlite3.Connection) -> None:
+            if self._prepared is not None and not pages(connection):
+                copy(self._prepared.connection, connection)
+
+        within(self._database.engine(), fill)
+        return PrivateMark(self._database)
+
+    def image(self) -> Image:
+        """What is in it now."""
+        now = Image()
+        within(self._database.engine(), now.take)
+        return now
+
+    def drop(self) -> None:
+        if not self._database.adopt:
+            self._restore(self._before)
+
+    def close(self) -> None:
+        self._before.close()
+        if self._prepared is not None:
+            self._prepared.close()
+
+    def _restore(self, image: Image) -> None:
+        within(self._database.engine(), lambda connection: _overwrite(connection, image))
+
+
+class PrivateMark:
+    """What was in an application's memory at one moment.
+
+    Raises:
+        StillOpen: A transaction with writes is open.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._engine, self._wait = database.engine, database.wait
+        self._image = Image()
+        within(self._engine(), self._image.take)
+        self._pages = pages(self._image.connection)
+
+    def reset(self) -> tuple[bool, list[str]]:
+        """See Mark.reset."""
+        engine = self._engine()
+        ended = self._settle(engine)
+
+        def bring_back(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
+            now = pages(connection)
+            if now == self._pages:
+                return False, []
+            return bool(now), _overwrite(connection, self._image)  # an empty one: a fresh engine
+
+        different, unread = within(engine, bring_back)
+        return different, ended + unread
+
+    def widen(self) -> None:
+        """See Mark.widen."""
+        wider = Image()
+        within(self._engine(), wider.take)
+        put_rows(self._image, wider)
+        self._image.close()
+        self._image = wider
+        self._pages = pages(wider.connection)
+
+    def close(self) -> None:
+        self._image.close()
+
+    def _settle(self, engine: Engine) -> list[str]:
+        """Wait for a transaction that changes something, and roll back one that does not."""
+        deadline = time.monotonic() + self._wait
+        seen, since = -1, time.monotonic()
+        while True:
+            changes = within(engine, lambda found: found.total_changes if found.in_transaction else None)
+            now = time.monotonic()
+            if changes is None:
+                return []
+            if changes != seen:
+                seen, since = changes, now
+            if now - since > _QUIET:
+                within(engine, lambda found: found.rollback())
+                return [_TRANSACTION]
+            if now > deadline:
+                raise StillOpen(_TRANSACTION)
+            time.sleep(_POLL)
+
+
+_TRANSACTION = "a transaction, on the application's connection"
+
+
+def within(engine: Engine, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Do something with the one connection of an engine, and leave its transaction alone.
+
+    Raises:
+        ConfigurationError: Each connection of this engine has a database of its own.
+        StillOpen: A transaction with writes is open.
+    """
+    pool: Any = engine.pool
+    if isinstance(pool, NullPool):
+        raise ConfigurationError(
+            "an engine on sqlite:// with a NullPool has a new, empty database for each connection.\n"
+            "Make it with poolclass=StaticPool."
+        )
+    try:
+        if engine.dialect.is_async:
+            with ThreadPoolExecutor(1) as executor:  # this thread may have a running loop
+                return executor.submit(asyncio.run, _within_async(pool, work)).result()
+        if isinstance(
+            pool, StaticPool
+        ):  # giving a connection back would roll back the application's transaction
+            return work(_plain(pool.connection.get_connection()))
+        taken = engine.raw_connection()
+        try:
+            return work(_plain(taken.dbapi_connection))
+        finally:
+            taken.close()
+    except Busy:
+        raise StillOpen(_TRANSACTION) from None
+
+
+async def _within_async(pool: Any, work: Callable[[sqlite3.Connection], T]) -> T:
+    adapted = await greenlet_spawn(lambda: pool.connection.get_connection())
+    # In the thread of aiosqlite's, which alone may use it.
+    result: T = await adapted.driver_connection._execute(work, _plain(adapted))
+    return result
+
+
+def _plain(dbapi_connection: Any) -> sqlite3.Connection:
+    connection = driver_connection(dbapi_connection)
+    if connection is None:
+        raise ConfigurationError(
+            f"{type(dbapi_connection).__name__} is no connection of sqlite3 or aiosqlite."
+        )
+    return connection
+
+
+def pages(connection: sqlite3.Connection) -> bytes:
+    """All that a database is, without the counters in its header; empty where there is nothing."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    (count,) = cursor.execute("PRAGMA main.page_count").fetchone()
+    if not count:
+        return b""
+    content = bytearray(connection.serialize())
+    content[24:28] = content[40:44] = bytes(4)  # changes of data and schema
+    content[92:100] = bytes(8)
+    return bytes(content)
+
+
+def _overwrite(connection: sqlite3.Connection, image: Image) -> list[str]:
+    """Returns a line about what had to be closed for it."""
+    try:
+        copy(image.connection, connection)
+        return []
+    except Busy:
+        connection.rollback()
+        for thing in gc.get_objects():
+            if isinstance(thing, sqlite3.Cursor) and thing.connection is connection:
+                thing.close()
+        copy(image.connection, connection)
+        return ["a result that was not read to its end, on the application's connection"]

@@ -1,0 +1,68 @@
+"""A database that several connections share: a file, or memory with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..keeper import Database
+from .files import TestFile, drop_others
+from .image import Busy, Image
+from .mark import Mark
+from .open_transactions import StillOpen, watch
+from .place import OurConnection, Place
+
+
+class SharedDatabase:
+    """Reached by connections of our own.
+
+    Parameters:
+        place: Where it is.
+        database: What the user said about it.
+    """
+
+    def __init__(self, place: Place, database: Database) -> None:
+        self._place, self._database = place, database
+        self._file = None if place.file is None else TestFile(place.file, place, database)
+        self._alive: OurConnection | None = None
+
+    def check(self, tables: Collection[tuple[str | None, str]]) -> None:
+        if self._file is not None:
+            self._file.check(tables)
+
+    def claim(self) -> None:
+        watch()
+        if self._file is not None:
+            self._file.claim()
+        else:
+            self._alive = self._place.connect()  # memory is gone with its last connection
+            if not self._database.adopt:
+                drop_others(self._place, (), wait=self._database.wait)
+
+    def created(self) -> None: ...
+
+    def mark(self) -> Mark:
+        return Mark(self._place, wait=self._database.wait)
+
+    def image(self) -> Image:
+        """What is in it now."""
+        now = Image()
+        connection = self._place.connect()
+        try:
+            now.take(connection)
+        except Busy:
+            raise StillOpen("a transaction") from None
+        finally:
+            connection.close()
+        return now
+
+    def drop(self) -> None:
+        if self._file is not None:
+            self._file.drop()
+        elif self._alive is not None and not self._database.adopt:
+            drop_others(self._place, (), wait=self._database.wait)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.abandon()
+        if self._alive is not None:
+            self._alive.close()
