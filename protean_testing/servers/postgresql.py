@@ -157,7 +157,8 @@ def start_postgresql(
 
     Parameters:
         binaries: The directory of its programs; otherwise see `binaries.postgresql`.
-        settings: Lines of its configuration, over those in `SETTINGS`.
+        settings: Lines of its configuration, over those in `SETTINGS`. (``fsync = on`` costs what it costs
+            only on a disk: set TMPDIR, or the data may be kept in memory.)
         tcp: Listen on 127.0.0.1 too, with a random password, and say so in `url`.
 
     Raises:
