@@ -49,12 +49,12 @@ class Program:
     Attributes:
         prefix: Of the keys that the store keeps; the empty one means the whole database.
         baseline: Written before the run begins, and adopted.
-        steps: ``Do``, or the beginning, the reset and the end of a scope.
+        steps: ``Do``, or the beginning, the reset, the end, the end without a reset of a scope.
     """
 
     prefix: str
     baseline: tuple[Words, ...]
-    steps: tuple[Do | Literal["enter", "reset", "leave"], ...] = field(repr=False)
+    steps: tuple[Do | Literal["enter", "reset", "leave", "forget"], ...] = field(repr=False)
 
     def __repr__(self) -> str:
         lines = [f"prefix {self.prefix!r}", *map(str, self.baseline), *map(str, self.steps)]
@@ -63,20 +63,23 @@ class Program:
 
 # What is done. "k" and the like stand for a key, in capitals for a value of some sort.
 COMMANDS = """
-SET s V|SETEX s 100000 V|APPEND s V|SETRANGE s 3 V|INCR i|INCRBYFLOAT i 1.5|GETDEL s|GETEX s PERSIST|MSET s V i N
-SETBIT b N 1|BITFIELD b INCRBY u8 N 3|BITOP NOT b b|PFADD p M V|PFMERGE p p2|PFADD p2 M|PFCOUNT p p2|PFCOUNT p
-LPUSH l V M|RPUSH l V|LPOP l|LSET l 0 V|LINSERT l BEFORE M V|LREM l 0 M|LTRIM l 0 2|LMOVE l l2 LEFT RIGHT|RPOPLPUSH l2 l
-HSET h F V|HDEL h F|HINCRBY h n N|HSETNX h F V|HEXPIRE h 100000 FIELDS 1 F|HPEXPIREAT h T FIELDS 1 F|HPERSIST h FIELDS 1 F
-SADD e M V|SADD e N|SREM e M|SMOVE e e2 M|SPOP e|SINTERSTORE e2 e|SUNIONSTORE e e e2|ZADD z N M|ZADD z 1 V 2 M 3 x
-ZINCRBY z N M|ZREM z M|ZPOPMIN z|ZRANGESTORE z2 z 0 1|ZUNIONSTORE z 2 z z2|ZREMRANGEBYRANK z 0 0|GEOADD g 13.4 52.5 M
-GEOADD g 2.3 48.8 V|GEOSEARCHSTORE z2 g FROMLONLAT 13 52 BYRADIUS 900 km|GEOSEARCHSTORE g g FROMLONLAT 3 48 BYBOX 9 9 km
-XADD x * M V|XADD x * a 1 b 2|XADD x X M V|XDEL x X|XTRIM x MAXLEN 2|XSETID x 99-1|XADD x MAXLEN 3 * a V
-XGROUP CREATE x G 0 MKSTREAM|XGROUP CREATE x G $ MKSTREAM|XGROUP DESTROY x G|XGROUP SETID x G X|XGROUP SETID x G 0
+SET s V|SETEX s 100000 V|APPEND s V|SETRANGE s 3 V|INCR i|INCRBYFLOAT i 1.5|GETDEL s|GETEX s PERSIST
+MSET s V i N|SETBIT b N 1|BITFIELD b INCRBY u8 N 3|BITOP NOT b b|PFADD p M V|PFMERGE p p2|PFADD p2 M
+PFCOUNT p p2|PFCOUNT p|LPUSH l V M|RPUSH l V|LPOP l|LSET l 0 V|LINSERT l BEFORE M V|LREM l 0 M|LTRIM l 0 2
+LMOVE l l2 LEFT RIGHT|RPOPLPUSH l2 l|HSET h F V|HDEL h F|HINCRBY h n N|HSETNX h F V
+HEXPIRE h 100000 FIELDS 1 F|HPEXPIREAT h T FIELDS 1 F|HPERSIST h FIELDS 1 F|SADD e M V|SADD e N|SREM e M
+SMOVE e e2 M|SPOP e|SINTERSTORE e2 e|SUNIONSTORE e e e2|ZADD z N M|ZADD z 1 V 2 M 3 x|ZINCRBY z N M|ZREM z M
+ZPOPMIN z|ZRANGESTORE z2 z 0 1|ZUNIONSTORE z 2 z z2|ZREMRANGEBYRANK z 0 0|GEOADD g 13.4 52.5 M
+GEOADD g 2.3 48.8 V|GEOSEARCHSTORE z2 g FROMLONLAT 13 52 BYRADIUS 900 km
+GEOSEARCHSTORE g g FROMLONLAT 3 48 BYBOX 9 9 km|XADD x * M V|XADD x X M V|XADD x X a 1 b 2|XDEL x X
+XTRIM x MAXLEN 2|XSETID x 9-1|XADD x MAXLEN 3 * a V|XGROUP CREATE x G 0 MKSTREAM
+XGROUP CREATE x G $ MKSTREAM|XGROUP DESTROY x G|XGROUP SETID x G X|XGROUP SETID x G 0
 XGROUP CREATECONSUMER x G C|XGROUP DELCONSUMER x G C|XREADGROUP GROUP G C COUNT 2 STREAMS x >
 XREADGROUP GROUP G C STREAMS x >|XREADGROUP GROUP G C NOACK STREAMS x >|XREADGROUP GROUP G C STREAMS x 0
-XACK x G X|XCLAIM x G C 0 X|XCLAIM x G C 0 X IDLE 5000 RETRYCOUNT 7|XAUTOCLAIM x G C 0 0|XACKDEL x G DELREF IDS 1 X
-DEL k|DEL k|UNLINK k k|RENAME k k|RENAMENX k k|COPY k k|COPY k k REPLACE|EXPIRE k 100000|PEXPIREAT k T|PERSIST k
-EXPIRE k -1|SORT l ALPHA STORE l2|SORT e BY nosort LIMIT 0 2 ALPHA STORE l|MOVE k 5|FLUSHDB|FLUSHALL|SWAPDB 4 5|TOUCH k
+XACK x G X|XCLAIM x G C 0 X|XCLAIM x G C 0 X IDLE 5000 RETRYCOUNT 7|XAUTOCLAIM x G C 0 0
+XACKDEL x G DELREF IDS 1 X|DEL k|DEL k|UNLINK k k|RENAME k k|RENAMENX k k|COPY k k|COPY k k REPLACE
+EXPIRE k 100000|PEXPIREAT k T|PERSIST k|EXPIRE k -1|SORT l ALPHA STORE l2
+SORT e BY nosort LIMIT 0 2 ALPHA STORE l|MOVE k 5|FLUSHDB|FLUSHALL|SWAPDB 4 5|TOUCH k
 """
 TEMPLATES = [line.split() for line in COMMANDS.strip().replace("\n", "|").split("|")]
 KEYS = ["s", "i", "b", "p", "p2", "l", "l2", "h", "e", "e2", "z", "z2", "g", "x", "x2"]
@@ -91,13 +94,27 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "C": st.sampled_from(["c1", "c2"]),
     "k": st.sampled_from(KEYS),
 }
+# Something of every type, streams with groups and pending entries among them.
+FURNITURE = """
+SET s v|SET i 7 PXAT 4000000000000|PFADD p a b c|RPUSH l a b c|HSET h a 1 b 2 n 3|SADD e a b c 1 2
+ZADD z 1 a 2 b|GEOADD g 13.4 52.5 a|XADD x 1-1 a 1|XADD x 2-1 b 2|XADD x 3-1 c 3|XGROUP CREATE x g1 0
+XGROUP CREATE x g2 $|XREADGROUP GROUP g1 c1 COUNT 2 STREAMS x >|XCLAIM x g1 c2 0 2-1|XDEL x 1-1
+XADD x2 1-1 a 1|XGROUP CREATE x2 g1 0
+"""
+THEMES = [TEMPLATES, TEMPLATES, [words for words in TEMPLATES if words[0].startswith("X") or "k" in words]]
 FLUSHES = ("FLUSHDB", "FLUSHALL", "SWAPDB")
 
 
+def furniture(prefix: str) -> Iterator[Words]:
+    for line in FURNITURE.strip().replace("\n", "|").split("|"):
+        command, *words = line.split()
+        yield (command, *(prefix + word if word in KEYS and word != "b" else word for word in words))
+
+
 @st.composite
-def commands(draw: st.DrawFn, prefix: str) -> Words:
+def commands(draw: st.DrawFn, prefix: str, templates: Sequence[Sequence[str]]) -> Words:
     """One command; it may be wrong for what its key holds."""
-    template = draw(st.sampled_from(TEMPLATES))
+    template = draw(st.sampled_from(templates))
     words: list[Any] = [template[0]]
     twice = "x2" if draw(st.integers(0, 5)) == 0 else "x"
     for word in template[1:]:
@@ -115,7 +132,7 @@ def commands(draw: st.DrawFn, prefix: str) -> Words:
 @st.composite
 def programs(draw: st.DrawFn) -> Program:
     prefix = draw(st.sampled_from(["", "", "p[*]:"]))
-    command = commands(prefix)
+    command = commands(prefix, draw(st.sampled_from(THEMES)))
     tame = command.filter(lambda words: words[0] not in FLUSHES)
     do = st.builds(
         Do,
@@ -123,9 +140,14 @@ def programs(draw: st.DrawFn) -> Program:
         st.sampled_from(["plainly", "plainly", "multi", "script"]),
         st.lists(tame if prefix else command, min_size=1, max_size=6).map(tuple),
     )
-    step = st.one_of(do, do, do, st.sampled_from(["enter", "enter", "reset", "leave"]))
-    baseline = draw(st.just([]) | st.lists(tame, max_size=10))
-    return Program(prefix, tuple(baseline), ("enter", *draw(st.lists(step, min_size=2, max_size=16))))
+    step = st.one_of(do, do, do, do, st.sampled_from(["enter", "enter", "reset", "leave", "forget"]))
+    all_types = Do(0, "plainly", tuple(furniture(prefix)))
+    baseline, first = draw(
+        st.sampled_from([((), ()), (all_types.commands, ()), ((), ("enter", all_types)), ((), (all_types,))])
+    )
+    more = draw(st.lists(tame, max_size=4))
+    steps = draw(st.lists(step, min_size=2, max_size=16))
+    return Program(prefix, (*baseline, *more), (*first, "enter", *steps))
 
 
 class World:
@@ -191,7 +213,8 @@ class World:
             if kind == b"hash":
                 fields = dict(zip(value[::2], value[1::2], strict=True))
                 (ends,) = self.ask(("HPEXPIRETIME", name, "FIELDS", len(fields), *fields))
-                value = fields, None if isinstance(ends, redis.ResponseError) else dict(zip(fields, ends))
+                known = not isinstance(ends, redis.ResponseError)
+                value = fields, dict(zip(fields, ends, strict=True)) if known else None
             if kind == b"stream":  # the shape of the tree in memory is not data
                 value = [part for part in _pairs(value) if not part[0].startswith(b"radix-tree")]
             dump[name] = (kind, expiry, value)
@@ -229,6 +252,9 @@ def run(program: Program, world: World) -> None:
                 world.do(step)
             elif step == "enter":
                 marks.append((store.save_data(), world.dump()))
+            elif step == "forget":
+                if len(marks) > 1:
+                    store.forget_data(marks.pop()[0])
             else:
                 give_back(store, world, marks, f"after step {number}\n{program!r}")
                 if step == "leave" and len(marks) > 1:

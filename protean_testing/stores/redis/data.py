@@ -48,7 +48,8 @@ class Data:
     def save(self) -> Mark:
         """A mark of what is there now."""
         count, _ = self._first_look(end=False)
-        self._journal.found(self._changed(self._look(count)))
+        if count or self._journal.now or self._tracking.is_on:
+            self._journal.found(self._changed(self._look()))
         self._tracking.settled()
         return self._journal.push()
 
@@ -59,7 +60,7 @@ class Data:
             Whether anything was otherwise, and the transactions that were left open.
         """
         count, ended = self._first_look(end=True)
-        changed = self._empty(mark, count) if mark.size == 0 else self._restore(mark, count)
+        changed = self._empty(mark, count) if mark.size == 0 else self._restore(mark)
         self._tracking.settled()
         return changed, ended
 
@@ -106,10 +107,8 @@ class Data:
             count = self.count()
         return count, ended
 
-    def _look(self, count: int) -> dict[bytes, Value | None]:
+    def _look(self) -> dict[bytes, Value | None]:
         """What the keys hold that may have been written since the last look."""
-        if not count and not self._journal.now and not self._tracking.is_on:
-            return {}
         told = self._told()
         if told is None:
             return dict.fromkeys(self._journal.now) | self.values.read(self.values.names())
@@ -143,8 +142,8 @@ class Data:
         self._journal.empty(mark)
         return changed
 
-    def _restore(self, mark: Mark, count: int) -> bool:
-        fresh = self._look(count)
+    def _restore(self, mark: Mark) -> bool:
+        fresh = self._look()
         now = self._journal.now
         wanted = {name: now.get(name) for name in fresh} | self._journal.before(mark)
         wrong = {

@@ -87,14 +87,18 @@ class Values:
         """Make these keys hold these values (None: nothing), all in one transaction.
 
         Returns:
-            What can look otherwise than it did, though it means the same.
+            How they look now: the same content can have another payload than before.
         """
         if not values:
             return {}
+        kept = {name: value for name, value in values.items() if value is not None}
         commands = [_written(name, value) for name, value in values.items()]
-        *_, done = self._wire.call(("MULTI",), *commands, ("EXEC",))
-        checked(done)
-        return self.read([name for name, value in values.items() if value and not value.is_telling])
+        *_, done = self._wire.call(("MULTI",), *commands, *(("DUMP", name) for name in kept), ("EXEC",))
+        payloads = checked(done)[len(values) :]
+        return {
+            name: Value(payload or value.payload, value.expiry)
+            for (name, value), payload in zip(kept.items(), payloads, strict=True)
+        }
 
     def delete(self, names: Collection[bytes]) -> int:
         """How many of these keys there were."""
