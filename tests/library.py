@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from protean import Domain, UnitOfWork, apply, handle
@@ -10,7 +11,10 @@ from protean.core.projector import on
 from protean.fields import Auto, HasMany, Identifier, Integer, String
 from protean.utils.globals import current_domain
 
-logging.getLogger("protean").setLevel(logging.CRITICAL + 1)  # it prints every failure that a test expects
+from protean_testing.domain import published
+
+os.environ["PROTEAN_NO_AUTO_LOGGING"] = "1"  # it prints every failure that a test expects
+logging.getLogger("protean").setLevel(logging.CRITICAL + 1)
 
 library = Domain(root_path=__file__, name="Library", config={})
 
@@ -130,7 +134,7 @@ def held() -> dict[str, Any]:
         "events": [message.metadata.headers.type for message in everything],
         "visits": library.cache_for(Visit).count("visit:::*"),
         "groups": sorted(broker.info().get("consumer_groups", {})),
-        "announcements": broker.get_next("announcements", "probe"),
+        "announcements": [message["name"] for message in published("announcements", domain=library)],
     }
 
 

@@ -47,7 +47,7 @@ EMPTY = {
     "events": [],
     "visits": 0,
     "groups": [],
-    "announcements": None,
+    "announcements": [],
 }
 
 

@@ -36,7 +36,7 @@ def process(
     """
     domain = _domain(domain)
     with _reviving(domain):
-        return testing.process_and_wait(command, domain, until=until)
+        return testing.process_and_wait(command, domain, until=_opened(domain, until))
 
 
 def drain(
@@ -56,7 +56,7 @@ def drain(
     """
     domain = _domain(domain)
     with _reviving(domain):
-        return testing.drain(domain, until=until, max_cycles=max_cycles)
+        return testing.drain(domain, until=_opened(domain, until), max_cycles=max_cycles)
 
 
 async def drain_async(*, domain: Domain | None = None) -> None:
@@ -164,6 +164,16 @@ def _domain(domain: Domain | None) -> Domain:
     if found is None:
         raise ConfigurationError("there is no domain here: name it with domain=, or push its context.")
     return found
+
+
+def _opened(domain: Domain, until: Callable[[], bool] | None) -> Callable[[], bool] | None:
+    """The same question, asked of a domain that the engine has just closed."""
+
+    def asked() -> bool:
+        revive(domain)
+        return until is not None and until()
+
+    return None if until is None else asked
 
 
 @contextmanager

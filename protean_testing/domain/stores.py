@@ -73,7 +73,9 @@ def _redis(config: dict[str, Any], places: Places) -> Iterator[Store]:
         for user in users:
             options |= places.options.get(user, {})
         name = ", ".join(f"{what[section]} {name}".strip() for section, name in users)
-        yield RedisStore(url, name=f"redis of {name}", **options)
+        store = RedisStore(name=f"redis of {name}", **options)
+        store.bind(url, private=all(user in places.private for user in users))
+        yield store
 
 
 def _event_store(configuration: Configuration, places: Places) -> Iterator[Store]:
