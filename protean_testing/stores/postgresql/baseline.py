@@ -2,44 +2,72 @@
 
 A row's text is what its type's own output function gives, so it reads back to the same value; two rows are
 the same where their texts are, which also covers types without ``=`` and tells 1.0 from 1.00.
+
+A state is a tuple of copies, the latest last. The first has all rows of its moment; a later one has only the
+keys that were written since the one before it, without a line where the row was gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from .catalog import Catalog, Table
 from .connection import OURS, Connection, quoted
 
+State: TypeAlias = tuple[int, ...]
+
+EMPTY: State = ()
+"""The state of a table without rows."""
+
 INSTALL = f"""
-CREATE TABLE {OURS}.kept (copy int NOT NULL, number int NOT NULL, line text COLLATE "C" NOT NULL);
-CREATE INDEX ON {OURS}.kept (number, copy);
+CREATE TABLE {OURS}.kept (copy int NOT NULL, number int NOT NULL, key text[], line text COLLATE "C");
+CREATE INDEX ON {OURS}.kept (number, key, copy);
 ALTER TABLE {OURS}.kept REPLICA IDENTITY FULL;
 """
-EMPTY = 0
-"""The copy that has no rows."""
 
-SCRATCH = -1
-"""The copy of rows that are rewritten within one transaction."""
-
-CHUNK = 200
-"""Tables that one statement looks at."""
+_SCRATCH = -1  # the copy of rows that are rewritten within one transaction
+_CHUNK = 200  # tables that one statement looks at
 
 
 def keep(connection: Connection, tables: Iterable[Table], copy: int) -> dict[int, int]:
-    """Copy the rows of `tables`. Returns the copy of each, which is `EMPTY` where there were none."""
+    """Copy all rows of `tables`. Returns how many each has."""
     kept = {}
     for table in tables:
-        connection.run(
-            f"INSERT INTO {OURS}.kept (copy, number, line) SELECT {copy}, {table.number}, (t.*)::text "
-            f"FROM ONLY {table.sql} t"
+        key = (
+            f"ARRAY[{', '.join(f't.{quoted(column)}::text' for column, _ in table.key)}]"
+            if table.key
+            else "NULL"
         )
-        there = connection.value(
-            f"SELECT EXISTS (SELECT FROM {OURS}.kept WHERE number = {table.number} AND copy = {copy})"
+        found = connection.raw.execute(
+            f"INSERT INTO {OURS}.kept (copy, number, key, line) "
+            f"SELECT {copy}, {table.number}, {key}, (t.*)::text FROM ONLY {table.sql} t".encode()
         )
-        kept[table.number] = copy if there else EMPTY
+        kept[table.number] = found.rowcount
     return kept
+
+
+def keep_keys(connection: Connection, table: Table, copy: int, since: int) -> None:
+    """Copy the rows whose keys were written in the era `since` or later, and say which of them are gone."""
+    written = f"SELECT DISTINCT key FROM {OURS}.touched WHERE number = {table.number} AND era >= {since}"
+    row = f"SELECT (t.*)::text FROM ONLY {table.sql} t WHERE {has_key(table, 'w.key')}"
+    connection.run(
+        f"INSERT INTO {OURS}.kept (copy, number, key, line) "
+        f"SELECT {copy}, {table.number}, w.key, ({row}) FROM ({written}) w"
+    )
+
+
+def has_key(table: Table, key: str) -> str:
+    """The condition that row ``t`` of `table` has a key that is given as an array of texts."""
+    return " AND ".join(
+        f"t.{quoted(column)} = ({key})[{place}]::{kind}" for place, (column, kind) in enumerate(table.key, 1)
+    )
+
+
+def state_of(rows: int, copy: int) -> State:
+    """The state that a copy of so many rows is."""
+    return (copy,) if rows else EMPTY
 
 
 def discard(connection: Connection, copies: Iterable[int]) -> None:
@@ -49,95 +77,101 @@ def discard(connection: Connection, copies: Iterable[int]) -> None:
         connection.run(f"DELETE FROM {OURS}.kept WHERE copy IN ({numbers})")
 
 
-def changed(connection: Connection, tables: Sequence[tuple[Table, int]]) -> set[int]:
-    """Which tables hold other rows than the copy beside them."""
+def changed(connection: Connection, tables: Sequence[tuple[Table, State]]) -> set[int]:
+    """Which tables hold other rows than the state beside them."""
     found: set[int] = set()
-    for begin in range(0, len(tables), CHUNK):
-        part = (_changed(table, copy) for table, copy in tables[begin : begin + CHUNK])
+    for begin in range(0, len(tables), _CHUNK):
+        part = (_changed(table, state) for table, state in tables[begin : begin + _CHUNK])
         found.update(number for (number,) in connection.rows(" UNION ALL ".join(part)))
     return found
 
 
-def _changed(table: Table, copy: int) -> str:
-    if copy == EMPTY:
+def _changed(table: Table, state: State) -> str:
+    if state == EMPTY:
         return f"SELECT {table.number} WHERE EXISTS (SELECT FROM ONLY {table.sql})"
-    now, then = f'SELECT (t.*)::text COLLATE "C" FROM ONLY {table.sql} t', _lines(table, copy)
+    now, then = f'SELECT (t.*)::text COLLATE "C" FROM ONLY {table.sql} t', lines(table, state)
     return (
         f"SELECT {table.number} WHERE EXISTS (({now} EXCEPT ALL {then}) UNION ALL ({then} EXCEPT ALL {now}))"
     )
 
 
-def _lines(table: Table, copy: int) -> str:
-    return f"SELECT line FROM {OURS}.kept WHERE number = {table.number} AND copy = {copy}"
+def lines(table: Table, state: State) -> str:
+    """The query for the rows of a state."""
+    where = f"FROM {OURS}.kept WHERE number = {table.number} AND copy IN ({', '.join(map(str, state))})"
+    if len(state) == 1:
+        return f"SELECT line {where}"
+    latest = f"SELECT DISTINCT ON (key) line {where} ORDER BY key, copy DESC"
+    return f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
 
 
-def put_back(connection: Connection, catalog: Catalog, targets: dict[int, int]) -> None:
-    """Give tables the rows of the copies named in `targets`. Rows that are right stay where they are.
+def put_back(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
+    """Give tables the rows of the states in `targets`. Rows that are right stay where they are.
 
     Triggers, rules and foreign keys of the code under test do not see it. Runs inside a transaction.
     """
     tables = [catalog.tables[number] for number in sorted(targets)]
     if not tables:
         return
-    if connection.silent:
-        with switched_off(connection, tables):
-            for table in tables:
-                connection.run(_delete(table, targets[table.number]))
-                if targets[table.number] != EMPTY:
-                    connection.run(_insert(table, targets[table.number]))
-    else:
-        _put_back_as_owner(connection, catalog, targets)
+    if not connection.silent:
+        return _put_back_as_owner(connection, catalog, targets)
+    with switched_off(connection, tables):
+        for table in tables:
+            connection.run(_delete(table, targets[table.number]))
+            if targets[table.number] != EMPTY:
+                connection.run(_insert_missing(table, targets[table.number]))
 
 
-def _delete(table: Table, copy: int) -> str:
-    if copy == EMPTY:
+def insertion(table: Table, source: str) -> str:
+    """The statement that inserts rows given as text: `source` is a query for their lines."""
+    columns = f" ({', '.join(map(quoted, table.columns))})" if table.columns else ""
+    values = ", ".join(f"(r.line).{quoted(column)}" for column in table.columns)
+    cast = f"SELECT s.line::{table.sql} AS line FROM ({source}) s OFFSET 0"  # read once, not for every column
+    return f"INSERT INTO {table.sql}{columns} OVERRIDING SYSTEM VALUE SELECT {values} FROM ({cast}) r"
+
+
+def _delete(table: Table, state: State) -> str:
+    if state == EMPTY:
         return f"DELETE FROM ONLY {table.sql}"
     return (
-        f"WITH {_counted(table, copy)} DELETE FROM ONLY {table.sql} t "
+        f"WITH {_counted(table, state)} DELETE FROM ONLY {table.sql} t "
         "USING now LEFT JOIN kept USING (line, n) WHERE kept.n IS NULL AND t.ctid = now.place"
     )
 
 
-def _insert(table: Table, copy: int, missing: bool = True) -> str:
-    columns = f" ({', '.join(map(quoted, table.columns))})" if table.columns else ""
-    values = ", ".join(f"(k.line).{quoted(column)}" for column in table.columns)
-    insert = f"INSERT INTO {table.sql}{columns} OVERRIDING SYSTEM VALUE SELECT {values} FROM"
-    cast = f"SELECT line::{table.sql} AS line FROM"  # once for a row: OFFSET keeps it from being folded in
-    if not missing:
-        return f"{insert} ({cast} ({_lines(table, copy)}) l OFFSET 0) k"
-    joined = f"{cast} kept LEFT JOIN now USING (line, n) WHERE now.n IS NULL OFFSET 0"
-    return f"WITH {_counted(table, copy)} {insert} ({joined}) k"
+def _insert_missing(table: Table, state: State) -> str:
+    missing = "SELECT line FROM kept LEFT JOIN now USING (line, n) WHERE now.n IS NULL"
+    return f"WITH {_counted(table, state)} {insertion(table, missing)}"
 
 
-def _counted(table: Table, copy: int) -> str:
+def _counted(table: Table, state: State) -> str:
     """Equal rows are told apart by counting them."""
     now = f'SELECT t.ctid AS place, (t.*)::text COLLATE "C" AS line FROM ONLY {table.sql} t'
     numbered = "row_number() OVER (PARTITION BY line) AS n"
     return (
         f"now AS MATERIALIZED (SELECT place, line, {numbered} FROM ({now}) r), "
-        f"kept AS MATERIALIZED (SELECT line, {numbered} FROM ({_lines(table, copy)}) l)"
+        f"kept AS MATERIALIZED (SELECT line, {numbered} FROM ({lines(table, state)}) l)"
     )
 
 
-def _put_back_as_owner(connection: Connection, catalog: Catalog, targets: dict[int, int]) -> None:
+def _put_back_as_owner(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
     """As a plain owner, whose foreign keys cannot be kept still: all that refers is rewritten as well."""
     rewritten = [catalog.tables[number] for number in sorted(catalog.referring(set(targets)))]
     holding = [table for table in rewritten if table.holds_rows]
     with switched_off(connection, rewritten):
-        others = keep(connection, (table for table in holding if table.number not in targets), SCRATCH)
+        others = keep(connection, (table for table in holding if table.number not in targets), _SCRATCH)
         connection.run(
             "TRUNCATE "
             + ", ".join(f"ONLY {table.sql}" if table.holds_rows else table.sql for table in rewritten)
         )
-        copies = {**others, **targets}
+        states = {number: state_of(rows, _SCRATCH) for number, rows in others.items()} | {**targets}
         inserts = [
-            f"i{table.number} AS ({_insert(table, copies[table.number], missing=False)})"
+            f"i{table.number} AS ({insertion(table, lines(table, states[table.number]))})"
             for table in holding
-            if copies[table.number] != EMPTY
+            if states[table.number] != EMPTY
         ]
-        if inserts:
+        if inserts:  # one statement, at whose end all references are right
             connection.run(f"WITH {', '.join(inserts)} SELECT")
-        discard(connection, [SCRATCH])
+        discard(connection, [_SCRATCH])
 
 
 @contextmanager

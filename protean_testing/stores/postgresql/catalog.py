@@ -19,7 +19,8 @@ class Table:
         kind: As in pg_class.relkind: ``r``, ``p`` (partitioned, holds no rows itself) or ``m``.
         columns: Those that an INSERT may name, in order: all but generated ones.
         shape: Every column with its type: what a row that was kept must fit into again.
-        key: Columns of a unique index without NULLs, the primary key if there is one.
+        key: Columns of a unique index without NULLs, with their types; the primary key if that will do.
+        notable: Our role may put a trigger on it.
         children: Numbers of its direct partitions and heirs.
         forced: Row level security hides rows from the owner too.
         loud: Triggers and rules that would fire although we asked for silence: how to switch each off and on.
@@ -34,7 +35,8 @@ class Table:
     kind: str
     columns: tuple[str, ...]
     shape: str
-    key: tuple[str, ...]
+    key: tuple[tuple[str, str], ...]
+    notable: bool
     children: tuple[int, ...]
     forced: bool
     loud: tuple[tuple[str, str], ...]
@@ -130,10 +132,23 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
     found = connection.rows(sql.text("tables"))
     oids = {}
     for oid, schema, name, *_ in found:
-        oids[oid] = numbers.setdefault((schema, name), len(numbers))
+        oids[oid] = numbers.setdefault((schema, name), len(numbers) + 1)
     loud = _loud(connection)
     tables = {}
-    for oid, schema, name, kind, forced, changeable, columns, shape, key, children, references in found:
+    for (
+        oid,
+        schema,
+        name,
+        kind,
+        forced,
+        changeable,
+        columns,
+        shape,
+        key,
+        notable,
+        children,
+        references,
+    ) in found:
         tables[oids[oid]] = Table(
             number=oids[oid],
             oid=oid,
@@ -142,7 +157,8 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             kind=kind,
             columns=tuple(columns),
             shape=shape,
-            key=tuple(key),
+            key=tuple((column, kind) for column, kind in key),
+            notable=notable,
             children=tuple(oids[child] for child in children if child in oids),
             forced=forced,
             loud=tuple(loud.get(oid, ())),

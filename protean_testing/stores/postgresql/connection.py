@@ -20,8 +20,11 @@ except ImportError as missing:  # asked for by name, so the extra is what to ins
 OURS = "protean_testing"
 """The one schema that is ours."""
 
+OLDEST = 15  # PostgreSQL's major version
 CONNECT_TIMEOUT = 10  # seconds
 LOCK_TIMEOUT = 300  # ms: well below deadlock_timeout, so that no session of the code under test is the victim
+
+PREPARED_ONLY = 1_000_000  # uses of a statement before it is prepared: only where we say so
 
 # Inherited from the role or the database otherwise (ALTER DATABASE ... SET).
 _SETTINGS = {
@@ -43,6 +46,7 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
     "statement_timeout": "0",
     "synchronous_commit": "off",
+    "TimeZone": "UTC",
     "xmloption": "content",
     f"{OURS}.keeper": "on",  # our triggers pass over what this session writes
 }
@@ -61,25 +65,40 @@ class Connection:
         version: The server's major version.
     """
 
+    raw: psycopg.Connection[Any]
+    silent: bool
+    superuser: bool
+    version: int
+
     def __init__(self, database: Database) -> None:
-        self.raw = _connect(database)
+        self._database = database
+        self.renew()
+
+    def renew(self) -> None:
+        """Connect, also where an earlier connection was lost.
+
+        Raises:
+            ConfigurationError: The server cannot be reached, or is too old.
+        """
+        self.raw = _connect(self._database)
         self.version = self.raw.info.server_version // 10000
-        settings = {
-            **_SETTINGS,
-            **{name: "0" for name, since in _LATER_SETTINGS.items() if self.version >= since},
-        }
-        self.raw.execute(
-            "SELECT "
-            + ", ".join(
-                f"set_config({literal(name)}, {literal(value)}, false)" for name, value in settings.items()
+        if self.version < OLDEST:
+            self.raw.close()
+            raise ConfigurationError(
+                f"store {self._database.name!r} is on PostgreSQL {self.version}; {OLDEST} or later is needed."
             )
+        later = {name: "0" for name, since in _LATER_SETTINGS.items() if self.version >= since}
+        pairs = (
+            f"set_config({literal(name)}, {literal(value)}, false)"
+            for name, value in (_SETTINGS | later).items()
         )
+        self.run(f"SELECT {', '.join(pairs)}")
         self.superuser = bool(self.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         self.silent = self._silence()
 
     def _silence(self) -> bool:
         try:
-            self.raw.execute("SET session_replication_role = replica")
+            self.run("SET session_replication_role = replica")
         except psycopg.errors.InsufficientPrivilege:
             return False
         return True
@@ -97,17 +116,27 @@ class Connection:
         row = self.raw.execute(statement.encode()).fetchone()
         return None if row is None else row[0]
 
+    def prepared(self, statement: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Execute a statement that comes again and again, and return its only row."""
+        row = self.raw.execute(statement.encode(), parameters, prepare=True).fetchone()
+        assert row is not None
+        return tuple(row)
+
     @property
     def alive(self) -> bool:
+        """False once it was lost."""
         return not self.raw.closed and not self.raw.broken
 
     def close(self) -> None:
+        """Give it back."""
         self.raw.close()
 
 
 def _connect(database: Database) -> psycopg.Connection[Any]:
     try:
-        return psycopg.connect(**libpq_parameters(database.url), autocommit=True, prepare_threshold=None)
+        return psycopg.connect(
+            **libpq_parameters(database.url), autocommit=True, prepare_threshold=PREPARED_ONLY
+        )
     except psycopg.Error as error:
         reason = redacted(str(error), database.url.password).strip()
     raise ConfigurationError(

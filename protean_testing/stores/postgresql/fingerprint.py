@@ -33,6 +33,11 @@ class Object:
         return f"{self.kind} {self.identity}"
 
 
+def glance(connection: Connection) -> object:
+    """Equal to an earlier glance where the schema is as it was then; it may differ though nothing was changed."""
+    return connection.rows(sql.text("glance"))
+
+
 def take(connection: Connection) -> Fingerprint:
     """Look at every object of the database that is not the server's, an extension's or ours."""
     statement = sql.text("fingerprint").replace(":objects", sql.text("objects"))

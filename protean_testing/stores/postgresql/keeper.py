@@ -20,14 +20,19 @@ from ...errors import (
 from ...safeguard import is_test_name
 from ...store import ended_scope
 from ..keeper import Database
-from . import baseline, fingerprint, generic, ownership, transactions
+from . import baseline, data, fingerprint, ownership, transactions
 from .catalog import Catalog, read_catalog
 from .connection import OURS, Connection, literal, psycopg, quoted
+from .data import Data
+from .fast import Fast, Look
 from .fingerprint import Fingerprint, Object
 from .transactions import OpenTransaction
 
 Result = TypeVar("Result")
 Tables = Collection[tuple[str | None, str]]
+
+LOCK_TRIES = 10
+"""How often a lock may be in the way of one reset, each time of another transaction."""
 
 
 @dataclass(eq=False)
@@ -41,7 +46,7 @@ class Schema:
 class Mark:
     """What `PostgreSQLKeeper.save` returns: the data of a moment, and the schema it stood in."""
 
-    data: generic.Mark
+    data: data.Mark
     schema: Schema
 
 
@@ -59,8 +64,10 @@ class PostgreSQLKeeper:
         self._before: frozenset[str] = frozenset()
         self._claimed = False
         self._numbers: dict[tuple[str, str], int] = {}
-        self._data: generic.Generic | None = None
+        self._data: Data | None = None
+        self._fast: Fast | None = None
         self._schema = self._created = Schema({})
+        self._glance: object = None
         self._names: dict[fingerprint.Address, Object] = {}
 
     # Whose it is
@@ -163,7 +170,7 @@ class PostgreSQLKeeper:
             if not self.database.adopt:
                 self._drop_all_since_claim()
             self._claimed = False
-            self._data = None
+            self._data = self._fast = None
 
     def _drop_all_since_claim(self) -> None:
         connection = self._connection()
@@ -180,15 +187,38 @@ class PostgreSQLKeeper:
 
     def created(self) -> None:
         with self._told("look at"):
+            connection = self._connection()
             self._take_schema()
-            self._data = self._data or generic.Generic(self._connection(), self._catalog())
+            self._data = self._data or Data(connection, self._catalog())
             self._data.catalog = self._catalog()
-            self._data.begin()
+            with connection.raw.transaction():
+                if self.database.reset == "fast":
+                    self._fast = self._fast or Fast(connection, self._data)
+                    self._fast.install()
+                self._data.begin()
+                if self._fast is not None:
+                    self._fast.begin()
+            self._look_at_ours()
 
     def save(self) -> Mark:
         return self._again("save", self._save)
 
     def _save(self) -> Mark:
+        if self._fast is not None:
+            try:
+                saved = self._fast.save(self._accept_schema)
+            except psycopg.errors.LockNotAvailable:
+                self._refuse_writers()
+                saved = self._fast.save(self._accept_schema)
+        else:
+            self._refuse_writers()
+            self._accept_schema()
+            saved = self._kept.save()
+        if self._fast is not None and self._fast.altered:
+            self._look_at_ours()
+        return Mark(saved, self._schema)
+
+    def _refuse_writers(self) -> None:
         try:
             self._make_way(transactions.WRITERS, end=False)
         except OpenTransactionError as error:
@@ -197,11 +227,29 @@ class PostgreSQLKeeper:
                 f"{error}\nCommit or close it before the scope begins, e.g.  session.commit()",
                 store=self.database.name,
             ) from None
-        looks = fingerprint.take(self._connection())
-        if looks != self._schema.looks:
-            self._schema = Schema(looks)
-            self._kept.catalog = self._catalog()
-        return Mark(self._kept.save(), self._schema)
+
+    def _accept_schema(self) -> bool:
+        """What an outer scope changed in the schema is there for its inner scopes."""
+        if not self._schema_changed():
+            return False
+        self._schema = Schema(fingerprint.take(self._connection()))
+        self._glance = fingerprint.glance(self._connection())
+        self._kept.catalog = self._catalog()
+        return True
+
+    def _schema_changed(self, mark: Mark | None = None) -> bool:
+        """Whether the schema is another one than at `mark`, or than when it was last looked at."""
+        schema = self._schema if mark is None else mark.schema
+        connection = self._connection()
+        now = fingerprint.glance(connection)
+        if now == self._glance and schema is self._schema:
+            return False
+        if fingerprint.take(connection) != schema.looks:
+            return True
+        self._schema, self._glance = schema, now
+        if self._fast is not None:
+            self._fast.know_newest()
+        return False
 
     def reset(self, mark: Mark) -> bool:
         changed, ended = self._again("reset", lambda: self._reset(mark))
@@ -210,18 +258,56 @@ class PostgreSQLKeeper:
         return changed
 
     def _reset(self, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
-        ended = self._make_way(transactions.LOCKERS)
-        mended, more = self._mend_schema(mark)
-        changed = self._kept.reset(mark.data)
-        return changed or mended, ended + more
+        if self._fast is None:
+            ended = self._make_way(transactions.LOCKERS)
+            mended, more = self._mend_schema(mark)
+            changed = self._kept.reset(mark.data)
+            return changed or mended, ended + more
+        return self._reset_fast(self._fast, mark)
+
+    def _reset_fast(self, fast: Fast, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
+        ended: list[OpenTransaction] = []
+        look: bool | Look = Look(frozenset(), schema=True, everything=True)
+        if mark.data is fast.innermost or not (self._schema_changed(mark) or fast.damaged()):
+            look = self._past_locks(ended, lambda: self._try_fast(fast, mark))
+        if isinstance(look, Look) and look.again and not self._schema_changed(mark):
+            look = self._past_locks(ended, lambda: self._try_fast(fast, mark, same_schema=True))
+        if isinstance(look, bool):
+            return look, ended
+        mended, todo = False, look
+        if look.schema:
+            mended, more = self._mend_schema(mark)
+            ended += more
+            if mended:
+                todo = Look(frozenset(), schema=False, everything=True)
+        return self._past_locks(ended, lambda: fast.reset_by_looking(mark.data, todo)) or mended, ended
+
+    def _try_fast(self, fast: Fast, mark: Mark, *, same_schema: bool = False) -> bool | Look:
+        try:
+            return fast.reset(mark.data, same_schema=same_schema)
+        except psycopg.errors.LockNotAvailable:
+            raise
+        except psycopg.Error:  # a table is missing, or another one
+            if not self._connection().alive:
+                raise
+            return Look(frozenset(), schema=True, everything=True)
+
+    def _past_locks(self, ended: list[OpenTransaction], work: Callable[[], Result]) -> Result:
+        """Do `work`; where a transaction is in the way, wait until it is over, or end it."""
+        for _ in range(LOCK_TRIES):
+            try:
+                return work()
+            except psycopg.errors.LockNotAvailable:
+                ended += self._make_way(transactions.LOCKERS)
+        return work()
 
     def forget(self, mark: Mark) -> None:
         with self._told("forget"):
             if self._kept.knows(mark.data):
-                self._kept.forget(mark.data)
+                (self._fast or self._kept).forget(mark.data)
 
     @property
-    def _kept(self) -> generic.Generic:
+    def _kept(self) -> Data:
         assert self._data is not None, "created() comes first"
         return self._data
 
@@ -239,10 +325,10 @@ class PostgreSQLKeeper:
     def _mend_schema(self, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
         """Drop what was made since `mark`, and make again what was altered or dropped."""
         connection = self._connection()
-        now = fingerprint.take(connection)
-        if now == mark.schema.looks:
-            self._schema = mark.schema
+        if not self._schema_changed(mark):
+            self._install_again()
             return False, []
+        now = fingerprint.take(connection)
         ended = self._make_way(transactions.READERS)
         fingerprint.drop(connection, fingerprint.objects(connection, now.keys() - mark.schema.looks.keys()))
         now = fingerprint.take(connection)
@@ -252,7 +338,24 @@ class PostgreSQLKeeper:
             )
         self._schema = mark.schema
         self._kept.catalog = self._catalog()
+        if self._fast is not None:
+            with connection.raw.transaction():
+                self._fast.install()
+        self._look_at_ours()
         return True, ended
+
+    def _install_again(self) -> None:
+        if self._fast is not None and self._fast.damaged():
+            with self._connection().raw.transaction():
+                self._fast.install()
+        self._look_at_ours()
+
+    def _look_at_ours(self) -> None:
+        """What we have installed is no change of the schema."""
+        if self._fast is None or self._fast.altered:
+            self._glance = fingerprint.glance(self._connection())
+        if self._fast is not None:
+            self._fast.altered = False
 
     def _rebuild(self, mark: Mark, wrong: list[fingerprint.Address]) -> None:
         names = [str(self._names[address]) if address in self._names else "an object" for address in wrong]
@@ -306,8 +409,10 @@ class PostgreSQLKeeper:
             try:
                 return work()
             except psycopg.OperationalError:
-                if not self._connection().alive:
-                    self._open = None
+                connection = self._connection()
+                if not connection.alive:
+                    connection.renew()
+                    ownership.take_lock(connection)
                 return work()
 
     @contextmanager

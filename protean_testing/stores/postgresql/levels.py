@@ -66,6 +66,10 @@ class Levels(Generic[Thing, State]):
                 return level.kept[thing]
         return self.base[thing]
 
+    def kept_since(self, mark: Level[Thing, State]) -> set[Thing]:
+        """All whose state is another one at an inner level than at `mark`, as far as is known."""
+        return set[Thing]().union(*(level.kept for level in self._since(mark)))
+
     def reset(self, mark: Level[Thing, State]) -> None:
         """All is as at `mark` again; newer marks are void."""
         del self._levels[self._levels.index(mark) + 1 :]

@@ -6,44 +6,44 @@ from collections.abc import Mapping
 
 from ...errors import StoreError
 from . import baseline
+from .baseline import State
 from .catalog import Catalog, Table
 from .connection import Connection
 
-UNFILLED = -2
-"""The copy of a view WITH NO DATA."""
+UNFILLED: State = (-2,)
+"""The state of a view WITH NO DATA."""
 
 
-def keep(connection: Connection, views: list[Table], copy: int) -> dict[int, int]:
-    """Copy what `views` show. Returns the copy of each."""
+def keep(connection: Connection, views: list[Table], copy: int) -> dict[int, State]:
+    """Copy what `views` show. Returns the state of each."""
     unfilled = _unfilled(connection, views)
     kept = baseline.keep(connection, [view for view in views if view.number not in unfilled], copy)
-    return kept | dict.fromkeys(unfilled, UNFILLED)
+    states = {number: baseline.state_of(rows, copy) for number, rows in kept.items()}
+    return states | dict.fromkeys(unfilled, UNFILLED)
 
 
-def changed(connection: Connection, views: list[tuple[Table, int]]) -> set[int]:
-    """Which views show something else than the copy beside them."""
+def changed(connection: Connection, views: list[tuple[Table, State]]) -> set[int]:
+    """Which views show something else than the state beside them."""
     unfilled = _unfilled(connection, [view for view, _ in views])
-    switched = {view.number for view, copy in views if (view.number in unfilled) != (copy == UNFILLED)}
+    switched = {view.number for view, state in views if (view.number in unfilled) != (state == UNFILLED)}
     comparable = [
-        (view, copy) for view, copy in views if copy != UNFILLED and view.number not in unfilled | switched
+        (view, state) for view, state in views if state != UNFILLED and view.number not in unfilled | switched
     ]
     return switched | baseline.changed(connection, comparable)
 
 
-def put_back(connection: Connection, catalog: Catalog, targets: Mapping[int, int]) -> None:
-    """Have views show their copies again; the tables are as they were already.
+def put_back(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
+    """Have views show their states again; the tables are as they were already.
 
     Raises:
-        StoreError: The copy is not what the view's query gives.
+        StoreError: The state is not what the view's query gives.
     """
-    views = [(catalog.tables[number], copy) for number, copy in sorted(targets.items())]
-    for view, copy in views:  # by number, which is not the order in which one may read another
+    views = [(catalog.tables[number], state) for number, state in targets.items()]
+    views.sort(key=lambda pair: pair[0].oid)  # one may read another that was there before it
+    for view, state in views:
         connection.run(
-            f"REFRESH MATERIALIZED VIEW {view.sql}" + (" WITH NO DATA" if copy == UNFILLED else "")
+            f"REFRESH MATERIALIZED VIEW {view.sql}" + (" WITH NO DATA" if state == UNFILLED else "")
         )
-    if len(views) > 1:
-        for view, _ in [pair for pair in views if pair[1] != UNFILLED]:
-            connection.run(f"REFRESH MATERIALIZED VIEW {view.sql}")
     for number in changed(connection, views):
         view = catalog.tables[number]
         raise StoreError(

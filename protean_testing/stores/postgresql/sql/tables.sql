@@ -15,16 +15,23 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
                                    ORDER BY a.attnum)
                    FROM pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), ''),
-       -- the columns of a unique index without NULLs, best of all the primary key
-       COALESCE((SELECT ARRAY(SELECT a.attname::text FROM pg_attribute a
+       -- the columns of a unique index, best of all the primary key, whose text tells equal values exactly
+       COALESCE((SELECT ARRAY(SELECT ARRAY[a.attname::text, format_type(a.atttypid, a.atttypmod)]
+                                FROM pg_attribute a
                                WHERE a.attrelid = c.oid AND a.attnum = ANY (i.indkey::int2[]) ORDER BY a.attnum)
                    FROM pg_index i
                   WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
-                    AND i.indpred IS NULL AND i.indexprs IS NULL
-                    AND NOT EXISTS (SELECT FROM pg_attribute a
+                    AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnatts = i.indnkeyatts
+                    AND NOT EXISTS (SELECT FROM pg_attribute a LEFT JOIN pg_collation l ON l.oid = a.attcollation
                                      WHERE a.attrelid = c.oid AND a.attnum = ANY (i.indkey::int2[])
-                                       AND (NOT a.attnotnull OR a.attgenerated <> ''))
+                                       AND (NOT a.attnotnull OR a.attgenerated <> '' OR NOT l.collisdeterministic
+                                            OR a.atttypid NOT IN ('int2'::regtype, 'int4'::regtype,
+                                               'int8'::regtype, 'oid'::regtype, 'uuid'::regtype, 'bool'::regtype,
+                                               'text'::regtype, 'varchar'::regtype, 'date'::regtype,
+                                               'timestamp'::regtype, 'timestamptz'::regtype)))
                   ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1), '{}'),
+       -- our role may put a trigger on it
+       c.relkind = 'r' AND has_table_privilege(c.oid, 'TRIGGER') OR c.relkind = 'p',
        -- partitions and heirs
        ARRAY(SELECT h.inhrelid::int8 FROM pg_inherits h WHERE h.inhparent = c.oid),
        -- tables that its foreign keys point to

@@ -1,0 +1,184 @@
+"""Rows, sequences and materialized views at every mark; given back by looking at what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import baseline, sequences, views
+from .baseline import State
+from .catalog import Catalog, Sequence, Table
+from .connection import Connection
+from .levels import Level, Levels
+from .sequences import Name, Position
+
+
+@dataclass(eq=False)
+class Mark:
+    """A level of rows and one of sequences, which begin and end together.
+
+    Attributes:
+        era: Greater than that of every mark before it.
+        known: The latest era in which all was as at the mark.
+    """
+
+    rows: Level[int, State]
+    positions: Level[Name, Position]
+    era: int
+    known: int
+
+
+class Data:
+    """Keeps what the database holds. Where nobody knows what was written, all of it is looked at.
+
+    Attributes:
+        catalog: What there is now.
+        rows: The states of tables and materialized views, by their numbers.
+        positions: Where sequences stood, by their names.
+        era: That of the innermost mark.
+        counted: How many rows a table had when it was last copied in full.
+    """
+
+    def __init__(self, connection: Connection, catalog: Catalog) -> None:
+        self.connection = connection
+        self.catalog = catalog
+        self.rows: Levels[int, State] = Levels()
+        self.positions: Levels[Name, Position] = Levels()
+        self.era = 0
+        self.counted: dict[int, int] = {}
+        self._copy = 0
+        self._stored: set[int] = set()
+
+    def begin(self) -> None:
+        """Take what is new as it is now: it belongs to every mark."""
+        with self.connection.raw.transaction():
+            kept = self.keep(self.unknown())
+            places = sequences.positions(
+                self.connection,
+                [s for name, s in self.catalog.sequences.items() if name not in self.positions.base],
+            )
+        self.rows.base |= kept
+        self.positions.base |= places
+
+    def unknown(self) -> set[int]:
+        """Tables that came since the marks were saved."""
+        return {table.number for table in self._all()} - self.rows.base.keys()
+
+    # A level begins
+
+    def save(self) -> Mark:
+        """Begin a level, whatever was written."""
+        with self.connection.raw.transaction():
+            written = self.written(self.rows.top, self._all()) | self.unknown()
+            kept = self.keep(self.rows.top.dirty | written)
+            places = self.places()
+        return self.saved(written, kept, places, self.era + 1)
+
+    def saved(
+        self, written: set[int], kept: dict[int, State], places: dict[Name, Position], era: int
+    ) -> Mark:
+        """A level begins: `kept` has the state of all that was written at the one that is innermost now."""
+        for number in self.unknown():
+            self.rows.base[number] = baseline.EMPTY
+        for name in places.keys() - self.positions.base.keys():
+            self.positions.base[name] = places[name]
+        moved = {name for name, place in places.items() if place != self.position(name, self.positions.top)}
+        moved |= self.positions.top.dirty & places.keys()
+        self.era = era
+        return Mark(
+            self.rows.save(written, kept),
+            self.positions.save(moved, {name: places[name] for name in moved}),
+            era,
+            era,
+        )
+
+    def places(self) -> dict[Name, Position]:
+        """Where every sequence stands now."""
+        return sequences.positions(self.connection, self.catalog.sequences.values())
+
+    def keep(self, numbers: set[int]) -> dict[int, State]:
+        """Copy tables and views in full. Inside a transaction."""
+        found = [self.catalog.tables[number] for number in sorted(numbers & self.catalog.tables.keys())]
+        if not found:
+            return {}
+        copy = self.next_copy()
+        with baseline.unforced(self.connection, found):
+            rows = baseline.keep(self.connection, [t for t in found if t.kind == "r"], copy)
+        self.counted |= rows
+        kept = {number: baseline.state_of(count, copy) for number, count in rows.items()}
+        return kept | views.keep(self.connection, [t for t in found if t.kind == "m"], copy)
+
+    def next_copy(self) -> int:
+        """The number of a copy that is made now."""
+        self._copy += 1
+        self._stored.add(self._copy)
+        return self._copy
+
+    # A level is given back
+
+    def reset(self, mark: Mark) -> bool:
+        """Give everything back that is not as it was at `mark`. Returns whether anything was not."""
+        with self.connection.raw.transaction():
+            changed = self.put_back(mark, self._all())
+        self.ended(mark)
+        return changed
+
+    def put_back(self, mark: Mark, suspects: list[Table]) -> bool:
+        """Give back `suspects` and sequences that are not as they were at `mark`. Inside a transaction."""
+        tables = [table for table in suspects if table.kind == "r"]
+        targets = {number: self.rows.state(number, mark.rows) for number in self.written(mark.rows, tables)}
+        baseline.put_back(self.connection, self.catalog, targets)
+        shown = [table for table in suspects if table.kind == "m"]  # by the rows that are right again
+        outdated = {number: self.rows.state(number, mark.rows) for number in self.written(mark.rows, shown)}
+        views.put_back(self.connection, self.catalog, outdated)
+        moved = self._moved(mark)
+        sequences.put_back(self.connection, moved)
+        return bool(targets or outdated or moved)
+
+    def written(self, mark: Level[int, State], suspects: list[Table]) -> set[int]:
+        """Which of these tables and views are not as they were at `mark`."""
+        known = [(t, self.rows.state(t.number, mark)) for t in suspects if t.number in self.rows.base]
+        tables = [pair for pair in known if pair[0].kind == "r"]
+        with baseline.unforced(self.connection, [table for table, _ in tables]):
+            found = baseline.changed(self.connection, tables)
+        return found | views.changed(self.connection, [pair for pair in known if pair[0].kind == "m"])
+
+    def ended(self, mark: Mark) -> None:
+        """All is as at `mark` again, and levels inside of it are over."""
+        self.rows.reset(mark.rows)
+        self.positions.reset(mark.positions)
+        mark.known = self.era
+        self._discard()
+
+    def forget(self, mark: Mark) -> None:
+        """`mark` and the levels inside of it are over; the data is as it is."""
+        self.rows.forget(mark.rows)
+        self.positions.forget(mark.positions)
+        self._discard()
+
+    def knows(self, mark: Mark) -> bool:
+        """False for a mark that is void."""
+        return self.rows.has(mark.rows)
+
+    def position(self, name: Name, mark: Level[Name, Position]) -> Position | None:
+        """Where a sequence stood at `mark`; None for one that came later."""
+        return self.positions.state(name, mark) if name in self.positions.base else None
+
+    def tables(self, keep: Callable[[Table], bool] = lambda table: True) -> list[Table]:
+        """The tables and views that are kept, those of one kind."""
+        return [table for table in self._all() if keep(table)]
+
+    def _moved(self, mark: Mark) -> dict[Sequence, Position]:
+        return {
+            self.catalog.sequences[name]: target
+            for name, place in self.places().items()
+            if (target := self.position(name, mark.positions)) not in (place, None)
+        }
+
+    def _all(self) -> list[Table]:
+        return [table for table in self.catalog.tables.values() if table.kind != "p" and table.changeable]
+
+    def _discard(self) -> None:
+        void = self._stored - {copy for state in self.rows.states() for copy in state}
+        baseline.discard(self.connection, void)
+        self._stored -= void

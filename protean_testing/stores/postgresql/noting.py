@@ -1,0 +1,72 @@
+"""What the code under test writes is noted by triggers, in its own transaction: which tables, which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import sql
+from .catalog import Catalog, Table
+from .clearing import touch_function
+from .connection import OURS, Connection
+
+TRIGGER = OURS
+"""The name of our triggers, and the beginning of the names of our event triggers."""
+
+SCHEMA, VIEW, SENTINEL = -1, -2, 0
+"""Notes that stand for no table: a change of the schema, a refreshed view; what a crash takes away."""
+
+
+def install(connection: Connection) -> None:
+    """Create what is noted into. Inside a transaction."""
+    connection.run(sql.text("install"))
+    if connection.superuser:
+        for event in ("ddl_command_end", "sql_drop"):
+            name = f"{TRIGGER}_{event}"
+            connection.run(
+                f"CREATE EVENT TRIGGER {name} ON {event} EXECUTE FUNCTION {OURS}.note_schema(); "
+                f"ALTER EVENT TRIGGER {name} ENABLE ALWAYS"
+            )
+
+
+def note(connection: Connection, catalog: Catalog) -> None:
+    """Put triggers on tables that have none yet. Inside a transaction."""
+    there = {oid for (oid,) in connection.rows(_TRIGGERED)}
+    missing = [table for table in catalog.tables.values() if table.notable and table.oid not in there]
+    for table in missing:
+        connection.run(
+            f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table.sql} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {OURS}.note('{table.number}'); "
+            f"ALTER TABLE {_only(table)} ENABLE ALWAYS TRIGGER {TRIGGER}"
+        )
+
+
+def touch(connection: Connection, table: Table) -> None:
+    """Have the keys noted that are written in `table`, from now on. Inside a transaction."""
+    connection.run(touch_function(table))
+    for name, when in (
+        ("keys", "AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW"),
+        ("all", "BEFORE TRUNCATE ON {} FOR EACH STATEMENT"),
+    ):
+        connection.run(
+            f"CREATE OR REPLACE TRIGGER {TRIGGER}_{name} {when.format(table.sql)} "
+            f"EXECUTE FUNCTION {OURS}.touch_{table.number}(); "
+            f"ALTER TABLE {_only(table)} ENABLE ALWAYS TRIGGER {TRIGGER}_{name}"
+        )
+
+
+def damaged(connection: Connection, expected: Iterable[tuple[int, str]]) -> bool:
+    """Whether a test dropped one of our triggers, or switched it off."""
+    found = {(oid, name) for oid, name in connection.rows(_INTACT)}
+    return not found.issuperset(expected)
+
+
+def _only(table: Table) -> str:
+    return table.sql if table.kind == "p" else f"ONLY {table.sql}"
+
+
+_OURS = f"""
+  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE n.nspname = '{OURS}' AND NOT t.tgisinternal
+"""
+_TRIGGERED = f"SELECT t.tgrelid::int8 {_OURS} AND t.tgname = '{TRIGGER}' AND t.tgenabled = 'A'"
+_INTACT = f"SELECT t.tgrelid::int8, t.tgname::text {_OURS} AND t.tgenabled = 'A'"

@@ -1,0 +1,87 @@
+-- What the fast reset installs beside the user's schemas. Tables have numbers of ours, from 1.
+
+-- One line for every statement that writes, in the transaction of the code under test: kept by its commit, gone
+-- with its rollback. No key and no index, so that no two transactions meet here. Lost in a crash, which 0 tells.
+-- -1 stands for a change of the schema, -2 for a refreshed materialized view.
+CREATE UNLOGGED TABLE protean_testing.note (number int NOT NULL) WITH (autovacuum_enabled = false);
+INSERT INTO protean_testing.note VALUES (0);
+
+-- The mark of the moment, which triggers read outside of any snapshot.
+CREATE SEQUENCE protean_testing.era MINVALUE 0;
+
+-- Keys of rows that were written, in tables that hold many rows; NULL stands for all of them (TRUNCATE).
+CREATE TABLE protean_testing.touched (era bigint NOT NULL, number int NOT NULL, key text[]);
+CREATE INDEX ON protean_testing.touched (number, era);
+ALTER TABLE protean_testing.touched REPLICA IDENTITY FULL;
+
+-- What tables hold at the innermost mark, where that is not nothing: their copies, the latest last, and whether
+-- every key that was written since stands in protean_testing.touched.
+CREATE TABLE protean_testing.target (number int PRIMARY KEY, copies int[] NOT NULL, by_key bool NOT NULL);
+
+-- Where sequences stand at the innermost mark: a line for every table that takes values from one (0 where none
+-- does), and a line with NULL.
+CREATE TABLE protean_testing.position (
+    number int, sequence oid NOT NULL, last_value bigint NOT NULL, is_called bool NOT NULL
+);
+CREATE INDEX ON protean_testing.position (number);
+CREATE INDEX ON protean_testing.position (sequence);
+
+-- Partitions and heirs, near and far, of the tables that have any.
+CREATE TABLE protean_testing.heir (number int NOT NULL, child int NOT NULL);
+CREATE INDEX ON protean_testing.heir (number);
+
+-- Tables that the reset function leaves to the slower way.
+CREATE TABLE protean_testing.slow (number int PRIMARY KEY);
+
+-- BEFORE every statement that writes, so that one that fails has taken a transaction number all the same.
+-- Names are written in full: the search_path is that of the code under test.
+CREATE FUNCTION protean_testing.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $note$
+BEGIN
+    IF pg_catalog.current_setting('protean_testing.keeper', true) OPERATOR(pg_catalog.=) 'on' THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO protean_testing.note VALUES (tg_argv[0]::int);
+    RETURN NULL;
+END $note$;
+
+CREATE FUNCTION protean_testing.note_schema() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $note$
+BEGIN
+    IF pg_catalog.current_setting('protean_testing.keeper', true) OPERATOR(pg_catalog.=) 'on' THEN
+        RETURN;
+    END IF;
+    IF tg_event OPERATOR(pg_catalog.=) 'sql_drop' THEN
+        PERFORM FROM pg_catalog.pg_event_trigger_dropped_objects() WHERE NOT is_temporary;
+    ELSE
+        PERFORM FROM pg_catalog.pg_event_trigger_ddl_commands()
+          WHERE schema_name IS NULL OR schema_name OPERATOR(pg_catalog.<>) 'pg_temp';
+    END IF;
+    IF FOUND THEN
+        INSERT INTO protean_testing.note
+        VALUES (CASE WHEN tg_tag OPERATOR(pg_catalog.=) 'REFRESH MATERIALIZED VIEW' THEN -2 ELSE -1 END);
+    END IF;
+END $note$;
+
+-- Whether anything happened since the last call, and what. Holds the notes still until the transaction ends.
+CREATE FUNCTION protean_testing.look(
+    seen bigint,           -- the transactions before this one are accounted for,
+    own bigint,            --   and this one, which was our own,
+    pending bool,          --   though some of them were not over then
+    OUT written int[],     -- what was noted, with 0
+    OUT quiet bool,        -- nothing at all happened
+    OUT unexplained bool,  -- something was rolled back, or wrote no table of ours
+    OUT now_seen bigint,
+    OUT now_pending bool
+) LANGUAGE plpgsql AS $look$
+DECLARE
+    transactions bigint;   -- of other sessions, since the last call
+    noting bigint;         -- those of them that wrote a note and were committed
+BEGIN
+    LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
+    SELECT array_agg(DISTINCT number), count(DISTINCT xmin::text) FILTER (WHERE number <> 0)
+      INTO written, noting FROM protean_testing.note;
+    now_seen := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    now_pending := pg_snapshot_xmin(pg_current_snapshot()) <> pg_snapshot_xmax(pg_current_snapshot());
+    transactions := now_seen - seen - (own >= seen AND own < now_seen)::int;
+    unexplained := pending OR transactions <> noting;
+    quiet := transactions = 0 AND NOT pending AND written = '{0}';
+END $look$;
