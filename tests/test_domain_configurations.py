@@ -133,8 +133,7 @@ class SwitchTests(unittest.TestCase):
 
 class OwnConfigurationTests(SuiteTestCase):
     DOMAIN = """
-        import redis
-from protean import Domain
+        from protean import Domain
         from protean.fields import String
         shop = Domain(root_path=__file__, name="Shop")
         @shop.aggregate
