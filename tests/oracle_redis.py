@@ -153,12 +153,12 @@ def programs(draw: st.DrawFn) -> Program:
 class World:
     """One database of a server, and another that must stay as it is."""
 
-    def __init__(self, server: PrivateRedis) -> None:
-        self.url = server.url(4)
+    def __init__(self, server: PrivateRedis, db: int = 4) -> None:
+        self.url = server.url(db)
         self.version = server.version
         self.clients = [redis.Redis.from_url(self.url, protocol=2) for _ in range(CLIENTS)]
         self.raw = redis.connection.UnixDomainSocketConnection(
-            path=self.url.removeprefix("unix://").partition("?")[0], db=4, protocol=2
+            path=self.url.removeprefix("unix://").partition("?")[0], db=db, protocol=2
         )
         self.raw.connect()
 

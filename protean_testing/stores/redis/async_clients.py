@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import redis.asyncio
+
+
+@dataclass(frozen=True)
+class _Given:
+    client: redis.asyncio.Redis
+    depth: int
+    loop: asyncio.AbstractEventLoop
 
 
 class AsyncClients:
     """Remembers each with its event loop, and with how many scopes were open."""
 
     def __init__(self) -> None:
-        self._given: WeakKeyDictionary[Any, tuple[int, asyncio.AbstractEventLoop]] = WeakKeyDictionary()
+        self._given: list[_Given] = []
 
     def new(self, url: str, depth: int) -> redis.asyncio.Redis:
         client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(url)
         with suppress(RuntimeError):  # no loop runs yet
-            self._given[client] = (depth, asyncio.get_running_loop())
+            self._given.append(_Given(client, depth, asyncio.get_running_loop()))
         return client
 
     def hang_up(self, depth: int) -> None:
@@ -27,13 +34,13 @@ class AsyncClients:
 
         This cannot be awaited: the data is given back by sync code, often inside that very loop.
         """
-        for client, (given_at, loop) in list(self._given.items()):
-            if given_at <= depth or loop.is_closed():
-                continue
-            if loop is _running():
-                _abort(client)
-            elif loop.is_running():
-                loop.call_soon_threadsafe(_abort, client)
+        ending = [given for given in self._given if given.depth > depth]
+        self._given = [given for given in self._given if given.depth <= depth]
+        for given in ending:
+            if given.loop is _running():
+                _abort(given.client)
+            elif given.loop.is_running():
+                given.loop.call_soon_threadsafe(_abort, given.client)
 
 
 def _abort(client: Any) -> None:
@@ -41,6 +48,7 @@ def _abort(client: Any) -> None:
     for connection in (*pool._available_connections, *pool._in_use_connections):
         writer = getattr(connection, "_writer", None)
         if writer is not None:
+            connection._reader = connection._writer = None
             writer.transport.abort()
 
 

@@ -6,7 +6,13 @@ import re
 import time
 from uuid import uuid4
 
-from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, TimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoPermissionError,
+    ResponseError,
+    TimeoutError,
+)
 
 from ...errors import ConfigurationError, redacted
 from .place import Place
@@ -46,6 +52,8 @@ def check(place: Place, store: str) -> None:
             raise refusal(
                 f"it did not answer within {place.wait:g} s", "Is the server up, and is it a Redis?"
             ) from None
+        except ResponseError as error:  # while it was connected
+            raise refusal(str(error), "Is the number of the database right?") from None
         except LOST as error:
             if "loading" not in str(error).lower() or time.monotonic() > begin + place.wait:
                 raise refusal(str(error), "Is the server up, and is it a Redis?") from None
