@@ -362,7 +362,7 @@ class FindingTests(RunsTestCase):
             with self.subTest(name), tempfile.TemporaryDirectory() as empty:
                 lines = [line[16:] for line in script.splitlines()]
                 run = self.start_process([sys.executable, "-c", "\n".join(lines)], XDG_CACHE_HOME=empty)
-                out, err = run.communicate(timeout=60)
+                out, err = run.communicate(timeout=120)
                 self.assertEqual(err, "")
                 self.assertIn(f"needs the library {name!r}", out)
                 self.assertIn('pip install "protean-testing[embedded]"', out)

@@ -105,7 +105,7 @@ class UsersTestCase(RunsTestCase):
 
     def assertStops(self, run: subprocess.Popen[str], told: dict[str, object]) -> None:
         run.kill()
-        run.wait(10)
+        run.wait(30)
         self.assertGone(told)
 
 
@@ -278,7 +278,7 @@ class OrdinaryUserTests(UsersTestCase):
         """
         run = self.start_as_user(REFUSE + textwrap.dedent(script), HOME=str(self.home))
         self.assertIn(f"effective user ID {STRANGER}: user does not exist", self.told(run)["error"])
-        run.wait(10)
+        run.wait(30)
         self.assertEqual(self.entries(), [])
 
     def test_cache_directory_made_by_somebody_else(self) -> None:
