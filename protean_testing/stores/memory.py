@@ -27,7 +27,7 @@ class CallableStore(Store):
         clear: A callable that clears the store, or an object with a ``clear()``.
         save: Called for what is there now, in place of `clear`. It must return a copy.
         restore: Called with what `save` returned, more than once; it must leave that unchanged.
-        is_empty: Says whether there is nothing in the store now.
+        is_empty: For what can only be cleared: says whether there is nothing in the store now.
         name: What messages call it.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
 
@@ -45,16 +45,15 @@ class CallableStore(Store):
         name: str = "",
         reset_after: ResetAfter = "test",
     ) -> None:
-        if (clear is None and (save is None or restore is None)) or (save is None) != (restore is None):
+        if (save is None) != (restore is None) or (clear is None) == (save is None):
             raise ConfigurationError("CallableStore takes clear, or both save= and restore=.")
-        if save is None and clear is not None:
-            save, restore = _copying(clear)
-        self._clear: Callable[[], Any] | None = getattr(clear, "clear", None) or clear  # type: ignore[assignment]
-        self._save = save
-        self._restore = restore
-        self._is_empty = is_empty
-        self.name = name or getattr(clear or restore, "__qualname__", type(clear).__name__)
+        named = restore if clear is None else clear
+        qualified: str = getattr(named, "__qualname__", type(named).__qualname__)
+        self.name = name or qualified.rpartition("<locals>.")[2]
         self.reset_after = reset_after
+        self._clear: Callable[[], Any] | None = getattr(clear, "clear", None) or clear  # type: ignore[assignment]
+        self._save, self._restore = (save, restore) if clear is None else _copying(clear)
+        self._is_empty = is_empty
 
     def save_data(self) -> Mark:
         return EMPTY if self._save is None else self._save()
