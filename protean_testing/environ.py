@@ -46,6 +46,11 @@ def url(variable: str) -> str | None:
     return os.environ.get(variable) or None
 
 
+def urls() -> tuple[str | None, ...]:
+    """What all of them are at this moment."""
+    return tuple(url(variable) for variable in ("DATABASE_URL", "REDIS_URL", "MESSAGE_DB_URL"))
+
+
 def wants_summary() -> bool:
     """True where ``PROTEAN_TESTING_SUMMARY`` is set: print what was done, at the end, on stderr."""
     return os.environ.get("PROTEAN_TESTING_SUMMARY", "") not in ("", "0")

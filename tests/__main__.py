@@ -23,7 +23,14 @@ from typing import Any
 
 HERE = Path(__file__).parent
 LIMIT = 600.0  # seconds for one module
-SLOW = ("test_documentation", "test_packaging", "test_typing")  # begun first, so that none is left at the end
+SLOW = (
+    "test_recipes",
+    "test_domain_stores",
+    "test_domain_configurations",
+    "test_documentation",
+    "test_packaging",
+    "test_typing",
+)  # begun first, so that none is left at the end
 
 
 @dataclass

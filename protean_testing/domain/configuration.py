@@ -18,12 +18,13 @@ from protean.adapters import Brokers, Caches, Providers
 from protean.adapters.event_store import EventStore
 from protean.domain.infrastructure import InfrastructureManager
 
+from .. import environ
 from ..errors import ConfigurationError, redacted
 from ..store import OnLeak, Store
 from .config import Config, own_config, test_environment, wanted
 from .places import Places, passwords
 from .state import StateStore, forget_repositories
-from .stores import stores_of
+from .stores import has_outbox, stores_of
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
 _MADE_WHEN_ASKED_FOR = ("_idempotency_store", "_trace_emitter")
@@ -153,16 +154,18 @@ def configuration(
         domain._traverse()
     own = _outside.get(id(domain)) or own_config(domain)
     config = wanted(own, overlay)
-    places = Places(config)
-    public = sorted(
-        name
-        for records in domain._domain_registry._elements.values()
-        for name, record in records.items()
-        if not (record.internal or record.auto_generated)
+    public = tuple(
+        sorted(
+            name
+            for records in domain._domain_registry._elements.values()
+            for name, record in records.items()
+            if not (record.internal or record.auto_generated)
+        )
     )
-    key = (domain, json.dumps(config, sort_keys=True, default=repr), tuple(public), on_leak)
+    key = (domain, public, on_leak, json.dumps(config, sort_keys=True, default=repr), environ.urls())
     if key not in _made:
-        places.fill(key)
+        places = Places(config)
+        places.fill((domain, public, has_outbox(config)))
         _made[key] = Configuration(domain, config, places, on_leak, key)
     return _made[key]
 

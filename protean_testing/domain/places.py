@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -38,7 +39,8 @@ class Places:
         """Write a URL into every adapter that has none, and start the servers that this needs.
 
         Parameters:
-            key: Equal for equal configurations, which get the same places.
+            key: Equal for configurations with the same tables; a database that is the same in two of them
+                has one place in the run, and so one schema.
 
         Raises:
             ConfigurationError: A server cannot be had, or a database that is not managed has no URL.
@@ -54,7 +56,8 @@ class Places:
                             f"config: database {name!r} is not managed and has no database_uri. Nobody here "
                             "could make its schema: give it the database_uri of one that has it."
                         )
-                    entry["database_uri"], private = database_url((key, name), provider)
+                    place = (key, name, json.dumps(entry, sort_keys=True, default=repr))
+                    entry["database_uri"], private = database_url(place, provider)
             elif section in ("brokers", "caches") and provider in REDIS and not entry.get("URI"):
                 number += 1
                 entry["URI"], private = redis_url(min(number, _LAST_REDIS))

@@ -41,7 +41,7 @@ def _databases(configuration: Configuration, places: Places, on_leak: OnLeak) ->
                     adapter,
                     entry["database_uri"],
                     private=("databases", name) in places.private,
-                    owner=(configuration.domain, name, _tables_of_protean(config)),
+                    owner=(configuration.domain, name, has_outbox(config)),
                     name=name,
                     **{"on_leak": on_leak, **places.options.get(("databases", name), {})},
                 )
@@ -49,8 +49,8 @@ def _databases(configuration: Configuration, places: Places, on_leak: OnLeak) ->
                 yield protean.unknown(adapter, name, is_provider=True)
 
 
-def _tables_of_protean(config: dict[str, Any]) -> bool:
-    """Whether every database has an outbox too."""
+def has_outbox(config: dict[str, Any]) -> bool:
+    """Whether every database has an outbox too, as ``Domain.has_outbox`` works it out."""
     stream = config.get("server", {}).get("default_subscription_type") == "stream"
     return stream or config.get("enable_outbox", False) is True
 
