@@ -148,6 +148,8 @@ def drop_others(place: Place, before: Collection[tuple[str, str]], *, wait: floa
     """
     with closing(place.connect()) as connection:
         if not before:
+            if not connection.execute("PRAGMA main.page_count").fetchone()[0]:
+                return
             with suppress(Busy, sqlite3.Error), closing(connect(":memory:")) as nothing:
                 copy(nothing, connection)
         alone = partial(patiently, key=place.key, wait=wait, end=True)

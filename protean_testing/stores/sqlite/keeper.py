@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from sqlalchemy import Engine
 
 from ...errors import ConfigurationError, LeakError, LeakWarning, OpenTransactionError, StoreError
+from ...store import ended_scope
 from ..keeper import Database
 from .image import copy
 from .mark import Mark
@@ -39,6 +40,7 @@ class SQLiteKeeper:
         place = place_of(database.url, database.name)
         self._base = PrivateMemory(database) if place.private else SharedDatabase(place, database)
         self._marks: list[Mark | PrivateMark] = []
+        self._spare: list[Mark | PrivateMark] = []
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """See Keeper.check."""
@@ -60,7 +62,12 @@ class SQLiteKeeper:
     def save(self) -> Mark | PrivateMark:
         """See Keeper.save."""
         with self._told("saved"):
-            mark = self._base.mark()
+            self._base.ready()
+            if self._spare:
+                mark = self._spare.pop()
+                mark.take()
+            else:
+                mark = self._base.mark()
         self._marks.append(mark)
         return mark
 
@@ -75,7 +82,7 @@ class SQLiteKeeper:
     def forget(self, mark: Mark | PrivateMark) -> None:
         """See Keeper.forget."""
         self._end_after(mark)
-        self._marks.pop().close()
+        self._retire()
 
     def stamp(self, engine: Engine) -> None:
         """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` memory.
@@ -108,11 +115,15 @@ class SQLiteKeeper:
                 store=self._database.name,
             )
         while self._marks[-1] is not mark:
-            self._marks.pop().close()
+            self._retire()
+
+    def _retire(self) -> None:
+        self._spare.append(self._marks.pop())  # its connection knows the schema and has its statements
 
     def _close_marks(self) -> None:
-        while self._marks:
-            self._marks.pop().close()
+        for marks in (self._marks, self._spare):
+            while marks:
+                marks.pop().close()
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:
@@ -133,9 +144,10 @@ class SQLiteKeeper:
         if not ended or self._database.on_leak == "reset":
             return
         message = (
-            f"store {self._database.name!r}: left open: {'; '.join(ended)}.\n"
-            "It was ended and the data was reset.\n"
-            "Close it in the test:  with self.db.session() as session: ..."
+            f"{ended_scope.get()} left something open on store {self._database.name!r}:\n  "
+            + "\n  ".join(ended)
+            + "\nIt was ended and the data was reset. Close it in the test:  "
+            "with self.db.session() as session: ..."
         )
         if self._database.on_leak == "fail":
             raise LeakError(message, store=self._database.name)

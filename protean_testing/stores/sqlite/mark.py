@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from .image import Image, copy
 from .open_transactions import busy, patiently
 from .place import Place
-from .rows import IMAGE, Inexact, Rows
+from .rows import IMAGE, Inexact, Rows, Tables
 from .widening import put_rows
 
 T = TypeVar("T")
@@ -29,17 +29,51 @@ class Mark:
         StillOpen: A transaction with writes is open.
     """
 
-    def __init__(self, place: Place, *, wait: float) -> None:
+    def __init__(self, place: Place, *, wait: float, fleeting: bool) -> None:
         self._place = place
         self._wait = wait
-        self._connection = place.connect()
+        self._fleeting = fleeting
         self._image = Image()
-        self._rows: Rows | None = None
-        self._version: int | None
-        self._schema: int | None
-        self._version, self._schema = self._take(self._image)
+        self._open()
+        self.take()
+
+    def _open(self) -> None:
+        self._connection = self._place.connect(fleeting=self._fleeting)
+        self._connection.execute(f"ATTACH ? AS {IMAGE}", (self._image.uri,))
         self._file = self._identity()
-        self._show_image()
+        self._version: int | None = None  # of the data, for this connection, where it equals the image
+        self._schema: int | None = None  # the same of the schema
+        self._planned: int | None = None  # the version of the schema that `_tables` are of
+        self._rows: Rows | None = None
+
+    def take(self) -> None:
+        """Become what is in the database now.
+
+        Raises:
+            StillOpen: A transaction with writes is open.
+        """
+        if self._identity() != self._file:
+            self._connection.close()
+            self._open()
+        self._rows = None
+        self._fill(self._image)
+
+    def _fill(self, image: Image) -> None:
+        while True:
+            self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            try:
+                (version,) = self._one("PRAGMA main.data_version")
+                (schema,) = self._one("PRAGMA main.schema_version")
+                if schema != self._planned:
+                    self._tables = Tables(self._connection)
+                    self._planned = schema
+                self._filled = self._tables.filled(self._connection)
+            finally:
+                self._connection.rollback()
+            self._alone(lambda: image.take(self._connection))
+            if self._one("PRAGMA main.data_version") == (version,):
+                self._version, self._schema = version, schema
+                return
 
     def reset(self) -> tuple[bool, list[str]]:
         """Bring it back.
@@ -54,8 +88,7 @@ class Mark:
         replaced = self._identity() != self._file
         if replaced:  # the file was removed, or another one put in its place
             self._connection.close()
-            self._connection = self._place.connect()
-            self._show_image()
+            self._open()
         self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"), ended)
         try:
             (version,) = self._one("PRAGMA main.data_version")
@@ -91,31 +124,17 @@ class Mark:
             StillOpen: A transaction with writes is open.
         """
         wider = Image()
-        self._take(wider)
+        self._fill(wider)
         put_rows(self._image, wider)
-        narrow, self._image = self._image, wider
-        self._connection.execute(f"DETACH {IMAGE}")
-        narrow.close()
-        self._show_image()
-        self._version = self._schema = self._rows = None
+        self.close()
+        self._image = wider
+        self._open()
+        self._filled = self._tables.filled(self._connection, IMAGE)
 
     def close(self) -> None:
         """Forget it."""
         self._connection.close()
         self._image.close()
-
-    def _take(self, image: Image) -> tuple[int, int]:
-        """Fill the image. Returns the versions of data and schema that it holds."""
-        while True:
-            self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"))
-            (version,), (schema,) = (
-                self._one("PRAGMA main.data_version"),
-                self._one("PRAGMA main.schema_version"),
-            )
-            self._connection.rollback()
-            self._alone(lambda: image.take(self._connection))
-            if self._one("PRAGMA main.data_version") == (version,):
-                return version, schema
 
     def _alone(self, action: Callable[[], T], ended: list[str] | None = None, *, readers: bool = False) -> T:
         result, lines = patiently(
@@ -129,12 +148,10 @@ class Mark:
         row: tuple[Any, ...] = self._connection.execute(question).fetchone()
         return row
 
-    def _show_image(self) -> None:
-        self._connection.execute(f"ATTACH ? AS {IMAGE}", (self._image.uri,))
-
     def _rows_of_image(self) -> Rows:
         if self._rows is None:
-            self._rows = Rows(self._connection, in_memory=self._place.file is None)
+            in_memory = self._place.file is None
+            self._rows = Rows(self._connection, self._tables, self._filled, in_memory=in_memory)
         return self._rows
 
     def _schema_differs(self) -> bool:

@@ -38,13 +38,20 @@ class Place:
     private: bool
     key: str
 
-    def connect(self) -> OurConnection:
-        """A connection without SQLite's own wait for locks and with nothing that acts on its own."""
+    def connect(self, *, fleeting: bool = False) -> OurConnection:
+        """A connection without SQLite's own wait for locks, and on which nothing acts of itself.
+
+        Parameters:
+            fleeting: The database is lost anyway if the run dies: its journal need not outlive the run.
+        """
         connection = connect(self.source, **self.options)
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA cache_size = -64000")
+        if fleeting and connection.execute("PRAGMA main.journal_mode").fetchone() != ("wal",):
+            connection.execute("PRAGMA main.journal_mode = MEMORY")
         return connection
 
 
@@ -52,7 +59,14 @@ def connect(source: str, **options: Any) -> OurConnection:
     """A connection for any thread, without transactions of the driver's."""
     return sqlite3.connect(
         source,
-        **{**options, "isolation_level": None, "check_same_thread": False, "timeout": 0, "uri": True},
+        **{
+            **options,
+            "isolation_level": None,
+            "check_same_thread": False,
+            "timeout": 0,
+            "uri": True,
+            "cached_statements": 2000,
+        },
         factory=OurConnection,
     )
 

@@ -59,14 +59,17 @@ class PrivateMemory:
             self._prepared = Image()
         within(self._database.engine(), self._prepared.take)
 
-    def mark(self) -> PrivateMark:
-        """What is in it now; an empty one is given the prepared schema and data first."""
+    def ready(self) -> None:
+        """Give an empty one, most likely of a fresh engine, the prepared schema and data."""
 
         def fill(connection: sqlite3.Connection) -> None:
             if self._prepared is not None and not pages(connection):
                 copy(self._prepared.connection, connection)
 
         within(self._database.engine(), fill)
+
+    def mark(self) -> PrivateMark:
+        """What is in it now."""
         return PrivateMark(self._database)
 
     def image(self) -> Image:
@@ -98,6 +101,10 @@ class PrivateMark:
     def __init__(self, database: Database) -> None:
         self._engine, self._wait = database.engine, database.wait
         self._image = Image()
+        self.take()
+
+    def take(self) -> None:
+        """See Mark.take."""
         within(self._engine(), self._image.take)
         self._pages = pages(self._image.connection)
 

@@ -37,11 +37,20 @@ class SharedDatabase:
             self._alive = self._place.connect()  # memory is gone with its last connection
             if not self._database.adopt:
                 drop_others(self._place, (), wait=self._database.wait)
+            if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
+                self._alive.execute("PRAGMA page_size = 1024")  # a look at a table reads a page
+                self._alive.execute("PRAGMA user_version = 0")  # the first write fixes the size
 
-    def created(self) -> None: ...
+    def created(self) -> None:
+        """Whoever saves sees it."""
+
+    def ready(self) -> None:
+        """It always is."""
 
     def mark(self) -> Mark:
-        return Mark(self._place, wait=self._database.wait)
+        """What is in it now."""
+        fleeting = self._file is None or self._file.ours
+        return Mark(self._place, wait=self._database.wait, fleeting=fleeting)
 
     def image(self) -> Image:
         """What is in it now."""

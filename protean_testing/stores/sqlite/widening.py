@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .image import Image
-from .rows import IMAGE, Rows, quoted
+from .rows import IMAGE, Rows, Tables, quoted
 
 
 def put_rows(source: Image, target: Image) -> None:
@@ -12,16 +12,16 @@ def put_rows(source: Image, target: Image) -> None:
     connection.execute(f"ATTACH ? AS {IMAGE}", (source.uri,))
     connection.execute("BEGIN")
     ours = f"SELECT name FROM {IMAGE}.sqlite_schema WHERE type = 'table'"
-    changed = (
-        f"{ours} EXCEPT SELECT name FROM {IMAGE}.sqlite_schema JOIN main.sqlite_schema USING (name, sql)"
-    )
+    same = f"SELECT name FROM {IMAGE}.sqlite_schema JOIN main.sqlite_schema USING (name, sql)"
+    changed = f"{ours} EXCEPT {same}"
     leave = {"sqlite_sequence", *(name for (name,) in connection.execute(changed))}
     triggers = connection.execute(
         "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'"
     ).fetchall()
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {quoted(name)}")
-    Rows(connection, in_memory=True, leave=leave).put_back(connection)
+    tables = Tables(connection, leave=leave)
+    Rows(connection, tables, tables.filled(connection, IMAGE), in_memory=True).put_back(connection)
     for _, sql in triggers:
         connection.execute(sql)
     if connection.execute(f"SELECT 1 FROM {IMAGE}.sqlite_schema WHERE name = 'sqlite_sequence'").fetchone():

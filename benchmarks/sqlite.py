@@ -1,0 +1,138 @@
+"""What a reset costs on SQLite, beside the other ways: ``python -m benchmarks.sqlite``.
+
+Microseconds, medians. *DELETE all* empties every table, *backup* copies a whole image over the database (and
+the application must then read the schema again: *next statement*), *rollback* ends an outer transaction that
+the code under test may not commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+from sqlalchemy import URL, create_engine, make_url
+
+from protean_testing.stores.keeper import Database
+from protean_testing.stores.sqlite import SQLiteKeeper
+
+WAYS = ("reset", "DELETE all", "backup", "next statement", "rollback")
+
+
+@contextmanager
+def place(kind: str) -> Iterator[tuple[URL, sqlite3.Connection]]:
+    """A database in memory or in a file, and the application's connection to it."""
+    with tempfile.TemporaryDirectory() as directory:
+        if kind == "memory":
+            source, url = "file:/benchmark?vfs=memdb", "sqlite:///file:/benchmark?vfs=memdb&uri=true"
+        else:
+            source = str(Path(directory, "benchmark_test.db"))
+            url = f"sqlite:///{source}"
+        connection = sqlite3.connect(source, uri=True, isolation_level=None)
+        connection.execute("PRAGMA synchronous = OFF")
+        yield make_url(url), connection
+        connection.close()
+
+
+def make(connection: sqlite3.Connection, tables: int, class_rows: int) -> None:
+    connection.execute("BEGIN")
+    for number in range(tables):
+        connection.execute(
+            f"CREATE TABLE t{number} (id INTEGER PRIMARY KEY AUTOINCREMENT, note TEXT, "
+            f"one INTEGER REFERENCES t{max(number - 1, 0)}, other INTEGER REFERENCES t0)"
+        )
+    connection.execute("CREATE TABLE shared (id INTEGER PRIMARY KEY, a TEXT, b TEXT, c INTEGER)")
+    connection.executemany(
+        "INSERT INTO shared (a, b, c) VALUES (?, ?, ?)",
+        (("some words", f"number {n}", n) for n in range(class_rows)),
+    )
+    connection.execute("COMMIT")
+
+
+def write(connection: sqlite3.Connection, tables: int, class_rows: int) -> None:
+    for number in range(tables):
+        connection.executemany(f"INSERT INTO t{number} (note) VALUES (?)", [("x",)] * 3)
+    if class_rows:
+        connection.executemany("INSERT INTO shared (a) VALUES (?)", [("x",)] * 3)
+        connection.execute("UPDATE shared SET a = 'y' WHERE id IN (5, ?)", [class_rows // 2])
+        connection.execute("DELETE FROM shared WHERE id = 7")
+
+
+def measure(prepare: Callable[[], object], action: Callable[[], object], seconds: float) -> float:
+    took = []
+    until = time.perf_counter() + seconds
+    while len(took) < 5 or (time.perf_counter() < until and len(took) < 2000):
+        prepare()
+        began = time.perf_counter()
+        action()
+        took.append(time.perf_counter() - began)
+    return median(took[1:]) * 1e6
+
+
+def row(kind: str, tables: int, written: int, class_rows: int, seconds: float) -> list[float]:
+    with place(kind) as (url, connection):
+        engine = create_engine(url)
+        keeper = SQLiteKeeper(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
+        keeper.claim()
+        make(connection, tables, class_rows)
+        keeper.created()
+        mark = keeper.save()
+
+        def writes() -> None:
+            if written or class_rows:
+                connection.execute("BEGIN")
+                write(connection, written, class_rows)
+                connection.execute("COMMIT")
+
+        def delete_all() -> None:
+            connection.execute("BEGIN")
+            for number in range(tables):
+                connection.execute(f"DELETE FROM t{number}")
+            connection.execute("COMMIT")
+
+        image = sqlite3.connect(":memory:")
+        connection.backup(image)
+
+        def writes_inside() -> None:
+            connection.execute("BEGIN")
+            write(connection, written, class_rows)
+
+        def backup() -> None:
+            writes()
+            image.backup(connection)
+
+        costs = [
+            measure(writes, lambda: keeper.reset(mark), seconds),
+            measure(writes, delete_all, seconds),
+            measure(writes, lambda: image.backup(connection), seconds),
+            measure(backup, lambda: connection.execute("SELECT 1 FROM t0").fetchall(), seconds),
+            measure(writes_inside, lambda: connection.execute("ROLLBACK"), seconds),
+        ]
+        image.close()
+        keeper.drop()
+        keeper.close()
+        return costs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each figure")
+    seconds = parser.parse_args().seconds
+    print(f"SQLite {sqlite3.sqlite_version}, µs (and times the reset)\n")
+    print("place   tables  written  class rows  " + "".join(f"{way:>20}" for way in WAYS))
+    for kind in ("memory", "file"):
+        cases = [(tables, written, 0) for tables in (20, 200, 1000) for written in (0, 3, 20)]
+        cases += [(20, 3, 1000), (20, 3, 100_000), (200, 3, 1000), (200, 3, 100_000)]
+        for tables, written, class_rows in cases:
+            costs = row(kind, tables, written, class_rows, seconds)
+            shown = "".join(f"{f'{cost:,.0f} ({cost / costs[0]:.1f})':>20}" for cost in costs)
+            print(f"{kind:<8}{tables:>6}{written:>9}{class_rows:>12,}  {shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
