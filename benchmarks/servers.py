@@ -1,6 +1,6 @@
 """How soon a private server answers, beside ``initdb`` and start, in the same run.
 
-``python benchmarks/servers.py`` prints a table for every PostgreSQL that it finds, and for Redis. It fails
+``python -m benchmarks.servers`` prints a table for every PostgreSQL that it finds, and for Redis. It fails
 where a private PostgreSQL does not answer three times sooner.
 """
 
@@ -15,8 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # not this directory, which has a redis.py
 
 import psycopg
 

@@ -20,6 +20,6 @@ def library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise ConfigurationError(
-            f"a private server needs the library {name.partition('.')[0]!r}, which cannot be imported: {error}.\n"
+            f"a private server needs the library {name.partition('.')[0]!r}, which is not there: {error}.\n"
             f"Install it:  {INSTALL}"
         ) from error
