@@ -213,7 +213,7 @@ class MessageDBStore(Store):
 
     def _now(self) -> Position:
         found = self._execute(
-            f"SELECT coalesce(max(global_position), 0), count(*), s.last_value, s.is_called "
+            f"SELECT coalesce(max(global_position), 0), count(global_position), s.last_value, s.is_called "
             f"FROM {_SEQUENCE} s LEFT JOIN {_MESSAGES} ON true GROUP BY s.last_value, s.is_called"
         )
         return Position(*found)

@@ -1,0 +1,238 @@
+"""Message DB, as its own package installs it: given back by position, refused where that cannot be done."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from protean_testing import (
+    ConfigurationError,
+    OpenTransactionError,
+    Store,
+    StoreError,
+    UnsafeStoreError,
+    test_database,
+)
+from protean_testing.conformance import StoreConformance
+from protean_testing.lifecycle import run
+from protean_testing.servers.postgresql import private_postgresql
+from protean_testing.stores.message_db import MessageDBStore
+from protean_testing.stores.message_db_sql import VARIABLE, find, install
+
+from .message_db import bring
+from .suite import SuiteTestCase
+
+
+def setUpModule() -> None:
+    bring()
+
+
+def new(name: str, *, installed: bool = True) -> str:
+    """The URL of a database of its own, with an empty Message DB in it."""
+    url = private_postgresql().create_database(name).replace("+psycopg", "")
+    if installed:
+        with psycopg.connect(url, autocommit=True) as connection:
+            install(connection)
+    return url
+
+
+def insert(connection: Any, stream: str) -> int:
+    """What Protean's adapter does. Returns the position in the stream."""
+    connection.execute("SET search_path = message_store")  # the role message_store finds it by its name
+    arguments = "gen_random_uuid()::varchar, %s, 'Placed', '{}'::jsonb"
+    found = connection.execute(f"SELECT write_message({arguments})", [stream]).fetchone()
+    return int(found[0])
+
+
+def write(url: str, stream: str = "order-1") -> int:
+    with psycopg.connect(url) as connection:
+        return insert(connection, stream)
+
+
+def messages(url: str) -> list[tuple[int, str, int]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT global_position, stream_name, position FROM message_store.messages ORDER BY 1"
+        ).fetchall()
+
+
+class GivenTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.url = new(f"events_{time.monotonic_ns()}_test")
+        self.addCleanup(run.end)
+
+    def test_messages_and_positions_are_given_back(self) -> None:
+        for _ in range(2):
+            with test_database(MessageDBStore(self.url)) as db:
+                self.assertEqual(messages(self.url), [])
+                self.assertEqual([write(self.url), write(self.url), write(self.url, "order-2")], [0, 1, 0])
+                with db.scope():
+                    write(self.url)
+                    self.assertEqual(len(messages(self.url)), 4)
+                self.assertEqual(
+                    messages(self.url), [(1, "order-1", 0), (2, "order-1", 1), (3, "order-2", 0)]
+                )
+                self.assertEqual(write(self.url), 2)
+
+    def test_a_position_that_a_failed_write_took(self) -> None:
+        for _ in range(2):
+            with test_database(MessageDBStore(self.url)) as db:
+                with psycopg.connect(self.url) as connection:
+                    connection.execute("SELECT nextval('message_store.messages_global_position_seq')")
+                    connection.rollback()
+                self.assertTrue(db.reset())
+                self.assertFalse(db.reset())
+                write(self.url)
+                self.assertEqual(messages(self.url), [(1, "order-1", 0)])
+
+    def test_what_was_there_before_stays(self) -> None:
+        write(self.url)
+        with test_database(MessageDBStore(self.url)):
+            write(self.url)
+        run.end()
+        self.assertEqual(messages(self.url), [(1, "order-1", 0)])
+        self.assertEqual(write(self.url), 1)
+
+    def test_what_was_there_before_and_is_deleted_is_an_error(self) -> None:
+        write(self.url)
+        with self.assertRaisesRegex(StoreError, "1 messages that were there before are gone"):
+            with test_database(MessageDBStore(self.url)), psycopg.connect(self.url) as connection:
+                connection.execute("DELETE FROM message_store.messages")
+
+    def test_an_open_writer_is_named_and_waited_for(self) -> None:
+        with psycopg.connect(self.url) as connection:
+            with self.assertRaisesRegex(
+                OpenTransactionError, rf"pid {connection.info.backend_pid}, idle in trans"
+            ):
+                with test_database(MessageDBStore(self.url, wait=0.1)):
+                    insert(connection, "a-1")
+            connection.rollback()
+        run.end()
+        with psycopg.connect(self.url) as connection:
+            with test_database(MessageDBStore(self.url, wait=5)):
+                insert(connection, "a-1")
+                late = threading.Timer(0.2, connection.commit)
+                late.start()
+            late.join()
+        self.assertEqual(messages(self.url), [])
+
+    def test_two_stores_in_one_place_are_one(self) -> None:
+        with test_database(MessageDBStore(self.url, name="a"), MessageDBStore(self.url, name="b")):
+            write(self.url)
+        self.assertEqual(messages(self.url), [])
+
+
+class PrivateTests(unittest.TestCase):
+    def test_it_is_installed_and_works_as_its_own_role(self) -> None:
+        url = new(f"events_{time.monotonic_ns()}", installed=False)
+        self.addCleanup(run.end)
+        with test_database(MessageDBStore(url, private=True)):
+            write(url.replace("postgres@", "message_store@"))
+            with psycopg.connect(url) as connection:
+                version = connection.execute("SELECT message_store.message_store_version()").fetchone()
+            self.assertEqual(version, ("1.3.0",))
+        self.assertEqual(messages(url), [])
+
+
+class RefusedTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.addCleanup(run.end)
+
+    def refused(self, store: Store, kind: type[Exception], message: str) -> None:
+        with self.assertRaisesRegex(kind, message) as caught, test_database(store):
+            self.fail("it was entered")
+        self.assertNotIn("s3cret", str(caught.exception))
+
+    def test_no_message_db(self) -> None:
+        url = new(f"nothing_{time.monotonic_ns()}_test", installed=False)
+        self.refused(MessageDBStore(url), ConfigurationError, "there is no Message DB in message_db://")
+
+    def test_a_role_that_may_not_delete(self) -> None:
+        url = new(f"roles_{time.monotonic_ns()}_test").replace("postgres@", "message_store@")
+        self.refused(
+            MessageDBStore(url),
+            ConfigurationError,
+            r"'message_store' may not delete.*\n.*\n  GRANT SELECT, DEL",
+        )
+
+    def test_messages_in_a_database_that_is_none_for_tests(self) -> None:
+        url = new(f"live_{time.monotonic_ns()}")
+        with test_database(MessageDBStore(url)):  # with nothing in it, it is as good as one
+            write(url)
+        run.end()
+        write(url)
+        self.refused(MessageDBStore(url), UnsafeStoreError, "it holds 1 messages.*\n.*unsafe=True")
+        self.assertEqual(len(messages(url)), 1)
+        run.refused.clear()  # as in a run of its own
+        with test_database(MessageDBStore(url, unsafe=True)):
+            write(url)
+        self.assertEqual(len(messages(url)), 1)
+
+    def test_a_server_that_is_not_there(self) -> None:
+        store = MessageDBStore("postgresql://ann:s3cret@127.0.0.1:1/events_test")
+        self.refused(store, ConfigurationError, "cannot be reached at message_db://127.0.0.1:1/events_test")
+
+    def test_a_package_that_is_not_there(self) -> None:
+        url = new(f"events_{time.monotonic_ns()}", installed=False)
+        store = MessageDBStore(url, private=True, package="/nowhere")
+        self.refused(store, ConfigurationError, f"none in /nowhere.\nBring it with: npm install.*{VARIABLE}")
+
+
+class FindTests(unittest.TestCase):
+    def test_in_the_package_beside_it_or_above(self) -> None:
+        package = Path(bring()[VARIABLE])
+        database = package / "database"
+        node_modules = package.parent.parent
+        for given in (package, database, node_modules.parent):
+            self.assertEqual(find(given).resolve(), database.resolve())
+        with tempfile.TemporaryDirectory() as directory, self.assertRaises(ConfigurationError):
+            find(directory)
+
+
+class KilledTests(SuiteTestCase):
+    def test_what_a_killed_run_left_is_cleared_and_no_more(self) -> None:
+        url = new(f"killed_{time.monotonic_ns()}_test")
+        write(url, "before-1")
+        suite = """
+            import os, signal, sys
+            import psycopg
+            from protean_testing import test_database
+            from protean_testing.stores.message_db import MessageDBStore
+            from tests.test_message_db import messages, write
+            url = sys.argv[1]
+            with test_database(MessageDBStore(url)):
+                print(len(messages(url)))
+                write(url)
+                if sys.argv[2] == "die": os.kill(os.getpid(), signal.SIGKILL)
+        """
+        self.write("killed.py", suite)
+        state = {"PROTEAN_TESTING_STATE": str(self.directory / "state")}
+        self.assertEqual(self.python("killed.py", url, "die", **state).code, -9)
+        self.assertEqual(len(messages(url)), 2)
+        outcome = self.python("killed.py", url, "live", **state)
+        self.assertEqual((outcome.code, outcome.out), (0, "1\n"), outcome.err)
+        self.assertEqual(messages(url), [(1, "before-1", 0)])
+
+
+class ConformanceTests(StoreConformance, unittest.TestCase):
+    def setUp(self) -> None:
+        self.url = new(f"conformance_{time.monotonic_ns()}_test")
+        super().setUp()
+
+    def make_store(self) -> MessageDBStore:
+        return MessageDBStore(self.url)
+
+    def write(self, store: Any, value: str) -> None:
+        write(self.url, f"order-{value}")
+
+    def read(self, store: Any) -> object:
+        return messages(self.url)
+
+
+del StoreConformance  # not a case of its own
