@@ -252,7 +252,7 @@ def schemas(draw: st.DrawFn, dialect: Dialect) -> Schema:
         )
     schema = Schema(tuple(tables), traits=frozenset(t for t in dialect.schema_traits if draw(st.booleans())))
     extras = draw(dialect.extras(schema.tables))
-    rows = draw(st.lists(inserts(dialect, schema), max_size=5))
+    rows = draw(st.lists(inserts(dialect, schema), max_size=8))
     return Schema(schema.tables, extras, tuple(rows), schema.traits)
 
 
@@ -328,15 +328,11 @@ def programs(draw: st.DrawFn, dialect: Dialect) -> Program:
     writes = [inserts(dialect, schema)] * 4 + [updates(dialect, schema)] * 2 + [deletes(dialect, schema)] * 2
     statement = st.one_of(*writes, *dialect.statements(schema))
     block = st.lists(statement, min_size=1, max_size=3)
-    several = st.one_of(
-        block,
-        block,
-        block,
-        st.tuples(block, st.sampled_from(["ROLLBACK TO SAVEPOINT s", "RELEASE SAVEPOINT s"]), block).map(
-            lambda parts: ["SAVEPOINT s", *parts[0], parts[1], *parts[2]]
-        ),
-        st.tuples(st.one_of(*dialect.ddl(schema)), block).map(lambda parts: [parts[0], *parts[1]]),
-    )
+    savepoint = st.tuples(
+        block, st.sampled_from(["ROLLBACK TO SAVEPOINT s", "RELEASE SAVEPOINT s"]), block
+    ).map(lambda parts: ["SAVEPOINT s", *parts[0], parts[1], *parts[2]])
+    ddl = st.tuples(st.one_of(*dialect.ddl(schema)), block).map(lambda parts: [parts[0], *parts[1]])
+    several = st.one_of(*[block] * 6, *[savepoint] * 2, ddl)
     work = st.builds(
         Work,
         st.sampled_from(["first", "first", "first", "second", "thread", "process"]),

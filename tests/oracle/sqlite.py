@@ -56,7 +56,7 @@ class SQLite(Dialect):
     kinds = ("INTEGER", "TEXT", "TEXT COLLATE NOCASE", "REAL", "NUMERIC", "BLOB", "", "VARCHAR(3)")
     rests = (*Dialect.rests, " GENERATED ALWAYS AS (1 + 1) STORED", " GENERATED ALWAYS AS ('v') VIRTUAL")
     traits = ("without rowid", "strict", "delete trigger", "insert trigger")
-    schema_traits = ("foreign keys", "wal")
+    schema_traits = ("foreign keys", "wal", "triggers")
     on_delete = (*Dialect.on_delete, "SET DEFAULT")
     integer_key = "INTEGER"
 
@@ -86,7 +86,9 @@ class SQLite(Dialect):
         return st.one_of(super().values(), st.sampled_from([*numbers, b"", b"a", b"1", b"\x00\xff"]))
 
     def create(self, schema: Schema) -> list[str]:
-        return [self._table(table) for table in schema.tables] + list(schema.extras)
+        triggers = "triggers" in schema.traits
+        extras = [extra for extra in schema.extras if triggers or not extra.startswith("CREATE TRIGGER")]
+        return [self._table(table) for table in schema.tables] + extras
 
     def _table(self, table: Table) -> str:
         strict = "strict" in table.traits
