@@ -56,7 +56,7 @@ class Database:
 
     @property
     def engine(self) -> Engine:
-        """An engine on the database: the application's own where the store was given that."""
+        """An engine on the database, the application's own where the store was given that."""
         return self._sql().engine
 
     @property

@@ -444,7 +444,35 @@ class AsyncBaseClassTests(SuiteTestCase):
             """,
             before=MODELS,
         )
-        self.assertPassed(self.unittest("test_a", PYTHONWARNINGS="error"), 3)
+        for variables in ({}, {"TEST_DB": "postgresql"}):
+            with self.subTest(variables):
+                self.assertPassed(self.unittest("test_a", PYTHONWARNINGS="error", **variables), 3)
+
+    def test_async_clients_of_redis(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            import redis.asyncio
+            from protean_testing import RedisStore
+            class AsyncRedisTests(AsyncDatabaseTestCase):
+                stores = [RedisStore()]
+                @classmethod
+                def setUpClass(cls):
+                    super().setUpClass()
+                    cls.db.store("redis").client.set("class", 1)
+                async def check(self):
+                    store = self.db.store("redis")
+                    async with redis.asyncio.Redis.from_url(store.url) as mine:
+                        self.assertEqual(await mine.xlen("events"), 0)
+                        await mine.xadd("events", {"order": "1"})
+                        await mine.xgroup_create("events", "workers", id="0")
+                        await mine.incr("class")
+                    self.assertEqual(await store.async_client().get("class"), b"2")
+                test_1 = test_2 = check
+            """,
+            before=MODELS,
+        )
+        self.assertPassed(self.unittest("test_a"), 2)
 
     def test_tasks_left_by_a_test_are_ended_before_the_reset(self) -> None:
         self.write(

@@ -156,7 +156,7 @@ class SQLAlchemyStore(Store):
 
     @property
     def engine(self) -> Engine:
-        """An engine on the database: the application's own where the store was given that."""
+        """An engine on the database, the application's own where the store was given that."""
         return self._live().engine()
 
     @property
