@@ -1,6 +1,6 @@
 """The shop's web side, async: search, baskets, checkout, and news of orders as they happen."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self
 
 from redis.asyncio import Redis
@@ -72,7 +72,7 @@ class Storefront:
         await self._redis.delete(_basket(customer_id))
         return order
 
-    async def news(self, *, since: str = "0") -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    async def news(self, *, since: str = "0") -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """The kind and payload of every event on the stream, as they come; it never ends by itself."""
         while True:
             streams = await self._redis.xread({outbox.STREAM: since}, block=1000)
