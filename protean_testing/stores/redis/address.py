@@ -87,13 +87,15 @@ class Address:
             for name, value in self.arguments.items()
             if name in _KEPT or name.startswith("ssl_")
         }  # fmt: skip
-        return self.connection_class(
+        connection = self.connection_class(
             **kept,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
+        connection.socket_timeout = timeout  # redis-py 5.0 loses it on its way to a unix socket
+        return connection
 
 
 def from_url(url: str) -> Address:
