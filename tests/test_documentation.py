@@ -29,6 +29,8 @@ import unittest
 from dataclasses import dataclass
 from pathlib import Path
 
+from .message_db import bring
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
@@ -159,7 +161,7 @@ class Page:
     def execute(self, command: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name not in SWITCHES}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment["PYTHONPATH"] = str(ROOT)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), bring()["PYTHONPATH"]]))
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.directory,
