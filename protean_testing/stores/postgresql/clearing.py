@@ -28,7 +28,8 @@ def _tree(tables: Sequence[Table]) -> str:
             for table in tables
         )
     middle = len(tables) // 2
-    return f"IF one < {tables[middle].number} THEN\n{_tree(tables[:middle])}ELSE\n{_tree(tables[middle:])}END IF;\n"
+    left, right = _tree(tables[:middle]), _tree(tables[middle:])
+    return f"IF one < {tables[middle].number} THEN\n{left}ELSE\n{right}END IF;\n"
 
 
 def put_function(table: Table) -> str:
@@ -42,23 +43,23 @@ def put_function(table: Table) -> str:
         latest = f"SELECT DISTINCT ON (key) line {copies} ORDER BY key, copy DESC"
         all_lines = f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
     whole = f"DELETE FROM ONLY {table.sql};\n{insertion(table, all_lines)};\n"
-    touched = f"FROM {OURS}.touched WHERE number = {table.number} AND era >= since"
-    body = whole
+    body = f"{whole}RETURN;\n"
     if table.key:
+        touched = f"FROM {OURS}.touched WHERE number = {table.number} AND era >= since"
         latest = (
-            f"SELECT k.line FROM (SELECT DISTINCT key {touched}) w CROSS JOIN LATERAL (SELECT line FROM {OURS}.kept "
-            f"WHERE number = {table.number} AND key = w.key AND copy = ANY (copies) ORDER BY copy DESC LIMIT 1) k "
-            "WHERE k.line IS NOT NULL"
+            f"SELECT k.line FROM (SELECT DISTINCT key {touched}) w CROSS JOIN LATERAL "
+            f"(SELECT line {copies} AND key = w.key ORDER BY copy DESC LIMIT 1) k WHERE k.line IS NOT NULL"
         )
         body = (
-            f"IF since IS NULL OR EXISTS (SELECT {touched} AND key IS NULL) THEN\n{whole}RETURN;\nEND IF;\n"
+            f"IF since IS NULL OR EXISTS (SELECT {touched} AND key IS NULL) THEN\n{body}END IF;\n"
             f"FOR one IN SELECT DISTINCT key {touched} LOOP\n"
-            f"DELETE FROM ONLY {table.sql} t WHERE {has_key(table, 'one')};\nEND LOOP;\n{insertion(table, latest)};\n"
+            f"DELETE FROM ONLY {table.sql} t WHERE {has_key(table, 'one')};\n"
+            f"END LOOP;\n{insertion(table, latest)};\n"
         )
     return (
         f"CREATE OR REPLACE FUNCTION {OURS}.put_{table.number}(since bigint, copies int[]) RETURNS void "
         "LANGUAGE plpgsql SET enable_seqscan = off AS $put$\n"  # it is planned while there is little to find
-        f"DECLARE one text[];\nBEGIN\n{body}END $put$"
+        f"#variable_conflict use_variable\nDECLARE one text[];\nBEGIN\n{body}END $put$"
     )
 
 

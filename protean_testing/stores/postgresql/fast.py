@@ -25,12 +25,14 @@ class Look:
     Attributes:
         written: The numbers of the tables that were noted.
         schema: The schema may have been changed.
+        views: A materialized view may have been refreshed.
         everything: The notes cannot be relied on.
         again: Where the schema was not changed after all, the reset can do its work.
     """
 
     written: frozenset[int]
     schema: bool
+    views: bool
     everything: bool
     again: bool = False
 
@@ -70,7 +72,7 @@ class Fast:
     # What is installed
 
     def install(self) -> None:
-        """Put triggers on what is new, and write the functions for what there is now. Inside a transaction."""
+        """Put triggers on what is new, write functions for what there is now. Inside a transaction."""
         if not self._installed:
             noting.install(self.connection)
             self._installed = True
@@ -139,7 +141,8 @@ class Fast:
     def _slow(self) -> set[int]:
         """What is put back in the slower way."""
         loud = not self.connection.silent
-        return {table.number for table in self.data.tables(lambda t: loud or bool(t.loud) or t.forced)}
+        slow = self.data.tables(lambda table: loud or bool(table.loud) or table.forced or table.kind == "m")
+        return {table.number for table in slow}
 
     # A level begins
 
@@ -147,15 +150,19 @@ class Fast:
         """Begin a level.
 
         Parameters:
-            accept_schema: Looks at the schema; where it was changed, the catalog is read again. Returns whether
-                it was.
+            accept_schema: Looks at the schema, and reads the catalog again where it was changed. Returns
+                whether it was.
 
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is open.
         """
         era = self.data.era + 1
         if not self.data.rows.top.owed and not self.data.positions.top.owed and self._save_quietly(era):
+            below, positions = self.data.rows.top, self.data.positions.top
             mark = self.data.saved(set(), {}, {}, era)
+            if below.kept or positions.kept:
+                with self.connection.raw.transaction():
+                    self._aim(mark, set(below.kept))  # what was written at the level below is what comes back
         else:
             with self.connection.raw.transaction():
                 look = self._look()
@@ -180,19 +187,27 @@ class Fast:
             suspects = data.tables()
         else:
             numbers = data.catalog.rows_of(set(look.written)) | data.rows.top.owed | unknown
-            suspects = [
-                data.catalog.tables[n] for n in numbers & data.catalog.tables.keys()
-            ] + self._watched()
-        owed = {table.number for table in suspects if table.changeable}
+            suspects = self._suspects(numbers, look)
+        owed = {table.number for table in suspects}
         by_key = set() if look.everything else {number for number in owed - unknown if self._by_key(number)}
         kept = self._keep_keys(by_key) | data.keep(owed - by_key)
         self.connection.run(f"SELECT setval('{OURS}.era', {era})")
         self._forget_notes()
         places = data.places()
+        below = data.rows.top
         mark = data.saved(owed, kept, places, era)
         self._note_keys(kept, era)
-        self._aim(mark, set(kept))
+        self._aim(mark, set(below.kept))
         return mark
+
+    def _suspects(self, numbers: set[int], look: Look) -> list[Table]:
+        """The tables of these numbers, and what may have been written without a note."""
+        tables = self.data.catalog.tables
+        found = {number: tables[number] for number in numbers & tables.keys() if tables[number].changeable}
+        found |= {table.number: table for table in self._watched()}
+        if look.views:
+            found |= {view.number: view for view in self.data.catalog.views()}
+        return list(found.values())
 
     def _by_key(self, number: int) -> bool:
         """Whether all keys of a table are known that were written since the innermost mark."""
@@ -245,7 +260,7 @@ class Fast:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is in the way.
         """
         data = self.data
-        dirty = data.rows.dirty_since(mark.rows)
+        dirty = data.rows.dirty_since(mark.rows) & data.catalog.tables.keys()
         moved = data.positions.dirty_since(mark.positions)
         newest = None if same_schema else self._newest
         parameters = (mark.era, *self._seen, newest, sorted(dirty))
@@ -260,7 +275,7 @@ class Fast:
                 sequences.put_back(self.connection, {s: self._place[s.key] for s in known if s is not None})
         outcome, written, seen, own, pending, removed = row
         if outcome == "schema":
-            return Look(frozenset(), schema=True, everything=False, again=True)
+            return Look(frozenset(), schema=True, views=True, everything=False, again=True)
         if outcome == "look":
             return self._read(written)
         self._seen = (seen, own, pending)
@@ -269,20 +284,19 @@ class Fast:
             self._count(written, removed)
         return outcome == "reset" or bool(moved)
 
-    def reset_by_looking(self, mark: Mark, look: Look) -> bool:
-        """As `reset`, whatever the notes say: what may have been written is compared.
+    def reset_by_looking(self, mark: Mark, *, everything: bool) -> bool:
+        """As `reset`, but what may have been written is compared; all that there is, if asked for.
 
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is in the way.
         """
         data = self.data
         with self.connection.raw.transaction():
-            self.connection.run(f"LOCK TABLE {OURS}.note IN SHARE MODE NOWAIT")
+            look = self._look()
+            dirty = data.rows.dirty_since(mark.rows)
             suspects = data.tables()
-            if not look.everything:
-                numbers = data.catalog.rows_of(set(look.written) | data.rows.dirty_since(mark.rows))
-                suspects = [data.catalog.tables[number] for number in numbers] + self._watched()
-                suspects += data.catalog.views()
+            if not (everything or look.everything):
+                suspects = self._suspects(data.catalog.rows_of(set(look.written) | dirty), look)
             changed = data.put_back(mark, suspects)
             self._forget_notes()
             self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {mark.era}")
@@ -319,6 +333,7 @@ class Fast:
         return Look(
             written=frozenset(number for number in noted if number > 0),
             schema=noting.SCHEMA in noted or noting.SENTINEL not in noted or not self.connection.superuser,
+            views=noting.VIEW in noted or not self.connection.superuser,
             everything=noting.SCHEMA in noted or noting.SENTINEL not in noted,
         )
 

@@ -34,7 +34,7 @@ class Object:
 
 
 def glance(connection: Connection) -> object:
-    """Equal to an earlier glance where the schema is as it was then; it may differ though nothing was changed."""
+    """Equal to an earlier one where the schema is as it was then; it may differ where it is, too."""
     return connection.rows(sql.text("glance"))
 
 

@@ -31,6 +31,9 @@ from .transactions import OpenTransaction
 Result = TypeVar("Result")
 Tables = Collection[tuple[str | None, str]]
 
+EVERYTHING = Look(frozenset(), schema=True, views=True, everything=True)
+"""Nothing is known of what was written."""
+
 LOCK_TRIES = 10
 """How often a lock may be in the way of one reset, each time of another transaction."""
 
@@ -261,26 +264,27 @@ class PostgreSQLKeeper:
         if self._fast is None:
             ended = self._make_way(transactions.LOCKERS)
             mended, more = self._mend_schema(mark)
-            changed = self._kept.reset(mark.data)
-            return changed or mended, ended + more
+            ended += more
+            changed = self._past_locks(ended, lambda: self._kept.reset(mark.data))
+            return changed or mended, ended
         return self._reset_fast(self._fast, mark)
 
     def _reset_fast(self, fast: Fast, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
         ended: list[OpenTransaction] = []
-        look: bool | Look = Look(frozenset(), schema=True, everything=True)
+        look: bool | Look = EVERYTHING
         if mark.data is fast.innermost or not (self._schema_changed(mark) or fast.damaged()):
             look = self._past_locks(ended, lambda: self._try_fast(fast, mark))
         if isinstance(look, Look) and look.again and not self._schema_changed(mark):
             look = self._past_locks(ended, lambda: self._try_fast(fast, mark, same_schema=True))
         if isinstance(look, bool):
             return look, ended
-        mended, todo = False, look
+        mended = False
         if look.schema:
             mended, more = self._mend_schema(mark)
             ended += more
-            if mended:
-                todo = Look(frozenset(), schema=False, everything=True)
-        return self._past_locks(ended, lambda: fast.reset_by_looking(mark.data, todo)) or mended, ended
+        everything = mended or look.everything
+        changed = self._past_locks(ended, lambda: fast.reset_by_looking(mark.data, everything=everything))
+        return changed or mended, ended
 
     def _try_fast(self, fast: Fast, mark: Mark, *, same_schema: bool = False) -> bool | Look:
         try:
@@ -290,7 +294,7 @@ class PostgreSQLKeeper:
         except psycopg.Error:  # a table is missing, or another one
             if not self._connection().alive:
                 raise
-            return Look(frozenset(), schema=True, everything=True)
+            return EVERYTHING
 
     def _past_locks(self, ended: list[OpenTransaction], work: Callable[[], Result]) -> Result:
         """Do `work`; where a transaction is in the way, wait until it is over, or end it."""
@@ -298,7 +302,8 @@ class PostgreSQLKeeper:
             try:
                 return work()
             except psycopg.errors.LockNotAvailable:
-                ended += self._make_way(transactions.LOCKERS)
+                more = self._make_way(transactions.LOCKERS)
+                ended += more or self._make_way(transactions.READERS)
         return work()
 
     def forget(self, mark: Mark) -> None:
@@ -357,8 +362,8 @@ class PostgreSQLKeeper:
         if self._fast is not None:
             self._fast.altered = False
 
-    def _rebuild(self, mark: Mark, wrong: list[fingerprint.Address]) -> None:
-        names = [str(self._names[address]) if address in self._names else "an object" for address in wrong]
+    def _rebuild(self, mark: Mark, altered: list[fingerprint.Address]) -> None:
+        names = [str(self._names[address]) if address in self._names else "an object" for address in altered]
         why = ""
         if self.database.rebuild is None:
             why = "it is adopted"
@@ -373,14 +378,14 @@ class PostgreSQLKeeper:
         self._drop_all_since_claim()
         self.database.rebuild()
         self._take_schema()
-        if self._shapes(self._catalog()) != shapes:
-            raise self._lost(names, "and making it again gave other tables.")
+        wrong = [name for name, _ in shapes.items() ^ self._shapes(self._catalog()).items()]
+        if wrong:
+            raise self._lost(names, f"and making it again gave another {min(wrong)}.")
 
     @staticmethod
     def _shapes(catalog: Catalog) -> dict[str, str]:
-        return {str(table): table.shape for table in catalog.tables.values()} | {
-            sequence.sql: "sequence" for sequence in catalog.sequences.values()
-        }
+        tables = {f"table {table.sql}": table.shape for table in catalog.tables.values()}
+        return tables | {f"sequence {sequence.sql}": "" for sequence in catalog.sequences.values()}
 
     def _lost(self, names: list[str], why: str) -> StoreError:
         what = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -34,8 +34,8 @@ def note(connection: Connection, catalog: Catalog) -> None:
     missing = [table for table in catalog.tables.values() if table.notable and table.oid not in there]
     for table in missing:
         connection.run(
-            f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table.sql} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {OURS}.note('{table.number}'); "
+            f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE "
+            f"ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {OURS}.note('{table.number}'); "
             f"ALTER TABLE {_only(table)} ENABLE ALWAYS TRIGGER {TRIGGER}"
         )
 

@@ -141,8 +141,8 @@ def _end(connection: Connection, open_one: OpenTransaction) -> None:
         return  # it ended by itself
     except psycopg.errors.InsufficientPrivilege:
         raise OpenTransactionError(
-            f"  {open_one}\nOur role may not end it. Allow it with: GRANT pg_signal_backend (or {open_one.user}) "
-            "TO the role of the URL"
+            f"  {open_one}\nOur role may not end it. Allow it with:  "
+            f"GRANT pg_signal_backend (or {open_one.user}) TO the role of the URL"
         ) from None
 
 
