@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import json
 import sqlite3
@@ -16,6 +17,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy.pool import StaticPool
 
 from protean_testing.stores.keeper import Database
 from protean_testing.stores.sqlite import SQLiteKeeper
@@ -48,7 +50,8 @@ class SQLite(Dialect):
     """In shared memory or in a file.
 
     Parameters:
-        place: ``memory``, or ``file`` (a rollback journal or WAL, as the program's schema says).
+        place: ``memory``, ``file`` (a rollback journal or WAL, as the program's schema says), or ``private``
+            memory, where every connection is the same one.
         keeper: Makes the keeper; another one than the real one to see that the oracle finds its faults.
     """
 
@@ -176,7 +179,9 @@ class SQLite(Dialect):
     @contextmanager
     def world(self, schema: Schema) -> Iterator[_World]:
         with tempfile.TemporaryDirectory() as directory:
-            if self.place == "memory":
+            if self.place == "private":
+                url = make_url("sqlite://")
+            elif self.place == "memory":
                 url = make_url(f"sqlite:///file:/oracle{next(_numbers)}?vfs=memdb&uri=true")
             else:
                 url = make_url(f"sqlite:///{Path(directory, 'oracle_test.db')}")
@@ -193,8 +198,11 @@ class _World:
         if "vfs" in url.query:
             self.path += f"?vfs={url.query['vfs']}"
         self.pragmas = [f"PRAGMA foreign_keys = {'ON' if 'foreign keys' in schema.traits else 'OFF'}"]
-        self.processes = not self.path.startswith("file:")
+        self.only: sqlite3.Connection | None = None
         engine = create_engine(url)
+        if not self.path:
+            self.only = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            engine = create_engine(url, poolclass=StaticPool, creator=lambda: self.only)
         database = Database(
             name="oracle", url=url, engine=lambda: engine, private=True, wait=0.02, on_leak="reset"
         )
@@ -214,7 +222,7 @@ class _World:
         self.scopes: Scopes = _Scopes(self.keeper)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
+        connection = self.only or sqlite3.connect(
             self.path,
             uri=self.path.startswith("file:"),
             isolation_level=None,
@@ -226,7 +234,7 @@ class _World:
         return connection
 
     def work(self, work: Work) -> None:
-        if work.where == "process" and self.processes:
+        if work.where == "process" and self.path and not self.path.startswith("file:"):
             begin = [] if work.end == "autocommit" else ["BEGIN"]
             _process(self.path, self.pragmas, begin + list(work.statements), work.end)
         elif work.where in ("thread", "process"):
@@ -239,9 +247,9 @@ class _World:
     def _alone(self, work: Work) -> None:
         connection = self._connect()
         self._execute(connection, work)
-        if connection.in_transaction:
+        if connection is not self.only:
             connection.rollback()
-        connection.close()
+            connection.close()
 
     def _execute(self, connection: sqlite3.Connection, work: Work) -> None:
         if work.end != "autocommit" and not connection.in_transaction:
@@ -265,13 +273,15 @@ class _World:
         try:
             return dump(connection)
         finally:
-            connection.close()
+            if connection is not self.only:
+                connection.close()
 
     def close(self) -> None:
-        for connection in self.connections.values():
-            connection.close()
+        self.settle()
         self.keeper.drop()
         self.keeper.close()
+        for connection in self.connections.values():
+            connection.close()
 
 
 class _Scopes:
@@ -316,7 +326,7 @@ def dump(connection: sqlite3.Connection) -> Dump:
 
 
 def dialects() -> dict[str, SQLite]:
-    return {"memory": SQLite("memory"), "file": SQLite("file")}
+    return {place: SQLite(place) for place in ("memory", "file", "private")}
 
 
 _numbers = itertools.count()
@@ -327,6 +337,7 @@ def _process(path: str, pragmas: list[str], statements: list[str], end: str) -> 
     if not _worker:
         command = [sys.executable, "-I", "-S", "-c", _WORKER]
         _worker.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        atexit.register(_worker[0].communicate)
     worker = _worker[0]
     assert worker.stdin is not None and worker.stdout is not None
     print(json.dumps([path, pragmas, statements, end]), file=worker.stdin, flush=True)

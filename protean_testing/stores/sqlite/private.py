@@ -136,7 +136,7 @@ class PrivateMark:
 
     def _settle(self, engine: Engine) -> list[str]:
         """Wait for a transaction that changes something, and roll back one that does not."""
-        deadline = time.monotonic() + self._wait
+        deadline = time.monotonic() + self._wait + _QUIET
         seen, since = -1, time.monotonic()
         while True:
             changes = within(engine, lambda found: found.total_changes if found.in_transaction else None)
