@@ -13,8 +13,8 @@ def put_rows(source: Image, target: Image) -> None:
     connection.execute("BEGIN")
     ours = f"SELECT name FROM {IMAGE}.sqlite_schema WHERE type = 'table'"
     same = f"SELECT name FROM {IMAGE}.sqlite_schema JOIN main.sqlite_schema USING (name, sql)"
-    changed = f"{ours} EXCEPT {same}"
-    leave = {"sqlite_sequence", *(name for (name,) in connection.execute(changed))}
+    others = connection.execute(f"SELECT name FROM main.sqlite_schema WHERE type = 'table' EXCEPT {same}")
+    leave = {"sqlite_sequence", *(name for (name,) in others)}
     triggers = connection.execute(
         "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'"
     ).fetchall()
