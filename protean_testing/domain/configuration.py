@@ -23,7 +23,7 @@ from ..errors import ConfigurationError, redacted
 from ..store import OnLeak, Store
 from .config import Config, own_config, test_environment, wanted
 from .places import Places, passwords
-from .state import StateStore, forget_repositories
+from .state import EndStore, StateStore, forget_repositories
 from .stores import has_outbox, stores_of
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
@@ -53,8 +53,9 @@ class Configuration:
         self._internal: list[tuple[str, str, Any]] = []
         self._when_asked_for: dict[str, Any] = dict.fromkeys(_MADE_WHEN_ASKED_FOR)
         self.stores: list[Store] = [
+            EndStore(f"adapters of {domain.name}", self._close),
             *stores_of(self, places, on_leak),
-            StateStore(domain, on_leak, self._close),
+            StateStore(domain, on_leak),
         ]
 
     def adapter(self, registry: str, name: str) -> Any:
@@ -131,7 +132,6 @@ class Configuration:
         idempotency = self._when_asked_for["_idempotency_store"]
         if idempotency is not None and idempotency.is_active:
             idempotency._redis.close()
-        self._adapters = {}
         forget_repositories()
 
 

@@ -96,9 +96,16 @@ def _is_open(entry: Config) -> bool:
 def passwords(config: Config) -> list[str]:
     """Every password in the configuration's URLs."""
     found: list[str] = []
-    for _, _, entry in _entries(config):
-        for value in entry.values():
-            if isinstance(value, str) and "://" in value:
-                password = urlsplit(value).password
-                found += [password, unquote(password)] if password else []
+    for text in _texts(config):
+        if "://" in text:
+            password = urlsplit(text).password
+            found += [password, unquote(password)] if password else []
     return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)

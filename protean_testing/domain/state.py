@@ -43,14 +43,12 @@ class StateStore(Store):
     Parameters:
         domain: The domain.
         on_leak: What to do where a test left a unit of work open, which is rolled back.
-        at_end: Called when the run is over.
     """
 
-    def __init__(self, domain: Any, on_leak: OnLeak, at_end: Callable[[], None]) -> None:
+    def __init__(self, domain: Any, on_leak: OnLeak) -> None:
         self.name = f"state of {domain.name}"
         self._domain = domain
         self._on_leak = on_leak
-        self._at_end = at_end
 
     def save_data(self) -> Mark:
         domain = self._domain
@@ -100,6 +98,25 @@ class StateStore(Store):
         if self._on_leak == "fail":
             raise LeakError(text, store=self.name)
         warnings.warn(text, LeakWarning, stacklevel=2)
+
+
+class EndStore(Store):
+    """Stands first among the stores of a domain, so that it is the last to be closed.
+
+    Parameters:
+        name: What messages call it.
+        at_end: Called when the run is over and everything was dropped.
+    """
+
+    def __init__(self, name: str, at_end: Callable[[], None]) -> None:
+        self.name = name
+        self._at_end = at_end
+
+    def reset_data(self, mark: Mark) -> bool:
+        return False
+
+    def is_empty(self) -> bool:
+        return True
 
     def close(self) -> None:
         self._at_end()

@@ -45,6 +45,10 @@ def _databases(configuration: Configuration, places: Places, on_leak: OnLeak) ->
                     name=name,
                     **{"on_leak": on_leak, **places.options.get(("databases", name), {})},
                 )
+            case "elasticsearch":
+                from ..stores.elasticsearch import ElasticsearchStore
+
+                yield ElasticsearchStore(adapter, name=name, **places.options.get(("databases", name), {}))
             case _:
                 yield protean.unknown(adapter, name, is_provider=True)
 
