@@ -272,7 +272,8 @@ class PostgreSQLKeeper:
     def _reset_fast(self, fast: Fast, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
         ended: list[OpenTransaction] = []
         look: bool | Look = EVERYTHING
-        if mark.data is fast.innermost or not (self._schema_changed(mark) or fast.damaged()):
+        single = mark.data is fast.innermost and mark.schema is self._schema
+        if single or not (self._schema_changed(mark) or fast.damaged()):
             look = self._past_locks(ended, lambda: self._try_fast(fast, mark))
         if isinstance(look, Look) and look.again and not self._schema_changed(mark):
             look = self._past_locks(ended, lambda: self._try_fast(fast, mark, same_schema=True))

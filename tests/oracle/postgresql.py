@@ -1,0 +1,619 @@
+"""PostgreSQL for the oracle: its own DDL and statements, roles with more and with fewer rights, a full dump."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psycopg
+from hypothesis import strategies as st
+from psycopg import sql
+from sqlalchemy import create_engine, make_url
+
+from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
+from protean_testing.stores.keeper import Database
+from protean_testing.stores.postgresql import PostgreSQLKeeper, fast
+
+from .program import Dialect, Dump, Schema, Scopes, Table, Work
+
+SESSION = "SET search_path = public, \"Elsewhere\"; SET lock_timeout = '40ms'; SET statement_timeout = '3s'"
+
+_WORKER = """
+import json, psycopg, sys
+for line in sys.stdin:
+    url, session, statements, end = json.loads(line)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(session)
+        if end != "autocommit":
+            connection.execute("BEGIN")
+        for statement in statements:
+            try:
+                connection.execute(statement)
+            except psycopg.Error:
+                pass
+        try:
+            connection.execute("COMMIT" if end == "commit" else "ROLLBACK")
+        except psycopg.Error:
+            pass
+    print(flush=True)
+"""
+
+ROLES = ("superuser", "granted", "owner", "application")
+"""Who resets: the last is a superuser, for an application that may only read and write."""
+
+
+def old_binaries() -> Path | None:
+    """The directory of PostgreSQL 15's programs, where it is on this machine."""
+    for place in (Path("/usr/lib/postgresql/15/bin"), Path("/opt/homebrew/opt/postgresql@15/bin")):
+        if (place / "postgres").exists():
+            return place
+    found = shutil.which("postgres")
+    if found and " 15." in subprocess.run([found, "--version"], capture_output=True, text=True).stdout:
+        return Path(found).parent
+    return None
+
+
+@cache
+def server(version: str) -> PrivatePostgreSQL:
+    """One server of each version for the whole process."""
+    binaries = None
+    if version == "15":
+        binaries = old_binaries()
+        if binaries is None:
+            raise LookupError("no PostgreSQL 15 is installed")
+    started = start_postgresql(binaries=binaries)
+    url = started.url("postgres").replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE ROLE owner LOGIN; CREATE ROLE granted LOGIN; CREATE ROLE application LOGIN"
+        )
+        connection.execute("GRANT SET ON PARAMETER session_replication_role TO granted")
+    return started
+
+
+class PostgreSQL(Dialect):
+    """On a server of our own.
+
+    Parameters:
+        version: ``15`` or ``18``.
+        role: Who resets, one of `ROLES`.
+        reset: ``fast`` or ``generic``.
+        keeper: Makes the keeper; another one than the real one to see that the oracle finds its faults.
+    """
+
+    kinds = (
+        "integer",
+        "integer",
+        "text",
+        "text",
+        "varchar(3)",
+        "timestamptz",
+        "float8",
+        "numeric",
+        "json",
+        "bytea",
+    )
+    kinds += ("integer[]", "interval", "date", '"Mood"', "char(4)")
+    rests = (*Dialect.rests, " GENERATED ALWAYS AS (1 + 1) STORED")
+    traits = (
+        "delete trigger",
+        "always trigger",
+        "partitioned",
+        "heir",
+        "always identity",
+        "unlogged",
+        "rule",
+    )
+    traits += ("forced", "elsewhere", "cache")
+    schema_traits = ("note keys early", "few sequences")
+    column_names = (*Dialect.column_names, "one", "line", "t", "since", "key")
+
+    def __init__(
+        self, version: str, role: str, reset: str, keeper: Callable[[Database], Any] = PostgreSQLKeeper
+    ) -> None:
+        self.version, self.role, self.reset, self.keeper = version, role, reset, keeper
+        self.database = f"{role}_{reset}_test"
+
+    def literal(self, value: Any) -> str:
+        return "NULL" if value is None else super().literal(str(value))
+
+    def values(self) -> st.SearchStrategy[Any]:
+        more = ("1.0", "1.00", "-0", "NaN", "2020-01-01", "2020-06-01 12:00+02", "infinity", "{}", "{1,NULL}")
+        more += ("1 mon -1 day", "null", '{"a": 1.0, "a": 2}', "\\x00ff", "happy", "(", '"', "a,b", "\\")
+        return st.one_of(st.integers(-3, 5), super().values(), st.sampled_from(more))
+
+    # The schema
+
+    def create(self, schema: Schema) -> list[str]:
+        return [
+            "CREATE TYPE \"Mood\" AS ENUM ('happy', '1', 'a')",
+            'CREATE TABLE "log" (what text)',
+            "CREATE FUNCTION logging() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN INSERT INTO public.log VALUES (tg_op); RETURN NULL; END $$",
+            *(statement for table in schema.tables for statement in self._table(table)),
+            *(statement for table in schema.tables for statement in self._references(table)),
+            *schema.extras,
+        ]
+
+    def _name(self, table: Table) -> str:
+        return ('"Elsewhere".' if "elsewhere" in table.traits else "public.") + self.quoted(table.name)
+
+    def _table(self, table: Table) -> list[str]:
+        name, lines, found = self._name(table), [], []
+        if table.identity and "always identity" in table.traits:
+            cache = "(CACHE 5)" if "cache" in table.traits else ""
+            lines.append(f"id integer GENERATED ALWAYS AS IDENTITY {cache} PRIMARY KEY")
+        elif table.identity:
+            lines.append("id serial PRIMARY KEY")
+        else:
+            lines += [f"{self.quoted(column)} integer" for column in table.key]
+            if table.key:
+                lines.append(f"PRIMARY KEY ({', '.join(map(self.quoted, table.key))})")
+        partitioned = "partitioned" in table.traits and len(table.key) > 0
+        for column in table.columns:
+            rest = column.rest.replace("DEFAULT 1", f"DEFAULT {self._default(column.kind)}")
+            rest = (
+                rest.replace("(1 + 1)", "(1 + 1)")
+                if column.kind == "integer"
+                else rest.split(" GENERATED")[0]
+            )
+            if partitioned or column.kind == "json":
+                rest = rest.replace(" UNIQUE", "")
+            lines.append(f"{self.quoted(column.name)} {column.kind}{rest}")
+        lines += [f"{reference.column} integer DEFAULT 1" for reference in table.references]
+        key = self.quoted(table.key[0]) if table.key else ""
+        unlogged = "UNLOGGED " if "unlogged" in table.traits and not partitioned else ""
+        tail = f" PARTITION BY RANGE ({key})" if partitioned else ""
+        found.append(f"CREATE {unlogged}TABLE {name} ({', '.join(lines)}){tail}")
+        if partitioned:
+            low, high = (self.quoted(table.name + part) for part in (" low", " high"))
+            found.append(f"CREATE TABLE {low} PARTITION OF {name} FOR VALUES FROM (MINVALUE) TO (3)")
+            found.append(f"CREATE TABLE {high} PARTITION OF {name} DEFAULT")
+        elif "heir" in table.traits:
+            found.append(f"CREATE TABLE {self.quoted(table.name + ' heir')} (more integer) INHERITS ({name})")
+        if "delete trigger" in table.traits:
+            found.append(
+                f"CREATE TRIGGER logging AFTER INSERT OR DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION logging()"
+            )
+        if "always trigger" in table.traits:
+            found.append(
+                f"CREATE TRIGGER always AFTER DELETE OR UPDATE ON {name} FOR EACH STATEMENT "
+                f"EXECUTE FUNCTION logging(); ALTER TABLE {name} ENABLE ALWAYS TRIGGER always"
+            )
+        if "rule" in table.traits and not partitioned:
+            found.append(f"CREATE RULE kept AS ON DELETE TO {name} WHERE random() < 0 DO INSTEAD NOTHING")
+        if "forced" in table.traits:
+            found.append(
+                f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY; ALTER TABLE {name} FORCE ROW LEVEL SECURITY; "
+                f"CREATE POLICY some ON {name} USING (true)"
+            )
+        return found
+
+    @staticmethod
+    def _default(kind: str) -> str:
+        if kind in ("integer", "float8", "numeric"):
+            return "1"
+        special = {"json": "'1'", "bytea": "'1'", "integer[]": "'{1}'", "interval": "'1 day'"}
+        special |= {"timestamptz": "'2020-01-01'", "date": "'2020-01-01'"}
+        return special.get(kind, "'1'")
+
+    def _references(self, table: Table) -> list[str]:
+        return [
+            f"ALTER TABLE {self._name(table)} ADD FOREIGN KEY ({reference.column}) REFERENCES "
+            f"{self.quoted(reference.table)} ({self.quoted(reference.key)}) ON DELETE {reference.on_delete}"
+            + (" DEFERRABLE INITIALLY DEFERRED" if reference.on_delete == "NO ACTION" else "")
+            for reference in table.references
+        ]
+
+    def extras(self, tables: tuple[Table, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+        first = self._name(tables[0])
+        return st.lists(
+            st.sampled_from(
+                [
+                    f'CREATE VIEW "a view" AS SELECT count(*) AS n FROM {first}',
+                    f'CREATE MATERIALIZED VIEW "mat" AS SELECT count(*) AS n FROM {first}',
+                    f'CREATE MATERIALIZED VIEW "unfilled" AS SELECT count(*) AS n FROM {first} WITH NO DATA',
+                    "CREATE SEQUENCE alone START 5 INCREMENT 2",
+                    "CREATE SEQUENCE cached CACHE 10",
+                    "CREATE TABLE uses (n integer DEFAULT nextval('alone'), t text)",
+                ]
+            ),
+            unique=True,
+            max_size=5,
+        ).map(lambda found: tuple(sorted(found)))
+
+    # What the code under test does
+
+    def statements(self, schema: Schema) -> list[st.SearchStrategy[str]]:
+        names = {table.name: self._name(table) for table in schema.tables}
+        table = st.sampled_from(list(names.values()))
+        keyed = [t for t in schema.tables if t.key]
+        plain = [t for t in schema.tables if t.columns and "GENERATED" not in t.columns[0].rest]
+        found = [
+            table.map(lambda name: f"TRUNCATE {name} CASCADE"),
+            table.map(lambda name: f"TRUNCATE {name} RESTART IDENTITY CASCADE"),
+            table.map(lambda name: f"SELECT * FROM {name} FOR UPDATE"),
+            table.map(
+                lambda name: (
+                    f"WITH gone AS (DELETE FROM {name} RETURNING 1) INSERT INTO log SELECT 'x' FROM gone"
+                )
+            ),
+            table.map(
+                lambda name: (
+                    f"DO $$ BEGIN DELETE FROM {name}; INSERT INTO log VALUES (1/0); "
+                    "EXCEPTION WHEN OTHERS THEN INSERT INTO log VALUES ('caught'); END $$"
+                )
+            ),
+            st.just("INSERT INTO uses (t) VALUES ('x'); SELECT pg_sleep(0)"),
+            st.just("REFRESH MATERIALIZED VIEW mat"),
+            st.just("REFRESH MATERIALIZED VIEW unfilled"),
+            st.just("SET LOCAL session_replication_role = replica"),
+            st.just("SET LOCAL search_path = ''"),
+            st.just("CREATE TEMP TABLE passing (a serial); INSERT INTO passing DEFAULT VALUES"),
+            st.just("DISCARD ALL"),
+            st.just("SELECT nextval('cached')"),
+            st.just("SET LOCAL \"DateStyle\" = 'German, DMY'; SET LOCAL timezone = 'Asia/Tokyo'"),
+        ]
+        if "few sequences" in schema.traits:
+            found.append(st.just("SELECT nextval('alone')"))
+            for one in schema.tables:
+                if one.identity:
+                    sequence = (
+                        f"pg_get_serial_sequence('{self._name(one).replace(chr(39), chr(39) * 2)}', 'id')"
+                    )
+                    found.append(st.just(f"SELECT nextval({sequence})"))
+                    found.append(st.just(f"SELECT setval({sequence}, 3)"))
+        if keyed:
+            key = st.sampled_from(keyed)
+            found += [
+                st.tuples(key, st.integers(1, 6)).map(self._on_conflict),
+                st.tuples(key, st.integers(1, 6)).map(self._merge),
+            ]
+        if plain:
+            found.append(st.sampled_from(plain).map(self._copy))
+        return found
+
+    def _on_conflict(self, drawn: tuple[Table, int]) -> str:
+        table, value = drawn
+        columns = ", ".join(map(self.quoted, table.key))
+        values = ", ".join(str(value) for _ in table.key)
+        override = "OVERRIDING SYSTEM VALUE " if table.identity else ""
+        action = "NOTHING" if value % 2 else f"UPDATE SET {self.quoted(table.key[0])} = {value + 1}"
+        return f"INSERT INTO {self._name(table)} ({columns}) {override}VALUES ({values}) ON CONFLICT ({columns}) DO {action}"
+
+    def _merge(self, drawn: tuple[Table, int]) -> str:
+        table, value = drawn
+        key = self.quoted(table.key[0])
+        return (
+            f"MERGE INTO {self._name(table)} t USING (VALUES ({value}), ({value + 1})) v (n) ON t.{key} = v.n "
+            f"WHEN MATCHED AND v.n > 3 THEN DELETE WHEN MATCHED THEN UPDATE SET {key} = v.n + 10 "
+            f"WHEN NOT MATCHED AND v.n < 0 THEN DO NOTHING"
+        )
+
+    def _copy(self, table: Table) -> str:
+        columns = list(table.key if not table.identity else ()) + [table.columns[0].name]
+        names = ", ".join(map(self.quoted, columns))
+        return f"COPY {self._name(table)} ({names}) FROM STDIN\n" + "\t".join("1" for _ in columns) + "\n"
+
+    def ddl(self, schema: Schema) -> list[st.SearchStrategy[str]]:
+        table = st.sampled_from([self._name(table) for table in schema.tables])
+        return [
+            table.map(lambda name: f"DROP TABLE {name} CASCADE"),
+            table.map(lambda name: f'ALTER TABLE {name} ADD COLUMN "added" integer DEFAULT 7'),
+            table.map(lambda name: f'ALTER TABLE {name} RENAME TO "renamed"'),
+            table.map(lambda name: f"ALTER TABLE {name} DISABLE TRIGGER USER"),
+            table.map(
+                lambda name: f"ALTER TABLE {name} DISABLE TRIGGER ALL; ALTER TABLE {name} ENABLE TRIGGER ALL"
+            ),
+            table.map(lambda name: f"DROP TRIGGER IF EXISTS protean_testing ON {name}"),
+            table.map(lambda name: f'CREATE INDEX "made index" ON {name} ((1))'),
+            table.map(lambda name: f'CREATE TABLE "made" AS SELECT * FROM {name}'),
+            table.map(lambda name: f'CREATE TABLE "made heir" (extra serial) INHERITS ({name})'),
+            table.map(lambda name: f'CREATE VIEW "made view" AS SELECT 1 AS one FROM {name}'),
+            table.map(lambda name: f"COMMENT ON TABLE {name} IS 'of a test'"),
+            st.just('CREATE TABLE "of a test" (id serial PRIMARY KEY, t text)'),
+            st.just("INSERT INTO \"of a test\" (t) VALUES ('x')"),
+            st.just("ALTER TYPE \"Mood\" ADD VALUE IF NOT EXISTS 'new'"),
+            st.just("CREATE TYPE made_type AS (a integer); CREATE DOMAIN made_domain AS text"),
+            st.just("CREATE FUNCTION made() RETURNS integer LANGUAGE sql AS 'SELECT 1'"),
+            st.just("CREATE SCHEMA made; CREATE TABLE made.t (a integer); INSERT INTO made.t VALUES (1)"),
+            st.just('DROP VIEW "a view"'),
+            st.just("DROP SEQUENCE alone CASCADE"),
+            st.just("ALTER SEQUENCE alone RESTART WITH 77"),
+            st.just("CREATE SEQUENCE made_sequence"),
+        ]
+
+    @contextmanager
+    def world(self, schema: Schema) -> Iterator[World]:
+        with suppress(KeyError):
+            del _worlds[self.database]
+        keys, few = fast.MANY_ROWS, fast.FEW_SEQUENCES
+        fast.MANY_ROWS = 1 if "note keys early" in schema.traits else keys
+        fast.FEW_SEQUENCES = few if "few sequences" in schema.traits else 0
+        world = World(self, schema)
+        try:
+            yield world
+        finally:
+            fast.MANY_ROWS, fast.FEW_SEQUENCES = keys, few
+            world.close()
+
+
+_worlds: dict[str, Any] = {}
+
+
+class World:
+    """A database that is used again and again: what a program leaves in it is dropped by the keeper."""
+
+    _made: ClassVar[set[tuple[str, str]]] = set()
+
+    def __init__(self, dialect: PostgreSQL, schema: Schema) -> None:
+        private = server(dialect.version)
+        login = {"superuser": "postgres", "application": "postgres"}.get(dialect.role, dialect.role)
+        self.user = {"superuser": "postgres"}.get(dialect.role, dialect.role)
+        if (dialect.version, dialect.database) not in self._made:
+            private.create_database(dialect.database)
+            with psycopg.connect(_libpq(private.url(dialect.database)), autocommit=True) as connection:
+                connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                    sql.Identifier(dialect.database), sql.Identifier(login)))  # fmt: skip
+                connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(login)))
+                connection.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO application")
+                connection.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO application")
+                connection.execute("GRANT USAGE ON SCHEMA public TO application")
+                # what a reset relies on is not inherited
+                connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'").format(
+                    sql.Identifier(dialect.database)))  # fmt: skip
+                connection.execute(sql.SQL("ALTER DATABASE {} SET \"DateStyle\" = 'SQL, DMY'").format(
+                    sql.Identifier(dialect.database)))  # fmt: skip
+            self._made.add((dialect.version, dialect.database))
+        url = private.url(dialect.database, user=login)
+        self.owner = _libpq(url)
+        self.url = _libpq(private.url(dialect.database, user=self.user))
+        self.connections: dict[str, psycopg.Connection[Any]] = {}
+        self.create = dialect.create(schema)
+        engine = create_engine(url)
+        self.keeper = dialect.keeper(
+            Database(
+                name="oracle",
+                url=make_url(url),
+                engine=lambda: engine,
+                rebuild=self._make,
+                private=True,
+                wait=0.1,
+                on_leak="reset",
+                reset=dialect.reset,
+            )
+        )
+        self.engine = engine
+        self.keeper.claim()
+        self.before = _dump(self.owner, rows=False)
+        self._make()
+        with psycopg.connect(self.owner, autocommit=True) as connection:
+            connection.execute(SESSION)
+            for statement in schema.rows:
+                with suppress(psycopg.Error):
+                    connection.execute(statement)
+        self.keeper.created()
+        self.schema = _dump(self.owner, rows=False)
+        self.scopes: Scopes = _Scopes(self)
+
+    def _make(self) -> None:
+        with psycopg.connect(self.owner, autocommit=True) as connection:
+            connection.execute('SET search_path = public, "Elsewhere"')
+            connection.execute('CREATE SCHEMA "Elsewhere"; GRANT USAGE ON SCHEMA "Elsewhere" TO application')
+            for statement in self.create:
+                with suppress(psycopg.Error):  # what this version or these columns cannot have
+                    connection.execute(statement.encode())
+
+    def connection(self, name: str) -> psycopg.Connection[Any]:
+        found = self.connections.get(name)
+        if found is None or found.closed or found.broken:
+            found = self.connections[name] = self._connect()
+        return found
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection = psycopg.connect(self.url, autocommit=True, prepare_threshold=None)
+        connection.execute(SESSION)
+        return connection
+
+    def work(self, work: Work) -> None:
+        statements = [
+            s for s in work.statements if not (self.scopes.altered and s.startswith(("ALTER", "DROP")))
+        ]
+        if work.where == "process":
+            _process(self.url, [s for s in statements if not s.startswith("COPY")], work.end)
+        elif work.where == "thread":
+            thread = threading.Thread(target=self._alone, args=[work, statements])
+            thread.start()
+            thread.join()
+        else:
+            with suppress(psycopg.OperationalError):  # the session was ended
+                self._execute(self.connection(work.where), work, statements)
+
+    def _alone(self, work: Work, statements: list[str]) -> None:
+        with self._connect() as connection, suppress(psycopg.OperationalError):
+            self._execute(connection, work, statements)
+            connection.rollback()
+
+    def _execute(self, connection: psycopg.Connection[Any], work: Work, statements: list[str]) -> None:
+        open_already = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+        if work.end != "autocommit" and not open_already:
+            connection.execute("BEGIN")
+        careful = work.where == "second" and work.end != "autocommit"
+        for statement in statements:
+            with suppress(psycopg.Error):
+                if careful:
+                    connection.execute("SAVEPOINT careful")
+                _one(connection, statement)
+            if careful and connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+                with suppress(psycopg.Error):
+                    connection.execute("ROLLBACK TO SAVEPOINT careful")
+        if work.end == "commit":
+            with suppress(psycopg.Error):
+                if (
+                    work.where == "first"
+                    and len(statements) == 1
+                    and connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+                ):
+                    connection.execute("PREPARE TRANSACTION 'one'")
+                    connection.execute("COMMIT PREPARED 'one'")
+                else:
+                    connection.commit()
+        if work.end != "leak" and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            connection.rollback()
+        if work.end == "autocommit" and "DISCARD ALL" in statements:
+            connection.execute(SESSION)
+
+    def settle(self) -> None:
+        for connection in self.connections.values():
+            with suppress(psycopg.Error):
+                connection.rollback()
+        with psycopg.connect(self.owner, autocommit=True) as connection:
+            for view in ("mat",):  # a view that does not show what is there cannot be given back
+                with suppress(psycopg.Error):
+                    connection.execute(f"REFRESH MATERIALIZED VIEW public.{view}")
+            with suppress(psycopg.Error):
+                connection.execute("REFRESH MATERIALIZED VIEW public.unfilled WITH NO DATA")
+
+    def dump(self) -> Dump:
+        return _dump(self.owner)
+
+    def close(self) -> None:
+        for connection in self.connections.values():
+            connection.close()
+        self.keeper.drop()
+        left = _dump(self.owner, rows=False)
+        self.keeper.close()
+        self.engine.dispose()
+        assert left == self.before, f"dropping left {left}, and there was {self.before}"
+
+
+class _Scopes:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.altered = False  # an outer scope changed the schema, which cannot be made again inside of it
+        self._stack: list[bool] = []
+
+    def enter(self) -> Any:
+        token = self.world.keeper.save()
+        self._stack.append(self.altered)
+        self.altered = self.altered or _dump(self.world.owner, rows=False) != self.world.schema
+        return token
+
+    def reset(self, token: Any) -> Any:
+        return self.world.keeper.reset(token)
+
+    def leave(self, token: Any) -> None:
+        self.altered = self._stack.pop()
+        self.world.keeper.reset(token)
+        self.world.keeper.forget(token)
+
+
+def _one(connection: psycopg.Connection[Any], statement: str) -> None:
+    head, line_end, rows = statement.partition("\n")
+    if head.startswith("COPY ") and line_end:
+        with connection.cursor() as cursor, cursor.copy(head.encode()) as copy:
+            copy.write(rows)
+    else:
+        connection.execute(statement.encode())
+
+
+def _libpq(url: str) -> str:
+    return url.replace("+psycopg", "")
+
+
+_SCHEMA = """
+WITH n AS MATERIALIZED (
+    SELECT oid, nspname FROM pg_namespace
+     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'protean_testing')
+), c AS MATERIALIZED (SELECT c.*, nspname FROM pg_class c JOIN n ON n.oid = c.relnamespace)
+SELECT 'relation', nspname, c.relname, concat_ws(' ', c.relkind, c.relpersistence, c.relispopulated,
+       c.relrowsecurity, c.relforcerowsecurity, c.relacl, pg_get_expr(c.relpartbound, c.oid),
+       obj_description(c.oid, 'pg_class'), pg_get_viewdef(CASE WHEN c.relkind IN ('v', 'm') THEN c.oid END),
+       (SELECT string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+               a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid)), ', ' ORDER BY a.attnum)
+          FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+  FROM c
+UNION ALL
+SELECT 'constraint', nspname, concat_ws('.', relname, conname),
+       concat_ws(' ', pg_get_constraintdef(k.oid), k.convalidated)
+  FROM pg_constraint k JOIN c ON c.oid = k.conrelid
+UNION ALL
+SELECT 'trigger', nspname, concat_ws('.', relname, tgname), concat_ws(' ', tgenabled, pg_get_triggerdef(t.oid))
+  FROM pg_trigger t JOIN c ON c.oid = t.tgrelid WHERE NOT tgisinternal AND tgname !~ '^protean_testing'
+UNION ALL
+SELECT 'internal trigger', nspname, relname, concat_ws(' ', tgenabled, count(*))
+  FROM pg_trigger t JOIN c ON c.oid = t.tgrelid WHERE tgisinternal GROUP BY 2, 3, tgenabled
+UNION ALL
+SELECT 'rule', nspname, concat_ws('.', relname, rulename), concat_ws(' ', ev_enabled, pg_get_ruledef(r.oid))
+  FROM pg_rewrite r JOIN c ON c.oid = r.ev_class
+UNION ALL
+SELECT 'policy', nspname, concat_ws('.', relname, polname), pg_get_expr(polqual, polrelid)
+  FROM pg_policy p JOIN c ON c.oid = p.polrelid
+UNION ALL
+SELECT 'function', nspname, p.oid::regprocedure::text, prosrc FROM pg_proc p JOIN n ON n.oid = pronamespace
+UNION ALL
+SELECT 'type', nspname, typname,
+       (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum e WHERE enumtypid = t.oid)
+  FROM pg_type t JOIN n ON n.oid = typnamespace
+UNION ALL
+SELECT 'schema', nspname, '', '' FROM n
+UNION ALL
+SELECT 'sequence', nspname, relname, concat_ws(' ', seqstart, seqincrement, seqcycle, seqcache, seqtypid::regtype)
+  FROM pg_sequence s JOIN c ON c.oid = s.seqrelid
+"""
+
+
+def _dump(url: str, rows: bool = True) -> Dump:
+    """The schema by names, every row as text, where sequences stand."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET search_path = pg_catalog")
+        found = connection.execute(_SCHEMA).fetchall()
+        parts: Dump = {f"{kind} {space}.{name}": text for kind, space, name, text in found}
+        for kind, space, relation, text in found if rows else ():
+            name = sql.Identifier(space, relation).as_string()
+            if kind != "relation":
+                continue
+            if text.startswith("S"):
+                place = connection.execute(f"SELECT last_value, is_called FROM {name}".encode()).fetchone()
+                parts[f"place of {space}.{relation}"] = place
+            elif text.startswith(("r", "m p t")):
+                parts[f"rows of {space}.{relation}"] = _rows(connection, name)
+    return parts
+
+
+def _rows(connection: psycopg.Connection[Any], name: str) -> list[str]:
+    with connection.transaction():
+        connection.execute("SET LOCAL row_security = on")
+        found = connection.execute(f"SELECT (t.*)::text FROM ONLY {name} t ORDER BY 1".encode()).fetchall()
+    return [line for (line,) in found]
+
+
+def dialects() -> dict[str, PostgreSQL]:
+    return {
+        f"PostgreSQL {version}, {role}, {reset}": PostgreSQL(version, role, reset)
+        for version in ("15", "18")
+        for role in ROLES
+        for reset in ("fast", "generic")
+    }
+
+
+_worker: list[subprocess.Popen[str]] = []
+
+
+def _process(url: str, statements: list[str], end: str) -> None:
+    if not _worker:
+        command = [sys.executable, "-c", _WORKER]
+        _worker.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    worker = _worker[0]
+    assert worker.stdin is not None and worker.stdout is not None
+    print(json.dumps([url, SESSION, statements, end]), file=worker.stdin, flush=True)
+    worker.stdout.readline()
