@@ -16,7 +16,7 @@ from ...errors import ConfigurationError, UnsafeStoreError
 from ...safeguard import is_test_name
 from ..keeper import Database
 from .image import Busy, copy
-from .open_transactions import busy, patiently
+from .open_transactions import patiently
 from .place import Place, connect
 from .rows import quoted
 
@@ -146,18 +146,19 @@ def drop_others(place: Place, before: Collection[tuple[str, str]], *, wait: floa
     Raises:
         StillOpen: Somebody is in the way.
     """
-    with closing(place.connect()) as connection:
+    alone = partial(patiently, key=place.key, wait=wait, end=True)
+    connection, _ = alone(place.connect)
+    with closing(connection):
         if not before:
             if not connection.execute("PRAGMA main.page_count").fetchone()[0]:
                 return
             with suppress(Busy, sqlite3.Error), closing(connect(":memory:")) as nothing:
                 copy(nothing, connection)
-        alone = partial(patiently, key=place.key, wait=wait, end=True)
-        alone(lambda: busy(lambda: connection.execute("BEGIN IMMEDIATE")))
+        alone(lambda: connection.execute("BEGIN IMMEDIATE"))
         while ours := [found for found in objects(connection) if found not in before]:
             kind, name = ours[0]
             connection.execute(f"DROP {kind.removeprefix('virtual ')} main.{quoted(name)}")
-        alone(lambda: busy(lambda: connection.execute("COMMIT")), readers=True)
+        alone(lambda: connection.execute("COMMIT"), readers=True)
 
 
 def _absent(file: Path) -> bool:

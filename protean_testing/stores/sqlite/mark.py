@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .image import Image, copy
-from .open_transactions import busy, patiently
+from .open_transactions import patiently
 from .place import Place
 from .rows import IMAGE, Inexact, Rows, Tables
 from .widening import put_rows
@@ -38,7 +38,7 @@ class Mark:
         self.take()
 
     def _open(self) -> None:
-        self._connection = self._place.connect(fleeting=self._fleeting)
+        self._connection = self._alone(lambda: self._place.connect(fleeting=self._fleeting))
         self._connection.execute(f"ATTACH ? AS {IMAGE}", (self._image.uri,))
         self._file = self._identity()
         self._version: int | None = None  # of the data, for this connection, where it equals the image
@@ -138,7 +138,7 @@ class Mark:
 
     def _alone(self, action: Callable[[], T], ended: list[str] | None = None, *, readers: bool = False) -> T:
         result, lines = patiently(
-            lambda: busy(action), key=self._place.key, wait=self._wait, end=ended is not None, readers=readers
+            action, key=self._place.key, wait=self._wait, end=ended is not None, readers=readers
         )
         if ended is not None:
             ended += lines

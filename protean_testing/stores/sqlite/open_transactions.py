@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -32,25 +33,26 @@ class StillOpen(Exception):
 
 
 def patiently(
-    attempt: Callable[[], T], *, key: str, wait: float, end: bool, readers: bool = False
+    action: Callable[[], T], *, key: str, wait: float, end: bool, readers: bool = False
 ) -> tuple[T, list[str]]:
     """Do something for which nobody else may hold a lock.
 
     A transaction is waited for, but not one that this very thread left open: it cannot go on meanwhile.
 
     Parameters:
-        attempt: Does it, or raises SQLite's "locked" or `Busy`, having changed nothing.
+        action: Does it, or raises SQLite's "locked" or `Busy`, having changed nothing.
         key: The place, as `place_key` says it.
         wait: Seconds.
         end: Roll back what this process left open and does not use; False: only find it.
         readers: Whether one who only reads is in the way as well.
 
     Returns:
-        What `attempt` returned, and a line about each transaction that was ended.
+        What `action` returned, and a line about each transaction that was ended.
 
     Raises:
         StillOpen: Somebody is in the way all the same.
     """
+    attempt = partial(_attempt, action)
     ended: list[str] = []
     begun = time.monotonic()
     pause = 0.0005
@@ -87,7 +89,7 @@ def patiently(
     raise StillOpen(str(suspects[0]) if suspects else "a connection of another process")
 
 
-def busy(action: Callable[[], T]) -> T:
+def _attempt(action: Callable[[], T]) -> T:
     """What the action returns; SQLite's "locked" becomes `Busy`."""
     try:
         return action()

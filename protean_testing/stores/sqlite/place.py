@@ -43,8 +43,19 @@ class Place:
 
         Parameters:
             fleeting: The database is lost anyway if the run dies: its journal need not outlive the run.
+
+        Raises:
+            sqlite3.OperationalError: It is locked: some settings read the schema.
         """
         connection = connect(self.source, **self.options)
+        try:
+            self._prepare(connection, fleeting)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection, fleeting: bool) -> None:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("PRAGMA synchronous = OFF")
@@ -52,7 +63,6 @@ class Place:
         connection.execute("PRAGMA cache_size = -64000")
         if fleeting and connection.execute("PRAGMA main.journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA main.journal_mode = MEMORY")
-        return connection
 
 
 def connect(source: str, **options: Any) -> OurConnection:

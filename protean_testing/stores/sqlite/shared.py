@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import closing
+from typing import TypeVar
 
 from ..keeper import Database
 from .files import TestFile, drop_others
-from .image import Busy, Image
+from .image import Image
 from .mark import Mark
-from .open_transactions import StillOpen, watch
+from .open_transactions import patiently, watch
 from .place import OurConnection, Place
+
+T = TypeVar("T")
 
 
 class SharedDatabase:
@@ -34,7 +38,7 @@ class SharedDatabase:
         if self._file is not None:
             self._file.claim()
         else:
-            self._alive = self._place.connect()  # memory is gone with its last connection
+            self._alive = self._alone(self._place.connect)  # memory is gone with its last connection
             if not self._database.adopt:
                 drop_others(self._place, (), wait=self._database.wait)
             if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
@@ -55,13 +59,12 @@ class SharedDatabase:
     def image(self) -> Image:
         """What is in it now."""
         now = Image()
-        connection = self._place.connect()
         try:
-            now.take(connection)
-        except Busy:
-            raise StillOpen("a transaction") from None
-        finally:
-            connection.close()
+            with closing(self._alone(self._place.connect)) as connection:
+                self._alone(lambda: now.take(connection))
+        except BaseException:
+            now.close()
+            raise
         return now
 
     def drop(self) -> None:
@@ -75,3 +78,6 @@ class SharedDatabase:
             self._file.abandon()
         if self._alive is not None:
             self._alive.close()
+
+    def _alone(self, action: Callable[[], T]) -> T:
+        return patiently(action, key=self._place.key, wait=self._database.wait, end=False)[0]
