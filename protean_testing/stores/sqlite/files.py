@@ -61,23 +61,26 @@ class TestFile:
             raise ConfigurationError(
                 f"store {name!r} adopts a schema that exists, but there is no database in {file}."
             )
-        if self._database.unsafe or self._database.private or _absent(file) or (left or {}).get("created"):
+        if _absent(file) or (left or {}).get("created"):
             return
-        if not is_test_name(file.stem):
+        trusted = self._database.unsafe or self._database.private
+        if not trusted and not is_test_name(file.stem):
             raise UnsafeStoreError(
                 f'refusing to use store {name!r} ({file}): the file\'s name does not contain "test".\n'
                 f"Point it at {file.stem}_test{file.suffix}, or pass unsafe=True if losing this data is fine."
             )
-        if self._database.adopt:
-            return
-        with closing(self._place.connect()) as connection:
-            for table in sorted(_meant(tables) & self._tables_of_others(connection, left or {})):
-                if connection.execute(f"SELECT EXISTS (SELECT 1 FROM main.{quoted(table)})").fetchone()[0]:
-                    raise UnsafeStoreError(
-                        f"refusing to drop tables in store {name!r} ({file}): table {quoted(table)} holds "
-                        "rows that no run of these tests has made.\n"
-                        "Point it at another file, or pass unsafe=True if losing them is fine."
-                    )
+        try:
+            with closing(connect(self._place.source, **self._place.options)) as connection:
+                others = _meant(tables) & self._tables_of_others(connection, left or {})
+                for table in sorted(() if trusted or self._database.adopt else others):
+                    if connection.execute(f"SELECT 1 FROM main.{quoted(table)} LIMIT 1").fetchone():
+                        raise UnsafeStoreError(
+                            f"refusing to drop tables in store {name!r} ({file}): table {quoted(table)} "
+                            "holds rows that no run of these tests has made.\n"
+                            "Point it at another file, or pass unsafe=True if losing them is fine."
+                        )
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(f"store {name!r}: {file} cannot be read: {error}.") from None
 
     def claim(self) -> None:
         """Take the file for this run; remove what a dead run left, and stale tables."""
@@ -113,13 +116,9 @@ class TestFile:
         if self._claim is not None:
             self._claim.abandon()
 
-    def _tables_of_others(self, connection: sqlite3.Connection, left: dict[str, Any]) -> set[str]:
-        try:
-            found = objects(connection)
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(
-                f"store {self._database.name!r}: {self._file} cannot be read: {error}."
-            ) from None
+    @staticmethod
+    def _tables_of_others(connection: sqlite3.Connection, left: dict[str, Any]) -> set[str]:
+        found = objects(connection)
         before = {(kind, name) for kind, name in left.get("before", found)}
         return {name for kind, name in found if kind == "table" and (kind, name) in before}
 

@@ -1,0 +1,461 @@
+"""Where a SQLite database may be: safeguards and ownership of files, an application's private memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+import unittest
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool, StaticPool
+
+from protean_testing import ConfigurationError, LeakWarning, OpenTransactionError, UnsafeStoreError
+from protean_testing.stores.sqlite import SQLiteKeeper
+from protean_testing.stores.sqlite.place import place_of
+
+from .sqlite_testcase import SHOP, SQLiteTestCase, closed
+
+RUN = """
+import sys
+from sqlalchemy import create_engine, make_url
+from protean_testing.stores.keeper import Database
+from protean_testing.stores.sqlite import SQLiteKeeper
+url = make_url(sys.argv[1])
+engine = create_engine(url)
+keeper = SQLiteKeeper(Database(name="other", url=url, engine=lambda: engine, tables=[(None, "thing")]))
+keeper.check([(None, "thing")])
+keeper.claim()
+with engine.begin() as connection:
+    connection.exec_driver_sql("CREATE TABLE thing (a)")
+    connection.exec_driver_sql("CREATE TABLE more (a)")
+    connection.exec_driver_sql("INSERT INTO thing VALUES (1)")
+keeper.created()
+keeper.save()
+"""
+
+
+class PlaceTests(unittest.TestCase):
+    def test_where_urls_lead(self) -> None:
+        here = Path.cwd()
+        for url, file, private, key in (
+            ("sqlite:///file:/a?vfs=memdb&uri=true", None, False, "/a"),
+            ("sqlite+aiosqlite:///file:/a?vfs=memdb&uri=true", None, False, "/a"),
+            ("sqlite:////tmp/a.db", "/tmp/a.db", False, "/tmp/a.db"),
+            ("sqlite+pysqlite:///a.db?timeout=3", here / "a.db", False, str(here / "a.db")),
+            ("sqlite+aiosqlite:////tmp/a.db", "/tmp/a.db", False, "/tmp/a.db"),
+            ("sqlite:///file:/tmp/a%20b.db?mode=rw&uri=true", "/tmp/a b.db", False, "/tmp/a b.db"),
+            ("sqlite:///file://localhost/tmp/a.db?uri=true", "/tmp/a.db", False, "/tmp/a.db"),
+            ("sqlite://", None, True, ""),
+            ("sqlite:///:memory:", None, True, ""),
+            ("sqlite+aiosqlite://", None, True, ""),
+            ("sqlite:///file:a?mode=memory&cache=shared&uri=true", None, True, ""),
+        ):
+            with self.subTest(url):
+                place = place_of(make_url(url), "shop")
+                self.assertEqual(place.file, None if file is None else Path(file))
+                self.assertEqual((place.private, place.key), (private, key))
+
+    def test_a_driver_for_other_files(self) -> None:
+        with self.assertRaisesRegex(ConfigurationError, r"'shop'.*sqlite\+pysqlcipher"):
+            place_of(make_url("sqlite+pysqlcipher:////tmp/a.db"), "shop")
+
+
+class FileTests(SQLiteTestCase):
+    def make_url(self) -> str:
+        return self.url_of("shop_test.db")
+
+    def url_of(self, name: str) -> str:
+        return f"sqlite:///{self.directory / name}"
+
+    def made(self, name: str, script: str) -> Path:
+        """A file that was there before."""
+        file = self.directory / name
+        with closed(sqlite3.connect(file)) as connection:
+            connection.executescript(script)
+        return file
+
+    # The name, and what is in it
+
+    def test_a_name_that_says_nothing_of_tests(self) -> None:
+        for name in ("shop.db", "contest.db", "latest.sqlite"):
+            file = self.made(name, "CREATE TABLE invoice (id)")
+            content = file.read_bytes()
+            with (
+                self.subTest(name),
+                self.assertRaisesRegex(UnsafeStoreError, rf"'shop'.*{name}(.|\n)*unsafe=True"),
+            ):
+                self.keeper(self.url_of(name)).check([(None, "thing")])
+            self.assertEqual(file.read_bytes(), content)
+            self.assertEqual(os.listdir(self.directory), [name])
+            file.unlink()
+
+    def test_names_that_may_be_used(self) -> None:
+        for name in ("test.db", "shop-test.db", "ShopTest.sqlite3", "testing.db"):
+            self.made(name, "CREATE TABLE invoice (id)")
+            with self.subTest(name):
+                self.keeper(self.url_of(name)).check([(None, "thing")])
+        self.made("shop.db", "CREATE TABLE thing (id); INSERT INTO thing VALUES (1)")
+        for options in ({"unsafe": True}, {"private": True}):
+            self.keeper(self.url_of("shop.db"), **options).check([(None, "thing")])
+        self.keeper(self.url_of("new.db")).check([(None, "thing")])
+        self.made("empty.db", "")
+        self.keeper(self.url_of("empty.db")).check([(None, "thing")])
+
+    def test_rows_that_are_not_ours(self) -> None:
+        file = self.made("shop_test.db", "CREATE TABLE thing (id); INSERT INTO thing VALUES (1)")
+        content = file.read_bytes()
+        keeper = self.keeper()
+        keeper.check([(None, "other"), ("attached", "thing")])
+        with self.assertRaisesRegex(UnsafeStoreError, "'shop'.*\"thing\" holds rows(.|\n)*unsafe=True"):
+            keeper.check([(None, "other"), (None, "thing")])
+        self.assertEqual(file.read_bytes(), content)
+
+    def test_what_cannot_be_used(self) -> None:
+        (self.directory / "text_test.db").write_text("this is no database, but a long enough text")
+        for name, message in (
+            ("text_test.db", "cannot be read: file is not a database"),
+            ("nowhere/shop_test.db", "no directory"),
+        ):
+            with self.subTest(name), self.assertRaisesRegex(ConfigurationError, f"'shop'.*{message}"):
+                self.keeper(self.url_of(name)).check([(None, "thing")])
+        with self.assertRaisesRegex(ConfigurationError, "'shop' adopts.*no database"):
+            self.keeper(adopt=True).check([])
+
+    # What is there before, and after
+
+    def test_a_new_file_is_gone_afterwards(self) -> None:
+        for script in (SHOP, "PRAGMA journal_mode = WAL;" + SHOP):
+            keeper = self.prepared(script)
+            keeper.reset(keeper.save())
+            engine = self.engine()
+            with engine.connect() as connection:
+                connection.execute(text("SELECT * FROM country"))
+            keeper.drop()
+            self.assertEqual(os.listdir(self.directory), ["state"])
+            self.assertEqual(os.listdir(self.directory / "state"), [])
+            keeper.drop()
+            keeper.close()
+
+    def test_stale_tables_are_dropped_and_others_stay(self) -> None:
+        script = """
+            CREATE TABLE thing (stale); CREATE TABLE kept (id INTEGER PRIMARY KEY AUTOINCREMENT);
+            INSERT INTO kept VALUES (3); CREATE VIEW seen AS SELECT * FROM kept;
+        """
+        self.made("shop_test.db", script)
+        keeper = self.keeper(tables=[(None, "thing")])
+        keeper.check([(None, "thing")])
+        keeper.claim()
+        before = self.dump()
+        self.assertNotIn("rows of thing", before)
+        self.script(
+            """
+            CREATE TABLE thing (a); CREATE TABLE more (id INTEGER PRIMARY KEY AUTOINCREMENT);
+            CREATE INDEX i ON kept (id); CREATE VIEW v AS SELECT * FROM thing;
+            CREATE TRIGGER t AFTER INSERT ON kept BEGIN INSERT INTO thing VALUES (1); END;
+            CREATE VIRTUAL TABLE words USING fts5(body); INSERT INTO words VALUES ('x');
+            INSERT INTO more VALUES (9); ANALYZE;
+            """
+        )
+        keeper.created()
+        mark = keeper.save()
+        self.script("INSERT INTO kept VALUES (7)")
+        keeper.reset(mark)
+        keeper.drop()
+        self.assertEqual(self.dump(), before)
+        self.assertEqual(self.rows("SELECT id FROM kept"), [(3,)])
+
+    def test_an_adopted_schema(self) -> None:
+        self.made("shop_test.db", SHOP)
+        before = self.dump()
+        keeper = self.keeper(adopt=True)
+        keeper.check([])
+        keeper.claim()
+        keeper.created()
+        mark = keeper.save()
+        self.script("DROP TABLE item", "DELETE FROM country")
+        self.assertIs(keeper.reset(mark), True)
+        self.assertEqual(self.dump(), before)
+        keeper.drop()
+        self.assertEqual(self.dump(), before)
+        self.assertEqual(os.listdir(self.directory / "state"), [])
+        self.made("shop.db", SHOP)
+        with self.assertRaises(UnsafeStoreError):
+            self.keeper(self.url_of("shop.db"), adopt=True).check([])
+
+    # Other runs
+
+    def run_of_others(self, url: str | None = None) -> subprocess.Popen[str]:
+        return self.subprocess(RUN, url or self.url)
+
+    def test_a_live_run_has_it(self) -> None:
+        other = self.run_of_others()
+        content = (self.directory / "shop_test.db").read_bytes()
+        for unsafe in (False, True):
+            keeper = self.keeper(unsafe=unsafe)
+            for call in (partial(keeper.check, []), keeper.claim):
+                with self.assertRaisesRegex(UnsafeStoreError, rf"shop_test.db.*pid {other.pid} .*since"):
+                    call()
+        self.assertEqual((self.directory / "shop_test.db").read_bytes(), content)
+
+    def test_what_a_killed_run_left_in_a_file_of_its_own(self) -> None:
+        url = self.url_of("anything.db")
+        other = self.run_of_others(url)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        self.url = url
+        self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
+        keeper = self.keeper(tables=[(None, "thing")])
+        keeper.check([(None, "thing")])
+        self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
+        keeper.claim()
+        self.assertEqual(self.rows("SELECT name FROM sqlite_schema"), [])
+        keeper.drop()
+        self.assertEqual(os.listdir(self.directory), ["state"])
+
+    def test_what_a_killed_run_left_in_a_file_that_was_there(self) -> None:
+        self.made("shop_test.db", "CREATE TABLE kept (a); INSERT INTO kept VALUES (1)")
+        before = self.dump()
+        for _ in range(2):  # a run that is killed before it could clear what another one had left
+            other = self.run_of_others()
+            other.send_signal(signal.SIGKILL)
+            other.wait()
+        keeper = self.keeper(tables=[(None, "thing")])
+        keeper.check([(None, "thing"), (None, "more")])
+        with self.assertRaisesRegex(UnsafeStoreError, '"kept" holds rows'):
+            keeper.check([(None, "kept")])
+        keeper.claim()
+        self.assertEqual(self.dump(), before)
+        keeper.close()
+        keeper = self.keeper()
+        keeper.check([])
+        keeper.claim()
+        keeper.drop()
+        self.assertEqual(self.dump(), before)
+        self.assertEqual(os.listdir(self.directory / "state"), [])
+
+    def test_a_forked_child_drops_nothing(self) -> None:
+        fork = "import os\nif not os.fork():\n    keeper.drop(); keeper.close(); os._exit(0)\nos.wait()"
+        other = self.subprocess(RUN + fork, self.url)
+        self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
+        with self.assertRaisesRegex(UnsafeStoreError, str(other.pid)):
+            self.keeper().check([])
+
+
+class PrivateMemoryTests(SQLiteTestCase):
+    """Nobody but the application can reach ``sqlite://``."""
+
+    def make_url(self) -> str:
+        return "sqlite://"
+
+    def fresh(self, **options: Any) -> Engine:
+        engine = create_engine(self.url, **options)
+        self.addCleanup(engine.dispose)
+        return engine
+
+    def kept(self, engine: Engine, script: str = SHOP, **options: Any) -> SQLiteKeeper:
+        self.now = engine
+        keeper = self.keeper(engine=lambda: self.now, **options)
+        keeper.check([])
+        keeper.claim()
+        self.on(script)
+        keeper.created()
+        return keeper
+
+    def on(self, script: str) -> None:
+        with self.now.begin() as connection:
+            for statement in filter(str.strip, script.split(";")):
+                connection.exec_driver_sql(statement)
+
+    def seen(self, query: str) -> list[Any]:
+        with self.now.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    def test_it_is_given_back(self) -> None:
+        for options in ({}, {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}):
+            with self.subTest(options):
+                keeper = self.kept(self.fresh(**options))
+                outer = keeper.save()
+                self.on("INSERT INTO item VALUES (1, 1, 'class')")
+                inner = keeper.save()
+                self.assertIs(keeper.reset(inner), False)
+                for write in ("DELETE FROM item", "UPDATE country SET name = 'X'", "DROP TABLE item",
+                              "PRAGMA user_version = 7", "CREATE TABLE more (a)"):  # fmt: skip
+                    self.on(write)
+                    self.assertIs(keeper.reset(inner), True)
+                    self.assertIs(keeper.reset(inner), False)
+                    self.assertEqual(self.seen("SELECT * FROM item"), [(1, 1, "class")])
+                    self.assertEqual(self.seen("SELECT count(*) FROM country WHERE name <> 'X'"), [(2,)])
+                    self.assertEqual(self.seen("PRAGMA user_version"), [(0,)])
+                    self.assertEqual(self.seen("SELECT * FROM sqlite_schema WHERE name = 'more'"), [])
+                self.assertIs(keeper.reset(outer), True)
+                self.assertEqual(self.seen("SELECT * FROM item"), [])
+                keeper.drop()
+                self.assertEqual(self.seen("SELECT * FROM sqlite_schema"), [])
+
+    def test_a_change_that_no_counter_of_sqlite_shows(self) -> None:
+        keeper = self.kept(self.fresh(), "CREATE TABLE b (x); INSERT INTO b VALUES (zeroblob(4))")
+        mark = keeper.save()
+        connection = self.now.raw_connection()
+        with connection.driver_connection.blobopen("b", "x", 1) as blob:
+            blob.write(b"abcd")
+        connection.close()
+        self.assertIs(keeper.reset(mark), True)
+        self.assertEqual(self.seen("SELECT x FROM b"), [(bytes(4),)])
+
+    def test_a_fresh_engine_for_every_test(self) -> None:
+        keeper = self.kept(self.fresh())
+        mark = keeper.save()
+        self.on("INSERT INTO item VALUES (1, 1, 'tea')")
+        self.now = self.fresh()
+        self.assertIs(keeper.reset(mark), False)
+        self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
+        self.assertEqual(self.seen("SELECT * FROM item"), [])
+        self.now = self.fresh()
+        inner = keeper.save()
+        self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
+        self.on("DELETE FROM country")
+        self.assertIs(keeper.reset(inner), True)
+        self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
+
+    def test_stamping(self) -> None:
+        memory = "sqlite:///file:/stamped?vfs=memdb&uri=true"
+        for url in (memory, f"sqlite:///{self.directory / 'shop_test.db'}", None):
+            if url is None:
+                self.now = self.fresh()
+                keeper = self.kept(self.now)
+            else:
+                self.now = create_engine(url)
+                self.addCleanup(self.now.dispose)
+                keeper = self.keeper(url)
+                keeper.claim()
+                self.on(SHOP)
+                keeper.created()
+            self.on("INSERT INTO item VALUES (1, 1, 'class')")
+            with self.subTest(url):
+                for options in ({}, {"poolclass": StaticPool}):
+                    engine = self.fresh(**options)
+                    keeper.stamp(engine)
+                    with engine.connect() as connection:
+                        self.assertEqual(connection.scalar(text("SELECT count(*) FROM country")), 2)
+                        self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 1)
+                with self.assertRaisesRegex(ConfigurationError, "only an engine on sqlite://"):
+                    keeper.stamp(create_engine(memory))
+
+    def test_an_async_engine(self) -> None:
+        engine = create_async_engine("sqlite+aiosqlite://")
+        keeper = self.keeper("sqlite+aiosqlite://", engine=lambda: engine.sync_engine)
+
+        async def go() -> None:
+            keeper.claim()
+            async with engine.begin() as connection:
+                await connection.execute(text("CREATE TABLE item (a)"))
+            keeper.created()
+            mark = keeper.save()
+            async with engine.begin() as connection:
+                await connection.execute(text("INSERT INTO item VALUES (1)"))
+            self.assertIs(keeper.reset(mark), True)
+            async with engine.connect() as connection:
+                self.assertEqual((await connection.execute(text("SELECT * FROM item"))).all(), [])
+                await connection.execute(text("INSERT INTO item VALUES (1)"))
+                with self.assertWarns(LeakWarning):
+                    self.assertIs(keeper.reset(mark), False)
+            keeper.drop()
+            await engine.dispose()
+
+        asyncio.run(go())
+
+    def test_what_is_left_open(self) -> None:
+        for options in ({}, {"poolclass": StaticPool}):
+            with self.subTest(options):
+                keeper = self.kept(self.fresh(**options))
+                mark = keeper.save()
+                connection = self.now.connect()
+                connection.execute(text("INSERT INTO item VALUES (1, 1, 'tea')"))
+                with self.assertRaisesRegex(OpenTransactionError, "'shop'"):
+                    keeper.save()
+                self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 1)
+                with self.assertWarnsRegex(LeakWarning, "a transaction, on the application's connection"):
+                    self.assertIs(keeper.reset(mark), False)
+                self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 0)
+                connection.close()
+                self.on("DELETE FROM country WHERE code = 'de'")
+                connection = self.now.connect()
+                result = connection.execute(text("SELECT * FROM country, sqlite_schema"))
+                with self.assertWarnsRegex(LeakWarning, "a result that was not read to its end"):
+                    self.assertIs(keeper.reset(mark), True)
+                self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
+                result.close()
+                connection.close()
+
+    def test_a_thread_at_work_is_waited_for(self) -> None:
+        keeper = self.kept(
+            self.fresh(poolclass=StaticPool, connect_args={"check_same_thread": False}), wait=10
+        )
+        mark = keeper.save()
+        ready = threading.Event()
+
+        def work() -> None:
+            with self.now.begin() as connection:
+                for number in range(30):
+                    connection.execute(text(f"INSERT INTO item VALUES ({number}, 1, 'tea')"))
+                    ready.set()
+                    time.sleep(0.01)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        ready.wait(10)
+        self.assertIs(keeper.reset(mark), True)
+        thread.join()
+        self.assertEqual(self.seen("SELECT * FROM item"), [])
+
+    def test_a_schema_that_joins(self) -> None:
+        keeper = self.kept(self.fresh())
+        mark = keeper.save()
+        self.on("CREATE TABLE joined (a); INSERT INTO joined VALUES (1)")
+        keeper.created()
+        self.on("DELETE FROM joined; DELETE FROM country")
+        self.assertIs(keeper.reset(mark), True)
+        self.assertEqual(self.seen("SELECT a FROM joined"), [(1,)])
+        self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
+        self.now = self.fresh()
+        keeper.reset(keeper.save())
+        self.assertEqual(self.seen("SELECT a FROM joined"), [(1,)])
+
+    def test_tables_of_before(self) -> None:
+        self.now = self.fresh()
+        self.on("CREATE TABLE stale (a); CREATE TABLE kept (a); INSERT INTO kept VALUES (1)")
+        keeper = self.kept(self.now, "CREATE TABLE stale (b)", tables=[(None, "stale")])
+        keeper.drop()
+        self.assertEqual(self.seen("SELECT name FROM sqlite_schema"), [("kept",)])
+        self.assertEqual(self.seen("SELECT a FROM kept"), [(1,)])
+
+    def test_an_engine_whose_every_connection_is_a_database(self) -> None:
+        with self.assertRaisesRegex(ConfigurationError, "NullPool(.|\n)*StaticPool"):
+            self.kept(self.fresh(poolclass=NullPool))
+
+
+class SharedMemoryTests(SQLiteTestCase):
+    def test_it_lives_without_connections_of_the_application(self) -> None:
+        keeper = self.prepared()
+        self.assertEqual(self.rows("SELECT count(*) FROM country"), [(2,)])
+        keeper.drop()
+        self.assertEqual(self.rows("SELECT * FROM sqlite_schema"), [])
+        keeper.drop()
+
+    def test_two_of_them_know_nothing_of_each_other(self) -> None:
+        first = self.prepared()
+        self.url = self.make_url()
+        second = self.prepared("CREATE TABLE other (a)")
+        mark = first.save()
+        self.script("INSERT INTO other VALUES (1)")
+        self.assertIs(first.reset(mark), False)
+        second.close()
