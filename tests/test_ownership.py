@@ -90,7 +90,6 @@ from pathlib import Path
 note = Path(os.environ["PROTEAN_TESTING_STATE"], "child")
 if not os.fork():
     claimed.release()
-    del claimed
     note.write_text(str(os.getpid()))
     time.sleep(60)
     os._exit(0)
