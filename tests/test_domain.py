@@ -394,13 +394,15 @@ class LeakTests(unittest.TestCase):
             leave_a_transaction_open("a")
 
     def test_fail_names_what_was_left_and_all_is_clean(self) -> None:
-        with self.assertRaisesRegex(LeakError, "1 unit of work was left open.*\n.*with UnitOfWork"):
+        with self.assertRaisesRegex(LeakError, "rolled back: 1 unit of work.\n.*with UnitOfWork"):
             self.leak("fail")
         with test_domain(library, traverse=False):
             self.assertEqual(held(), EMPTY)
 
     def test_warn(self) -> None:
-        with self.assertWarnsRegex(LeakWarning, "1 unit of work was left open"):
+        with self.assertWarnsRegex(
+            LeakWarning, "left open in domain 'Library', and rolled back: 1 unit of work"
+        ):
             self.leak("warn")
 
     def test_reset(self) -> None:

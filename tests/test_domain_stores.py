@@ -90,6 +90,18 @@ class GivenBack:
     test_closed_again = test_closed
 
 
+class SessionLeftOpen:
+    """Mixed into a class on a SQL database."""
+
+    def check_session(self) -> None:
+        self.assertEqual(held()["loans"], [(1, "class")])
+        session = library.providers["default"].get_connection()
+        session.execute(text("INSERT INTO loan (reader, _version) VALUES ('open', 0)"))
+        type(self).kept = session
+
+    test_a_session_left_open = test_a_session_left_open_again = check_session
+
+
 class test_domain_is_empty:
     """A block at whose start the domain holds nothing at all."""
 
@@ -104,17 +116,17 @@ class MemoryTests(GivenBack, DomainTestCase):
     pass
 
 
-class SQLiteTests(GivenBack, DomainTestCase):
+class SQLiteTests(SessionLeftOpen, GivenBack, DomainTestCase):
     config = SQLITE
 
 
-class SQLiteFileTests(GivenBack, DomainTestCase):
+class SQLiteFileTests(SessionLeftOpen, GivenBack, DomainTestCase):
     directory = tempfile.TemporaryDirectory()
     path = Path(directory.name) / "library_test.db"
     config = {"databases": {"default": {"provider": "sqlite", "database_uri": f"sqlite:///{path}"}}}
 
 
-class PostgreSQLTests(GivenBack, DomainTestCase):
+class PostgreSQLTests(SessionLeftOpen, GivenBack, DomainTestCase):
     config = POSTGRESQL
 
     def test_rows_are_where_another_connection_sees_them(self) -> None:

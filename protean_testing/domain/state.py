@@ -35,6 +35,7 @@ class Kept:
     traces: Any
     registry: Registry
     units: tuple[Any, ...]
+    sessions: frozenset[str]
 
 
 class StateStore(Store):
@@ -62,11 +63,13 @@ class StateStore(Store):
             traces=domain._trace_emitter,
             registry=Registry(domain),
             units=tuple(_uow_context_stack._var.get([])),
+            sessions=frozenset(open_sessions(domain)),
         )
 
     def reset_data(self, mark: Kept) -> bool:
         domain = self._domain
-        left = end_units_of_work(mark.units)
+        left = [f"{units} of work"] if (units := end_units_of_work(mark.units)) else []
+        left += [f"the session of provider {name!r}" for name in end_sessions(domain, mark.sessions)]
         changed = domain.config != mark.config or domain.clock is not mark.clock
         if domain.config != mark.config:
             domain.config.clear()
@@ -89,11 +92,10 @@ class StateStore(Store):
             self._tell(left)
         return changed
 
-    def _tell(self, left: int) -> None:
-        units = "1 unit of work was" if left == 1 else f"{left} units of work were"
+    def _tell(self, left: list[str]) -> None:
         text = (
-            f"{units} left open in the context of domain {self._domain.name!r}, and rolled back.\n"
-            "End it in the test:  with UnitOfWork(): ..."
+            f"left open in domain {self._domain.name!r}, and rolled back: {', '.join(left)}.\n"
+            "End it in the test:  with UnitOfWork(): ...   or  session.close()"
         )
         if self._on_leak == "fail":
             raise LeakError(text, store=self.name)
@@ -202,14 +204,14 @@ def revive(domain: Any) -> None:
             cache._projections = projections
 
 
-def end_units_of_work(but: tuple[Any, ...] = ()) -> int:
+def end_units_of_work(but: tuple[Any, ...] = ()) -> str:
     """Roll back the units of work that are still open in this context, innermost first.
 
     Parameters:
         but: Those that may stay: they were there before.
 
     Returns:
-        How many there were.
+        How many there were, in words; nothing where there was none.
     """
     left = [unit for unit in _uow_context_stack._var.get([]) if unit not in but]
     for unit in reversed(left):
@@ -217,4 +219,26 @@ def end_units_of_work(but: tuple[Any, ...] = ()) -> int:
             unit.rollback()
     if left:
         _uow_context_stack._var.set(list(but))
-    return len(left)
+    return f"{len(left)} unit{'s' * (len(left) > 1)}" if left else ""
+
+
+def open_sessions(domain: Any) -> list[str]:
+    """The SQL providers whose session of this thread is in a transaction."""
+    found = []
+    for name, provider in (domain.providers._providers or {}).items():
+        sessions = getattr(provider, "_scoped_session_cls", None)
+        if sessions is not None and sessions.registry.has() and sessions.registry().in_transaction():
+            found.append(name)
+    return found
+
+
+def end_sessions(domain: Any, but: frozenset[str]) -> list[str]:
+    """Close those sessions, as every later use of the provider in this thread would meet them.
+
+    Parameters:
+        but: The providers whose session may stay as it is.
+    """
+    left = [name for name in open_sessions(domain) if name not in but]
+    for name in left:
+        domain.providers[name]._scoped_session_cls.remove()
+    return left

@@ -25,12 +25,12 @@ class Position(NamedTuple):
 
     Attributes:
         last: The last message's global position; 0 where there is none.
-        count: How many messages there are.
+        messages: How many there are.
         value, called: The sequence's state.
     """
 
     last: int
-    count: int
+    messages: int
     value: int
     called: bool
 
@@ -147,8 +147,8 @@ class MessageDBStore(Store):
             found = self._now()
         if found != mark:
             raise StoreError(
-                f"store {self.name!r}: {mark.count - found.count} messages that were there before are gone "
-                "and cannot be brought back. Message DB keeps every message: what deletes them in the test?",
+                f"store {self.name!r}: {mark.messages - found.messages} messages that were there before are "
+                "gone and cannot be brought back. Message DB keeps every message: what deletes them in the test?",
                 store=self.name,
             )
         return True
