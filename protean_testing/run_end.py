@@ -37,9 +37,15 @@ def end_run() -> list[Exception]:
     return errors
 
 
-@cache
 def arm() -> None:
-    """From the first hold on: see the end of a run in which no test case of ours takes part."""
+    """See the end also of a run in which no test case of ours takes part, or no runner at all."""
+    _watch_all()
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)  # the last to register comes first: servers are stopped after it
+
+
+@cache
+def _watch_all() -> None:
     original = unittest.TestResult.stopTestRun
 
     @wraps(original)
@@ -48,7 +54,6 @@ def arm() -> None:
         original(result)
 
     unittest.TestResult.stopTestRun = stop  # type: ignore[assignment, method-assign]
-    atexit.register(_at_exit)
 
 
 def watch(result: Any) -> None:
