@@ -1,0 +1,515 @@
+"""The generic keeper: on a real MariaDB, and its ways without MySQL's switches on PostgreSQL."""
+
+from __future__ import annotations
+
+import atexit
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import unittest
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from protean_testing import (
+    ConfigurationError,
+    DatabaseTestCase,
+    LeakError,
+    LeakWarning,
+    OpenTransactionError,
+    SQLAlchemyStore,
+    StoreError,
+    UnsafeStoreError,
+)
+from protean_testing.conformance import StoreConformance
+from protean_testing.servers.postgresql import start_postgresql
+from protean_testing.stores.generic import GenericKeeper
+from protean_testing.stores.keeper import Database
+
+from .mariadb_server import MariaDB
+from .suite import ROOT
+
+server: MariaDB
+
+SCHEMA = (
+    "CREATE TABLE a (id int AUTO_INCREMENT PRIMARY KEY, b_id int, f float, d double, n decimal(20,10), "
+    "raw blob, bits bit(11), doc json, day date, at timestamp(6) NULL, e enum('x','y'), s set('p','q'), "
+    "twice int AS (y * 2) VIRTUAL, thrice int AS (y * 3) STORED, place geometry, u uuid, t time(3), y year, "
+    "big bigint unsigned, words text CHARSET utf8mb4)",
+    "CREATE TABLE b (id int AUTO_INCREMENT PRIMARY KEY, a_id int NOT NULL REFERENCES a (id))",
+    "ALTER TABLE a ADD FOREIGN KEY (b_id) REFERENCES b (id)",
+    "CREATE TABLE audit (id int AUTO_INCREMENT PRIMARY KEY, what varchar(20))",
+    "CREATE TRIGGER shouting BEFORE INSERT ON a FOR EACH ROW SET NEW.words = upper(NEW.words)",
+    "CREATE TRIGGER coming AFTER INSERT ON a FOR EACH ROW INSERT INTO audit (what) VALUES ('in %s :x')",
+    "CREATE TRIGGER going AFTER DELETE ON a FOR EACH ROW INSERT INTO audit (what) VALUES ('out')",
+    "CREATE VIEW seen AS SELECT id FROM a",
+    "CREATE SEQUENCE numbers START WITH 5 NOCACHE",
+    "CREATE TABLE `we``ird %s :p` (`a %s :p` int, `select` varchar(30) COLLATE utf8mb4_bin)",
+    "CREATE TABLE tree (id int AUTO_INCREMENT PRIMARY KEY, parent int REFERENCES tree (id))",
+    "CREATE TABLE mine (id int PRIMARY KEY, t text) ENGINE = MyISAM",
+    "CREATE TABLE parts (id int PRIMARY KEY, t text) PARTITION BY HASH (id) PARTITIONS 3",
+    "CREATE PROCEDURE greet() SELECT 'hello'",
+    "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO'",
+    "INSERT INTO tree VALUES (0, 0), (7, 0)",
+    "SET SESSION sql_mode = DEFAULT",
+)
+OF_EVERY_TYPE = (
+    "INSERT INTO a (f, d, n, raw, bits, doc, day, at, e, s, place, u, t, y, big, words) VALUES (1.2345678, "
+    "0.1, 3.14159, x'00ff2700', b'10100000001', '{\"a\": 1.50}', '2024-02-29', '2024-03-31 02:30:00.123456', "
+    "'x', 'p,q', point(1, 2), uuid(), '838:59:58.5', 2020, 18446744073709551615, 'äö😀''\\\\ %s :x')",
+    "INSERT INTO b (a_id) VALUES (1)",
+    "UPDATE a SET b_id = 1",
+    "SELECT nextval(numbers)",
+    "INSERT INTO `we``ird %s :p` VALUES (1, 'x'), (1, 'x'), (NULL, 'X')",
+    "INSERT INTO mine VALUES (1, 'x')",
+    "INSERT INTO parts VALUES (1, 'a'), (2, 'b')",
+)
+
+
+def setUpModule() -> None:
+    global server
+    server = MariaDB()
+    atexit.register(server.stop)  # after the end of the run, which drops its schemas
+
+
+class KeeperTestCase(unittest.TestCase):
+    """Has a fresh database of the schema, and the application's engine on it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.url = self.make()
+        self.engine = sa.create_engine(self.url)
+        self.addCleanup(self.engine.dispose)
+
+    def make(self) -> str:
+        return server.create("shop_test")
+
+    def schema(self) -> Sequence[str]:
+        return SCHEMA
+
+    def do(self, *statements: str) -> None:
+        """What the code under test does, and commits."""
+        with self.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+
+    def keeper(self, **options: Any) -> GenericKeeper:
+        """A keeper in use."""
+        database = Database(
+            **{
+                "name": "shop",
+                "url": sa.make_url(self.url),
+                "engine": lambda: self.engine,
+                "rebuild": lambda: self.do(*self.schema()),
+                "wait": 1.0,
+                **options,
+            }
+        )
+        keeper = GenericKeeper(database)
+        keeper.check(database.tables)
+        keeper.claim()
+        if not database.adopt:
+            self.do(*self.schema())
+        keeper.created()
+        self.addCleanup(keeper.close)
+        return keeper
+
+    def assertBack(self, keeper: GenericKeeper, mark: Any, before: Any, *, changed: bool = True) -> None:
+        self.assertEqual(keeper.reset(mark), changed)
+        self.assertEqual(self.dump(), before)
+        self.assertFalse(keeper.reset(mark))
+
+    def dump(self) -> dict[str, Any]:
+        """All that the database holds, but what is ours."""
+        quoted = self.engine.dialect.identifier_preparer.quote_identifier
+        with self.engine.connect() as connection:
+            found: dict[str, Any] = {}
+            for name, kind in connection.exec_driver_sql("SHOW FULL TABLES"):
+                if name == "protean_testing":
+                    continue
+                rows = connection.exec_driver_sql(f"SELECT * FROM {quoted(name)}").all()
+                (shown, *_) = connection.exec_driver_sql(f"SHOW CREATE TABLE {quoted(name)}").all()
+                bits = connection.exec_driver_sql(f"CHECKSUM TABLE {quoted(name)}").all()
+                found[name] = (sorted(map(repr, rows)), shown[1], bits if kind == "BASE TABLE" else ())
+            found["triggers"] = [
+                (*row[:5], *row[6:]) for row in connection.exec_driver_sql("SHOW TRIGGERS").all()
+            ]
+            found["routines"] = connection.exec_driver_sql(
+                "SELECT routine_name FROM information_schema.routines WHERE routine_schema = DATABASE()"
+            ).all()
+            return found
+
+
+class RowTests(KeeperTestCase):
+    def test_rows_of_every_type(self) -> None:
+        keeper = self.keeper()
+        empty, first = self.dump(), keeper.save()
+        self.do(*OF_EVERY_TYPE)
+        before, mark = self.dump(), keeper.save()
+        self.assertBack(keeper, mark, before, changed=False)
+        self.do(
+            "DELETE FROM audit",
+            "UPDATE a SET f = 1.23457, words = 'q'",
+            "INSERT INTO a (words) VALUES ('new')",
+            "DELETE FROM mine",
+            "UPDATE tree SET parent = 7 WHERE id = 7",
+            "DELETE FROM `we``ird %s :p` LIMIT 1",
+            "SELECT nextval(numbers)",
+        )
+        self.assertBack(keeper, mark, before)
+        self.do("TRUNCATE parts")
+        self.assertBack(keeper, mark, before)
+        keeper.forget(mark)
+        self.assertBack(keeper, first, empty)
+
+    def test_counters_moved_by_what_was_rolled_back(self) -> None:
+        keeper = self.keeper()
+        before, mark = self.dump(), keeper.save()
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("INSERT INTO audit (what) VALUES ('x')")
+            connection.rollback()
+        self.assertNotEqual(self.dump(), before)
+        self.assertBack(keeper, mark, before)
+        self.do("INSERT INTO audit (what) VALUES ('x')")
+        with self.engine.connect() as connection:
+            self.assertEqual(connection.exec_driver_sql("SELECT id FROM audit").all(), [(1,)])
+
+    def test_an_empty_schema_costs_few_questions(self) -> None:
+        keeper = self.keeper()
+        mark = keeper.save()
+        keeper.reset(mark)
+        asked: list[str] = []
+        sa.event.listen(
+            self.engine, "before_cursor_execute", lambda *arguments: asked.append(str(arguments[2]))
+        )
+        self.assertFalse(keeper.reset(mark))
+        read = [one for one in asked if one.startswith("SELECT") and "EXISTS" not in one and "c0" in one]
+        self.assertEqual(len(read), 1, read)  # the one table that holds rows
+        self.assertLess(len(asked), 12, asked)
+
+    def test_a_schema_that_came_later(self) -> None:
+        keeper = self.keeper()
+        mark = keeper.save()
+        self.do("CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (1)")
+        keeper.created()
+        before = self.dump()
+        self.do("INSERT INTO later VALUES (2)", "INSERT INTO mine VALUES (1, '')")
+        self.assertBack(keeper, mark, before)
+
+
+class SchemaTests(KeeperTestCase):
+    def test_what_a_test_made_is_dropped(self) -> None:
+        keeper = self.keeper()
+        before, mark = self.dump(), keeper.save()
+        self.do(
+            "CREATE TABLE made (id int PRIMARY KEY, tree int REFERENCES tree (id))",
+            "CREATE TABLE more (id int REFERENCES made (id))",
+            "CREATE VIEW made_view AS SELECT * FROM made",
+            "CREATE TRIGGER made_trigger BEFORE INSERT ON mine FOR EACH ROW SET NEW.id = 3",
+            "CREATE PROCEDURE made_procedure() SELECT 1",
+            "CREATE SEQUENCE made_sequence",
+        )
+        self.assertBack(keeper, mark, before)
+
+    def test_what_a_test_changed_is_made_again(self) -> None:
+        keeper = self.keeper()
+        self.do(*OF_EVERY_TYPE)
+        before, mark = self.dump(), keeper.save()
+        for statement in (
+            "ALTER TABLE tree ADD COLUMN q int",
+            "DROP VIEW seen",
+            "DROP TABLE parts",
+            "RENAME TABLE mine TO yours",
+            "DROP TRIGGER shouting",
+            "CREATE OR REPLACE VIEW seen AS SELECT 1 AS id",
+            "CREATE INDEX i ON tree (parent, id)",
+        ):
+            with self.subTest(statement):
+                self.do(statement)
+                self.assertBack(keeper, mark, before)
+
+    def test_what_cannot_be_made_again(self) -> None:
+        self.do("CREATE TABLE theirs_test (id int)")
+        for options in ({"rebuild": None, "adopt": True}, {}):
+            with self.subTest(options):
+                keeper = self.keeper(**options)
+                mark = keeper.save()
+                self.do("ALTER TABLE theirs_test ADD COLUMN q int")
+                with self.assertRaisesRegex(StoreError, "changed the schema of store 'shop'.*'theirs_test'"):
+                    keeper.reset(mark)
+                self.do("ALTER TABLE theirs_test DROP COLUMN q")
+                keeper.drop()
+                keeper.close()
+
+    def test_adopted_tables_stay(self) -> None:
+        self.do(*self.schema(), *OF_EVERY_TYPE)
+        before = self.dump()
+        keeper = self.keeper(adopt=True)
+        mark = keeper.save()
+        self.do(
+            "UPDATE a SET b_id = NULL",
+            "DELETE FROM b",
+            "DELETE FROM mine",
+            "INSERT INTO audit (what) VALUES ('x')",
+        )
+        self.assertBack(keeper, mark, before)
+        keeper.drop()
+        self.assertEqual(self.dump(), before)
+        with self.engine.connect() as connection:
+            self.assertFalse(sa.inspect(connection).has_table("protean_testing"))
+
+
+class TransactionTests(KeeperTestCase):
+    def test_a_writer_left_open_is_ended(self) -> None:
+        for on_leak in ("reset", "warn", "fail"):
+            with self.subTest(on_leak):
+                keeper = self.keeper(on_leak=on_leak)
+                before, mark = self.dump(), keeper.save()
+                connection = self.engine.connect()
+                connection.exec_driver_sql("INSERT INTO parts VALUES (9, 'late')")
+                failed = False
+                with warnings.catch_warnings(record=True) as seen:
+                    warnings.simplefilter("always")
+                    try:
+                        keeper.reset(mark)
+                    except LeakError as error:
+                        failed = True
+                        self.assertIn("undo log entries 1", str(error))
+                leaks = [one for one in seen if issubclass(one.category, LeakWarning)]
+                self.assertEqual((failed, len(leaks)), (on_leak == "fail", on_leak == "warn"))
+                with self.assertRaises(sa.exc.OperationalError):
+                    connection.exec_driver_sql("SELECT 1")
+                connection.close()
+                self.assertEqual(self.dump(), before)
+                keeper.drop()
+                keeper.close()
+
+    def test_a_writer_at_work_is_waited_for(self) -> None:
+        keeper = self.keeper(wait=3.0)
+        before, mark = self.dump(), keeper.save()
+
+        def work() -> None:
+            self.do(
+                "INSERT INTO parts VALUES (1, '')", "SELECT sleep(0.6)", "INSERT INTO parts VALUES (2, '')"
+            )
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.2)
+        self.assertTrue(keeper.reset(mark))
+        thread.join()
+        self.assertEqual(self.dump(), before)
+
+    def test_a_reader_left_open_does_not_stop_a_reset(self) -> None:
+        keeper = self.keeper(on_leak="reset")
+        before, mark = self.dump(), keeper.save()
+        reader = self.engine.connect()
+        reader.exec_driver_sql("SELECT * FROM audit").all()
+        self.do("INSERT INTO audit (what) VALUES ('x')")
+        begin = time.monotonic()
+        self.assertTrue(keeper.reset(mark))
+        self.assertLess(time.monotonic() - begin, 3)
+        self.assertEqual(self.dump(), before)
+        reader.invalidate()
+
+    def test_no_scope_begins_inside_a_transaction(self) -> None:
+        keeper = self.keeper()
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("INSERT INTO parts VALUES (9, 'late')")
+            with self.assertRaisesRegex(OpenTransactionError, "cannot begin on store 'shop'"):
+                keeper.save()
+
+    def test_a_connection_that_was_lost(self) -> None:
+        keeper = self.keeper()
+        self.do("INSERT INTO mine VALUES (1, '')")
+        before, mark = self.dump(), keeper.save()
+        self.do("DELETE FROM mine")
+        with server.connect("mysql") as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE db = 'shop_test'")
+            for (number,) in cursor.fetchall():
+                cursor.execute(f"KILL {number}")
+        self.engine.dispose()
+        self.assertBack(keeper, mark, before)
+
+
+class OwnershipTests(KeeperTestCase):
+    def refused(self, *texts: str, url: str = "", **options: Any) -> None:
+        url = url or self.url
+        engine = sa.create_engine(url)
+        self.addCleanup(engine.dispose)
+        database = Database(name="shop", url=sa.make_url(url), engine=lambda: engine, **options)
+        keeper = GenericKeeper(database)
+        with self.assertRaises((UnsafeStoreError, ConfigurationError)) as caught:
+            keeper.check(database.tables)
+        keeper.close()
+        for text in ("'shop'", *texts):
+            self.assertIn(text, str(caught.exception))
+        self.assertNotIn("tomsecret", str(caught.exception))
+        self.assertIsNone(caught.exception.__cause__)
+
+    def test_refusals(self) -> None:
+        self.refused("does not contain", "unsafe=True", url=server.create("contest"))
+        self.refused("cannot be reached", url=server.url("shop_test", "ann", "tomsecret"))
+        self.refused("cannot be reached", url=self.url + "_nowhere")
+        self.do("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)")
+        self.refused("'orders'", "adopt=True", "unsafe=True", tables=[(None, "orders")])
+        with self.engine.connect() as connection:
+            self.assertEqual(sa.inspect(connection).get_table_names(), ["orders"])
+
+    def test_a_dead_run_is_cleared_and_a_live_one_is_not(self) -> None:
+        code = f"""
+            import os, sys, sqlalchemy as sa
+            from protean_testing.stores.generic import GenericKeeper
+            from protean_testing.stores.keeper import Database
+            engine = sa.create_engine({self.url!r})
+            keeper = GenericKeeper(Database(name="other", url=engine.url, engine=lambda: engine))
+            keeper.check(()); keeper.claim()
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE TABLE left_over (id int)")
+                connection.exec_driver_sql("CREATE VIEW left_view AS SELECT * FROM left_over")
+            print("ready", flush=True)
+            input()
+        """
+        self.do("CREATE TABLE theirs (id int)")
+        with subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            self.assertEqual(process.stdout.readline(), "ready\n")
+            self.refused(f"pid {process.pid}", unsafe=True)
+            process.kill()
+        self.engine.dispose()
+        for _ in range(100):  # the server notices that the connection is gone
+            with server.connect("shop_test") as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM information_schema.processlist WHERE db = 'shop_test'")
+                if cursor.fetchone() == (1,):
+                    break
+            time.sleep(0.02)
+        keeper = self.keeper()
+        self.assertNotIn("left_over", self.dump())
+        keeper.drop()
+        keeper.drop()
+        self.assertEqual(list(self.dump()), ["theirs", "triggers", "routines"])
+
+
+class ElsewhereTests(KeeperTestCase):
+    """Where foreign keys cannot be switched off: PostgreSQL, as if it were any database."""
+
+    postgresql: ClassVar[Any]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.postgresql = start_postgresql()
+        cls.addClassCleanup(cls.postgresql.stop)
+
+    def make(self) -> str:
+        return str(self.postgresql.create_database(f"generic{id(self)}_test"))
+
+    def schema(self) -> Sequence[str]:
+        return (
+            "CREATE TABLE a (id int PRIMARY KEY, b_id int, t text)",
+            "CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a ON DELETE CASCADE, d bytea)",
+            "ALTER TABLE a ADD CONSTRAINT circle FOREIGN KEY (b_id) REFERENCES b",
+            "CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree ON DELETE RESTRICT, a_id int "
+            "NOT NULL REFERENCES a, twice int GENERATED ALWAYS AS (id * 2) STORED)",
+            "CREATE TABLE audit (what text)",
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN INSERT INTO audit VALUES (TG_OP); RETURN NULL; END $$",
+            "CREATE TRIGGER note AFTER INSERT OR DELETE ON b FOR EACH STATEMENT EXECUTE FUNCTION note()",
+            "CREATE VIEW seen AS SELECT id FROM a",
+        )
+
+    def dump(self) -> dict[str, Any]:
+        with self.engine.connect() as connection:
+            inspector = sa.inspect(connection)
+            names = [*inspector.get_table_names(), *inspector.get_view_names()]
+            return {
+                name: sorted(map(repr, connection.exec_driver_sql(f'SELECT * FROM "{name}"')))
+                for name in names
+                if name != "protean_testing"
+            }
+
+    def test_circles_and_trees(self) -> None:
+        keeper = self.keeper()
+        empty, first = self.dump(), keeper.save()
+        self.do(
+            "INSERT INTO a VALUES (1, NULL, 'x')",
+            "INSERT INTO b VALUES (1, 1, '\\x00ff')",
+            "UPDATE a SET b_id = 1",
+            "INSERT INTO tree VALUES (1, 2, 1), (2, 3, 1), (3, NULL, 1)",
+        )
+        before, mark = self.dump(), keeper.save()
+        self.do("UPDATE a SET t = 'y'")
+        self.assertBack(keeper, mark, before)
+        self.do("UPDATE tree SET parent = NULL", "DELETE FROM tree WHERE id = 1")
+        self.assertBack(keeper, mark, before)
+        self.assertBack(keeper, first, empty)
+
+    def test_schema(self) -> None:
+        keeper = self.keeper()
+        before, mark = self.dump(), keeper.save()
+        self.do("CREATE TABLE made (id int PRIMARY KEY REFERENCES a)", "CREATE VIEW v AS SELECT * FROM made")
+        self.assertBack(keeper, mark, before)
+        keeper.drop()
+        self.assertEqual(self.dump(), {})
+
+    def test_runs_are_told_apart_by_their_process(self) -> None:
+        self.keeper()
+        other = GenericKeeper(
+            Database(name="other", url=sa.make_url(self.url), engine=lambda: self.engine, unsafe=True)
+        )
+        with self.assertRaisesRegex(UnsafeStoreError, "in use by another run"):
+            other.check(())
+        other.close()
+        self.do("UPDATE protean_testing SET pid = 999999999")
+        other.check(())
+        other.close()
+        self.do("UPDATE protean_testing SET host = 'elsewhere'")
+        with self.assertRaisesRegex(UnsafeStoreError, "on elsewhere"):
+            other.check(())
+        other.close()
+
+
+metadata = sa.MetaData()
+orders = sa.Table(
+    "orders", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("customer", sa.String(20))
+)
+
+
+class ConformanceTests(StoreConformance, unittest.TestCase):
+    def make_store(self) -> SQLAlchemyStore:
+        return SQLAlchemyStore(metadata, url=server.create("conform_test"))
+
+    def write(self, store: SQLAlchemyStore, value: str) -> None:
+        with store.engine.begin() as connection:
+            connection.execute(sa.insert(orders).values(customer=value))
+
+    def read(self, store: SQLAlchemyStore) -> object:
+        with store.engine.connect() as connection:
+            counter = connection.exec_driver_sql("SHOW CREATE TABLE orders").all()
+            return connection.execute(sa.select(orders)).all(), counter
+
+
+class SuiteTests(DatabaseTestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.stores = [SQLAlchemyStore(metadata, url=server.create("suite_test"))]
+        super().setUpClass()
+        with cls.db.session() as session:
+            session.execute(sa.insert(orders).values(customer="of the class"))
+            session.commit()
+
+    def test_1(self) -> None:
+        with self.db.session() as session:
+            added = session.execute(sa.insert(orders).values(customer="c"))
+            session.commit()
+            self.assertEqual(added.inserted_primary_key, (2,))
+            self.assertEqual(session.scalars(sa.select(orders.c.customer)).all(), ["of the class", "c"])
+
+    test_2 = test_1
