@@ -147,7 +147,9 @@ class MessageDBStore(Store):
             found = self._now()
         if found != mark:
             raise StoreError(
-                f"store {self.name!r}: {gone} messages that were there before are gone and cannot be brought back. Message DB keeps every message: what deletes them in the test?",
+                f"store {self.name!r}: {mark.messages - found.messages} messages that were there before "
+                "are gone and cannot be brought back. Message DB keeps every message: what deletes them in "
+                "the test?",
                 store=self.name,
             )
         return True
