@@ -111,6 +111,25 @@ class SuiteNeedsTests(SuiteTestCase):
             3,
         )
 
+    def test_a_url_that_goes_through_alembic_configuration(self) -> None:
+        suite = """
+            from alembic.config import Config
+            from sqlalchemy import create_engine
+            class ConfigurationTests(DatabaseTestCase):
+                metadata = Base.metadata
+                def check(self):
+                    config = Config()
+                    config.set_main_option("sqlalchemy.url", self.database_url)
+                    url = config.get_main_option("sqlalchemy.url")
+                    self.assertEqual(url, self.database_url)
+                    engine = create_engine(url)
+                    self.addCleanup(engine.dispose)
+                    self.assertEqual(place(engine), 1)
+                test_1 = test_2 = check
+            """
+        self.assertPasses(suite, 2)
+        self.assertPassed(self.unittest("test_a", TEST_DB="postgresql"), 2)  # a socket in the URL
+
     def test_an_application_with_a_fresh_engine_for_each_test(self) -> None:
         self.assertPasses(
             """

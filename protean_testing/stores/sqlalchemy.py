@@ -146,13 +146,13 @@ class SQLAlchemyStore(Store):
     @property
     def url(self) -> str:
         """The URL for SQLAlchemy, with its driver and real password."""
-        return self._live().url.render_as_string(hide_password=False)
+        return _readable(self._live().url)
 
     @property
     def libpq_url(self) -> str:
         """The URL without SQLAlchemy's driver."""
         url = self._live().url
-        return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False)
+        return _readable(url.set(drivername=url.get_backend_name()))
 
     @property
     def engine(self) -> Engine:
@@ -378,6 +378,16 @@ def _parsed(url: str | URL) -> URL:
             "It looks like postgresql://user:password@host/shop_test or sqlite:////path/shop_test.db."
         ) from None
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+
+
+def _readable(url: URL) -> str:
+    """The URL as text, with the password, and with ``/`` and ``:`` as they are where that means the same.
+
+    A ``%`` is trouble where a URL goes through a configuration file, as Alembic's does.
+    """
+    text = url.render_as_string(hide_password=False)
+    who, at, place = text.partition("@") if url.username else ("", "", text)
+    return who + at + place.replace("%2F", "/").replace("%3A", ":")
 
 
 def _sync_url(url: URL) -> URL:
