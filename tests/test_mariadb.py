@@ -323,6 +323,35 @@ class TransactionTests(KeeperTestCase):
             with self.assertRaisesRegex(OpenTransactionError, "cannot begin on store 'shop'"):
                 keeper.save()
 
+    def test_a_user_who_may_not_see_transactions(self) -> None:
+        self.do("CREATE OR REPLACE USER ann@localhost", "GRANT ALL ON shop_test.* TO ann@localhost")
+        self.url = server.url("shop_test", "ann")
+        self.engine = sa.create_engine(self.url)
+        self.addCleanup(self.engine.dispose)
+        with self.assertWarnsRegex(UserWarning, "GRANT PROCESS"):
+            keeper = self.keeper(wait=1.0)
+            mark = keeper.save()
+        self.do("INSERT INTO parts VALUES (1, '')")
+        before, mark = self.dump(), keeper.save()
+        self.do(*OF_EVERY_TYPE[:3], "DROP VIEW seen")
+        self.assertBack(keeper, mark, before)
+        self.do("INSERT INTO parts VALUES (2, '')")
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("UPDATE parts SET t = 'x' WHERE id = 1")
+            with self.assertRaisesRegex(OpenTransactionError, "Lock wait timeout"):
+                keeper.reset(mark)
+        self.assertBack(keeper, mark, before)
+
+    def test_schemas_changed_in_other_ways_than_plainly(self) -> None:
+        keeper = self.keeper()
+        before, mark = self.dump(), keeper.save()
+        self.do("CREATE PROCEDURE make() CREATE TABLE by_call (id int)")
+        mark_of_procedure, with_procedure = keeper.save(), self.dump()
+        self.do("CALL make()")
+        self.assertBack(keeper, mark_of_procedure, with_procedure)
+        self.do("EXECUTE IMMEDIATE 'CREATE TABLE prepared (id int)'")
+        self.assertBack(keeper, mark, before)
+
     def test_a_connection_that_was_lost(self) -> None:
         keeper = self.keeper()
         self.do("INSERT INTO mine VALUES (1, '')")

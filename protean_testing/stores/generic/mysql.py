@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from .schema import Thing
 
@@ -41,9 +41,14 @@ def is_locked(connection: Connection, database: str) -> bool:
     )
 
 
-def was_locked(error: DBAPIError) -> bool:
+def was_locked(error: SQLAlchemyError) -> bool:
     """Whether this is a lock that was waited for too long, or a deadlock."""
-    return getattr(error.orig, "args", (None,))[0] in (1205, 1213)
+    return _number(error) in (1205, 1213)
+
+
+def was_denied(error: SQLAlchemyError) -> bool:
+    """Whether a privilege is missing."""
+    return _number(error) == 1227
 
 
 def ddl_count(connection: Connection) -> object:
@@ -163,3 +168,7 @@ def is_mariadb(connection: Connection) -> bool:
 
 def _lock(database: str) -> str:
     return f"protean_testing_{sha256(database.encode()).hexdigest()[:32]}"
+
+
+def _number(error: SQLAlchemyError) -> object:
+    return next(iter(getattr(getattr(error, "orig", None), "args", ())), None)
