@@ -77,6 +77,7 @@ def prepare_sqlite(engine: Engine) -> None:
         connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA busy_timeout = 30000")  # milliseconds
         cursor.close()
 
     @event.listens_for(engine, "begin")

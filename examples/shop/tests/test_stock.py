@@ -76,7 +76,7 @@ class ConcurrencyTests(ShopTestCase):
 
         def run(number: int):
             with shop.acting_as(f"till {number}"):
-                barrier.wait(timeout=10)
+                barrier.wait(timeout=30)
                 try:
                     return work(number)
                 except shop.errors.ShopError as error:

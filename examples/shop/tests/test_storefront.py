@@ -111,7 +111,7 @@ class StorefrontTests(AsyncShopTestCase):
         order = await self.front.checkout(self.ann)
         await asyncio.to_thread(shop.payments.pay, order.id, order.total)
         await asyncio.to_thread(Worker().run_once)
-        kinds = await asyncio.wait_for(following, timeout=10)
+        kinds = await asyncio.wait_for(following, timeout=30)
         self.assertEqual(kinds, ["order.placed", "order.paid", "order.shipped"])
 
     async def test_news_tell_first_what_happened_before(self):
