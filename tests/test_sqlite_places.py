@@ -438,6 +438,13 @@ class PrivateMemoryTests(SQLiteTestCase):
         self.assertEqual(self.seen("SELECT name FROM sqlite_schema"), [("kept",)])
         self.assertEqual(self.seen("SELECT a FROM kept"), [(1,)])
 
+    def test_an_application_that_is_gone_at_the_end(self) -> None:
+        keeper = self.kept(self.fresh())
+        keeper.save()
+        del self.now
+        keeper.drop()
+        keeper.close()
+
     def test_an_engine_whose_every_connection_is_a_database(self) -> None:
         with self.assertRaisesRegex(ConfigurationError, "NullPool(.|\n)*StaticPool"):
             self.kept(self.fresh(poolclass=NullPool))
@@ -450,6 +457,25 @@ class SharedMemoryTests(SQLiteTestCase):
         keeper.drop()
         self.assertEqual(self.rows("SELECT * FROM sqlite_schema"), [])
         keeper.drop()
+
+    def test_what_the_application_had_there_before(self) -> None:
+        with closed(self.connect()) as connection:
+            connection.executescript(
+                "CREATE TABLE thing (stale); CREATE TABLE kept (a); INSERT INTO kept VALUES (1)"
+            )
+            keeper = self.keeper(tables=[(None, "thing")])
+            keeper.check([(None, "thing")])
+            keeper.claim()
+            self.script("CREATE TABLE thing (a)", "INSERT INTO thing VALUES (1)")
+            keeper.created()
+            mark = keeper.save()
+            self.script("DELETE FROM kept", "DELETE FROM thing")
+            self.assertIs(keeper.reset(mark), True)
+            self.assertEqual(self.rows("SELECT a FROM kept"), [(1,)])
+            self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
+            keeper.drop()
+            self.assertEqual(self.rows("SELECT name FROM sqlite_schema"), [("kept",)])
+            self.assertEqual(self.rows("SELECT a FROM kept"), [(1,)])
 
     def test_two_of_them_know_nothing_of_each_other(self) -> None:
         first = self.prepared()

@@ -197,7 +197,8 @@ class _World:
         self.path = url.database or ""
         if "vfs" in url.query:
             self.path += f"?vfs={url.query['vfs']}"
-        self.pragmas = [f"PRAGMA foreign_keys = {'ON' if 'foreign keys' in schema.traits else 'OFF'}"]
+        foreign_keys = "ON" if "foreign keys" in schema.traits else "OFF"
+        self.pragmas = [f"PRAGMA foreign_keys = {foreign_keys}", "PRAGMA synchronous = OFF"]
         self.only: sqlite3.Connection | None = None
         engine = create_engine(url)
         if not self.path:

@@ -70,7 +70,7 @@ class TestFile:
                 f"Point it at {file.stem}_test{file.suffix}, or pass unsafe=True if losing this data is fine."
             )
         try:
-            with closing(connect(self._place.source, **self._place.options)) as connection:
+            with closing(connect(self._place.source)) as connection:
                 others = _meant(tables) & self._tables_of_others(connection, left or {})
                 for table in sorted(() if trusted or self._database.adopt else others):
                     if connection.execute(f"SELECT 1 FROM main.{quoted(table)} LIMIT 1").fetchone():
@@ -90,11 +90,9 @@ class TestFile:
             self._remove()
         self._created = _absent(self._file) and not self._database.adopt
         with closing(self._place.connect()) as connection:
-            before = set(objects(connection))
+            before = others(connection, () if self._database.adopt else self._database.tables)
         if "before" in facts and not self._created:
             before &= {(kind, name) for kind, name in facts["before"]}
-        if not self._database.adopt:
-            before -= {("table", name) for name in _meant(self._database.tables)}
         self._before = before
         self._claim.remember(created=self._created, before=sorted(before))
         if not self._database.adopt:
@@ -137,6 +135,13 @@ def objects(connection: sqlite3.Connection) -> list[tuple[str, str]]:
         "WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' OR name LIKE 'sqlite\\_stat_' ESCAPE '\\'"
     ).fetchall()
     return sorted(rows, key=lambda row: _KINDS.index(row[0]))
+
+
+def others(
+    connection: sqlite3.Connection, tables: Collection[tuple[str | None, str]]
+) -> set[tuple[str, str]]:
+    """(kind, name) of what is in the schema, without tables that are about to be created."""
+    return set(objects(connection)) - {("table", name) for name in _meant(tables)}
 
 
 def drop_others(place: Place, before: Collection[tuple[str, str]], *, wait: float) -> None:

@@ -64,12 +64,11 @@ class SQLiteKeeper:
         with self._told("saved"):
             self._base.ready()
             if self._spare:
-                mark = self._spare.pop()
-                mark.take()
+                self._spare[-1].take()
             else:
-                mark = self._base.mark()
-        self._marks.append(mark)
-        return mark
+                self._spare.append(self._base.mark())
+        self._marks.append(self._spare.pop())
+        return self._marks[-1]
 
     def reset(self, mark: Mark | PrivateMark) -> bool:
         """See Keeper.reset."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from .image import Image, copy
@@ -24,6 +25,7 @@ class Mark:
     Parameters:
         place: Where the database is.
         wait: Seconds to wait for transactions of others.
+        fleeting: See Place.connect.
 
     Raises:
         StillOpen: A transaction with writes is open.
@@ -34,8 +36,12 @@ class Mark:
         self._wait = wait
         self._fleeting = fleeting
         self._image = Image()
-        self._open()
-        self.take()
+        with ExitStack() as undo:
+            undo.callback(self._image.close)
+            self._open()
+            undo.callback(self._connection.close)
+            self._fill(self._image)
+            undo.pop_all()
 
     def _open(self) -> None:
         self._connection = self._alone(lambda: self._place.connect(fleeting=self._fleeting))
@@ -99,10 +105,8 @@ class Mark:
                 if replaced or self._schema_differs() or self._rows_of_image().dear:
                     raise Inexact
                 different = self._rows_of_image().put_back(self._connection)
-            except (
-                Inexact,
-                sqlite3.Error,
-            ):  # an error: what a row needs (a function, a collation) is not ours
+            except (Inexact, sqlite3.Error):
+                # An error: a row needs what only the application's connections have, such as a function.
                 self._connection.rollback()
                 self._alone(lambda: copy(self._image.connection, self._connection), ended, readers=True)
                 self._schema, self._file, different = None, self._identity(), True

@@ -110,6 +110,7 @@ class _Taken:
 
 
 _records: WeakSet[Any] = WeakSet()
+_records_lock = threading.Lock()
 
 
 def watch() -> None:
@@ -124,7 +125,8 @@ def _checked_out(dbapi_connection: Any, record: Any, proxy: Any) -> None:
         connection = driver_connection(dbapi_connection)
         taken = record.info[_INFO] = _Taken(place_key(connection) or "" if connection else "")
         if taken.key:
-            _records.add(record)
+            with _records_lock:
+                _records.add(record)
     if taken.key:
         taken.where, taken.thread = _caller(), threading.get_ident()
 
@@ -199,7 +201,9 @@ def _left_open(key: str, *, readers: bool, everywhere: bool = False) -> list[_Le
     """Connections to the place that may be in the way: those of pools, or everywhere in this process."""
     known: dict[int, _Taken] = {}
     connections: list[sqlite3.Connection] = []
-    for record in list(_records):
+    with _records_lock:
+        records = list(_records)
+    for record in records:
         connection = driver_connection(record.dbapi_connection)
         taken = record.info.get(_INFO)
         if connection is not None and taken is not None and taken.key == key:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from sqlalchemy import URL
@@ -26,14 +25,12 @@ class Place:
 
     Attributes:
         source: What `sqlite3.connect` is given.
-        options: The rest of what it is given.
         file: The file; None for memory.
         private: True for memory that one connection alone can see.
         key: What SQLite itself calls the place in ``PRAGMA database_list``.
     """
 
     source: str
-    options: dict[str, Any]
     file: Path | None
     private: bool
     key: str
@@ -47,7 +44,7 @@ class Place:
         Raises:
             sqlite3.OperationalError: It is locked: some settings read the schema.
         """
-        connection = connect(self.source, **self.options)
+        connection = connect(self.source)
         try:
             self._prepare(connection, fleeting)
         except BaseException:
@@ -65,18 +62,15 @@ class Place:
             connection.execute("PRAGMA main.journal_mode = MEMORY")
 
 
-def connect(source: str, **options: Any) -> OurConnection:
+def connect(source: str) -> OurConnection:
     """A connection for any thread, without transactions of the driver's."""
     return sqlite3.connect(
         source,
-        **{
-            **options,
-            "isolation_level": None,
-            "check_same_thread": False,
-            "timeout": 0,
-            "uri": True,
-            "cached_statements": 2000,
-        },
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=2000,
         factory=OurConnection,
     )
 
@@ -102,22 +96,21 @@ def place_of(url: URL, name: str) -> Place:
             f"It takes {'.'.join(map(str, OLDEST))} or newer, built with deserialize."
         )
     plain = url.set(drivername="sqlite")
-    arguments, given = plain.get_dialect()().create_connect_args(plain)
-    options = dict(given)
+    arguments, options = plain.get_dialect()().create_connect_args(plain)
     source = arguments[0]
     if not (options.get("uri") and source.startswith("file:")):
         if source in ("", ":memory:"):
-            return Place(":memory:", options, None, True, "")
+            return Place(":memory:", None, True, "")
         file = Path(source).absolute()
-        return Place(str(file), options, file, False, str(file.resolve()))
+        return Place(str(file), file, False, str(file.resolve()))
     path, _, query = source.removeprefix("file:").partition("?")
     asked = {key: values[-1] for key, values in parse_qs(query).items()}
     path = unquote(path.partition("#")[0])
     if path.startswith("//"):
         path = "/" + path[2:].partition("/")[2]
     if asked.get("vfs") == "memdb" and path.startswith("/"):
-        return Place(source, options, None, False, path)
+        return Place(source, None, False, path)
     if asked.get("mode") == "memory" or asked.get("vfs") == "memdb" or path in ("", ":memory:"):
-        return Place(source, options, None, True, "")
+        return Place(source, None, True, "")
     file = Path(path).absolute()
-    return Place(source, options, file, False, str(file.resolve()))
+    return Place(source, file, False, str(file.resolve()))

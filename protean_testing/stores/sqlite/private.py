@@ -79,8 +79,13 @@ class PrivateMemory:
         return now
 
     def drop(self) -> None:
-        if not self._database.adopt:
-            self._restore(self._before)
+        if self._database.adopt:
+            return
+        try:
+            self._database.engine()
+        except Exception:  # the application is gone, and its memory with it
+            return
+        self._restore(self._before)
 
     def close(self) -> None:
         self._before.close()

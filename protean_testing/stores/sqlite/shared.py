@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from ..keeper import Database
-from .files import TestFile, drop_others
+from .files import TestFile, drop_others, others
 from .image import Image
 from .mark import Mark
 from .open_transactions import patiently, watch
@@ -28,6 +28,7 @@ class SharedDatabase:
         self._place, self._database = place, database
         self._file = None if place.file is None else TestFile(place.file, place, database)
         self._alive: OurConnection | None = None
+        self._before: set[tuple[str, str]] = set()
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         if self._file is not None:
@@ -40,7 +41,8 @@ class SharedDatabase:
         else:
             self._alive = self._alone(self._place.connect)  # memory is gone with its last connection
             if not self._database.adopt:
-                drop_others(self._place, (), wait=self._database.wait)
+                self._before = others(self._alive, self._database.tables)
+                drop_others(self._place, self._before, wait=self._database.wait)
             if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
                 self._alive.execute("PRAGMA page_size = 1024")  # a look at a table reads a page
                 self._alive.execute("PRAGMA user_version = 0")  # the first write fixes the size
@@ -71,7 +73,7 @@ class SharedDatabase:
         if self._file is not None:
             self._file.drop()
         elif self._alive is not None and not self._database.adopt:
-            drop_others(self._place, (), wait=self._database.wait)
+            drop_others(self._place, self._before, wait=self._database.wait)
 
     def close(self) -> None:
         if self._file is not None:
