@@ -198,7 +198,9 @@ class _World:
         if "vfs" in url.query:
             self.path += f"?vfs={url.query['vfs']}"
         foreign_keys = "ON" if "foreign keys" in schema.traits else "OFF"
-        self.pragmas = [f"PRAGMA foreign_keys = {foreign_keys}", "PRAGMA synchronous = OFF"]
+        self.pragmas = [f"PRAGMA foreign_keys = {foreign_keys}"]
+        if dialect.place == "file":
+            self.pragmas.append("PRAGMA synchronous = OFF")
         self.only: sqlite3.Connection | None = None
         engine = create_engine(url)
         if not self.path:

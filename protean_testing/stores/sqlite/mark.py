@@ -108,7 +108,7 @@ class Mark:
             except (Inexact, sqlite3.Error):
                 # An error: a row needs what only the application's connections have, such as a function.
                 self._connection.rollback()
-                self._alone(lambda: copy(self._image.connection, self._connection), ended, readers=True)
+                self._alone(self._copy_image, ended, readers=True)
                 self._schema, self._file, different = None, self._identity(), True
             else:
                 if different:
@@ -139,6 +139,17 @@ class Mark:
         """Forget it."""
         self._connection.close()
         self._image.close()
+
+    def _copy_image(self) -> None:
+        journal = self._one("PRAGMA main.journal_mode")
+        if not self._fleeting or journal == ("wal",):
+            copy(self._image.connection, self._connection)
+            return
+        self._connection.execute("PRAGMA main.journal_mode = OFF")  # twice as fast
+        try:
+            copy(self._image.connection, self._connection)
+        finally:
+            self._connection.execute("PRAGMA main.journal_mode = MEMORY")
 
     def _alone(self, action: Callable[[], T], ended: list[str] | None = None, *, readers: bool = False) -> T:
         result, lines = patiently(

@@ -17,12 +17,12 @@ _TERMS = 50
 
 # Microseconds, measured; only their proportions matter.
 _PER_ROW, _PER_VALUE, _PER_TYPE = 0.08, 0.025, 0.1
-_PER_KILOBYTE = {True: 0.8, False: 2.0}
-_PER_TABLE_PARSED = 20.0
+_PER_KILOBYTE = {True: 0.6, False: 3.0}
+_PER_TABLE_PARSED = 5.0  # by every other connection, after the whole image was copied
 
 
 class Inexact(Exception):
-    """Rows alone would not bring everything back: take the whole image."""
+    """Take the whole image: rows alone would not bring everything back, or cost more."""
 
 
 def quoted(name: str) -> str:
@@ -78,20 +78,20 @@ class Rows:
     ) -> None:
         self._tables = tables
         self._filled: dict[int, _Filled] = {}
-        cost = 0.0
         for number in sorted(filled):
             name = tables.names[number]
             (count,) = connection.execute(f"SELECT count(*) FROM {IMAGE}.{quoted(name)}").fetchone()
             columns = _columns(connection, name)
             typed = sum(column.typed for column in columns)
-            cost += count * (_PER_ROW + _PER_VALUE * len(columns) + _PER_TYPE * typed)
-            self._filled[number] = _filled(name, count, columns, without_rowid=name in tables.without_rowid)
+            cost = count * (_PER_ROW + _PER_VALUE * len(columns) + _PER_TYPE * typed)
+            without_rowid = name in tables.without_rowid
+            self._filled[number] = _filled(name, count, columns, cost, without_rowid=without_rowid)
         pages, size, *self._header = (
             connection.execute(f"PRAGMA {IMAGE}.{pragma}").fetchone()[0]
             for pragma in ("page_count", "page_size", *_HEADER)
         )
-        whole = pages * size / 1024 * _PER_KILOBYTE[in_memory] + len(tables.names) * _PER_TABLE_PARSED
-        self.dear = cost > whole
+        self._whole = pages * size / 1024 * _PER_KILOBYTE[in_memory] + len(tables.names) * _PER_TABLE_PARSED
+        self.dear = sum(table.cost for table in self._filled.values()) > self._whole
         self._looks = [
             " UNION ALL ".join(f"SELECT {number} WHERE {table.differs}" for number, table in part)
             for part in _parts(list(self._filled.items()))
@@ -104,12 +104,14 @@ class Rows:
             True where anything was different.
 
         Raises:
-            Inexact: That takes more than rows.
+            Inexact: That takes more than rows, or the whole image is cheaper.
         """
         different = self._tables.filled(connection) - self._filled.keys()
         for look in self._looks:
             different.update(number for (number,) in connection.execute(look))
         if any(self._tables.names[number].lower() in self._tables.triggered for number in different):
+            raise Inexact
+        if 2 * sum(self._filled[number].cost for number in different & self._filled.keys()) > self._whole:
             raise Inexact
         counters = self._counters()
         for number in sorted(different if counters is None or not different else different | {counters}):
@@ -146,10 +148,12 @@ class _Filled:
     Attributes:
         differs: An expression, true where it has other rows now.
         mend: Statements that make it the same; None where there are none.
+        cost: Of a comparison.
     """
 
     differs: str
     mend: tuple[str, ...] | None
+    cost: float
 
 
 def _parts(tables: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -206,7 +210,9 @@ def _may_differ_in_type(column: str, kind: str) -> str:
     return f"max({column} = -9223372036854775808)"
 
 
-def _filled(name: str, count: int, columns: Sequence[_Column], *, without_rowid: bool) -> _Filled:
+def _filled(
+    name: str, count: int, columns: Sequence[_Column], cost: float, *, without_rowid: bool
+) -> _Filled:
     now, then = f"main.{quoted(name)}", f"{IMAGE}.{quoted(name)}"
     stored = [quoted(column.name) for column in columns if not column.generated]
     typed = [quoted(column.name) for column in columns if column.typed and not column.generated]
@@ -218,7 +224,7 @@ def _filled(name: str, count: int, columns: Sequence[_Column], *, without_rowid:
         taken = {column.name.lower() for column in columns}
         free = [alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken]
         if not free:  # the rowid cannot be named
-            return _Filled("1", None)
+            return _Filled("1", None, cost)
         key = free[:1]
         kept = key + stored
     same_key = " AND ".join(f"n.{column} = t.{column}" for column in key)
@@ -241,4 +247,4 @@ def _filled(name: str, count: int, columns: Sequence[_Column], *, without_rowid:
         f"INSERT INTO {now} ({listed}) SELECT {values} FROM {then} AS t "
         f"WHERE NOT EXISTS (SELECT 1 FROM {now} AS n WHERE {same_key})"
     )
-    return _Filled(differs, (delete, insert))
+    return _Filled(differs, (delete, insert), cost)
