@@ -6,9 +6,7 @@ import inspect
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import URL, Engine, MetaData, create_engine, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, Engine, MetaData
 from sqlalchemy.schema import CreateSchema
 
 from ..awaiting import finished
@@ -16,13 +14,13 @@ from ..errors import ConfigurationError
 from ..store import Mark, OnLeak, ResetAfter, Store
 from .beside import empty_beside
 from .keeper import Database, Keeper
+from .place import AnEngine, Place, engine_of
+from .urls import parsed_url, readable, sync_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 Reset = Literal["fast", "generic"]
-_SYNC = {"aiosqlite": "pysqlite", "asyncpg": "psycopg", "aiomysql": "pymysql", "asyncmy": "pymysql"}
-_ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+aiomysql"}
 
 
 class SQLAlchemyStore(Store):
@@ -57,7 +55,7 @@ class SQLAlchemyStore(Store):
         adopt: bool = False,
         empty: bool = False,
         url: str | URL | None = None,
-        engine: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine] | None = None,
+        engine: AnEngine | None = None,
         name: str = "",
         reset_after: ResetAfter = "test",
         unsafe: bool = False,
@@ -82,7 +80,7 @@ class SQLAlchemyStore(Store):
         self.reset_after = reset_after
         self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
         self._schema = schema
-        self._url = None if url is None else _parsed(url)
+        self._url = None if url is None else parsed_url(url)
         self._engine = engine
         self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
         self._place: Place | None = None
@@ -100,15 +98,15 @@ class SQLAlchemyStore(Store):
         A store that wants an empty database gets one of its own beside a given one.
         """
         if self.empty and not private:
-            beside, drop = empty_beside(_sync_url(_parsed(url)))
+            beside, drop = empty_beside(sync_url(parsed_url(url)))
             self._place = Place(beside, at_end=drop)
         else:
-            self._place = Place(_parsed(url), engine=self._engine, private=private)
+            self._place = Place(parsed_url(url), engine=self._engine, private=private)
 
     def _live(self) -> Place:
         if self._place is None or self._place.closed:
             if self._engine is not None:
-                self._place = Place(_sync_url(_engine(self._engine).url), engine=self._engine)
+                self._place = Place(sync_url(engine_of(self._engine).url), engine=self._engine)
             elif self._url is not None:
                 self._place = Place(self._url)
             else:
@@ -146,13 +144,13 @@ class SQLAlchemyStore(Store):
     @property
     def url(self) -> str:
         """The URL for SQLAlchemy, with its driver and real password."""
-        return _readable(self._live().url)
+        return readable(self._live().url)
 
     @property
     def libpq_url(self) -> str:
         """The URL without SQLAlchemy's driver."""
         url = self._live().url
-        return _readable(url.set(drivername=url.get_backend_name()))
+        return readable(url.set(drivername=url.get_backend_name()))
 
     @property
     def engine(self) -> Engine:
@@ -195,7 +193,7 @@ class SQLAlchemyStore(Store):
             for metadata in self.metadata:
                 metadata.drop_all(place.engine())
         place.makers.append(self)
-        self._make()
+        self.make()
         keeper.created()
 
     def drop_schema(self) -> None:
@@ -238,7 +236,8 @@ class SQLAlchemyStore(Store):
             (table.schema, table.name) for metadata in self.metadata for table in metadata.tables.values()
         }
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make the schema; again, where a test has broken it."""
         place = self._live()
         for metadata in self.metadata:
             engine = place.engine()
@@ -252,87 +251,6 @@ class SQLAlchemyStore(Store):
             is_async = inspect.iscoroutinefunction(self._schema)
             engines = [place.async_engine() if is_async else place.engine()] if takes_one else []
             finished(self._schema(*engines))
-
-
-class Place:
-    """One database, and what the stores in it share."""
-
-    def __init__(
-        self,
-        url: URL,
-        *,
-        engine: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine] | None = None,
-        private: bool = False,
-        at_end: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.url = url
-        self.private = private
-        self._at_end = at_end
-        self.closed = False
-        self.claimed = False
-        self.makers: list[SQLAlchemyStore] = []
-        self.keeper: Keeper | None = None
-        self._given = engine
-        self._engine: Engine | None = None
-        self._async_engine: AsyncEngine | None = None
-
-    @property
-    def key(self) -> Hashable:
-        """Where it is. A private ``sqlite://`` database is known by its engine alone."""
-        if (
-            self._given is not None
-            and self.url.get_backend_name() == "sqlite"
-            and _in_private_memory(self.url)
-        ):
-            return self._given
-        url = self.url
-        return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(url.query.items())))
-
-    @property
-    def shown(self) -> str:
-        return self.url.render_as_string(hide_password=True)
-
-    def engine(self) -> Engine:
-        """The application's engine of the moment, else one of our own."""
-        if self._given is not None:
-            engine = _engine(self._given)
-            if isinstance(engine, Engine):
-                return engine
-        if self._engine is None:
-            self._engine = _made(create_engine, _sync_url(self.url))
-        return self._engine
-
-    def async_engine(self) -> AsyncEngine:
-        """The application's async engine, else one of our own without a pool."""
-        if self._given is not None:
-            engine = _engine(self._given)
-            if not isinstance(engine, Engine):
-                return engine
-        if self._async_engine is None:
-            backend = self.url.get_backend_name()
-            url = (
-                self.url
-                if self.url.get_dialect().is_async
-                else self.url.set(drivername=_ASYNC.get(backend, backend))
-            )
-            self._async_engine = _made(_create_async_engine, url, poolclass=NullPool)
-        return self._async_engine
-
-    def make_all(self) -> None:
-        """Make every schema of this database again."""
-        for maker in self.makers:
-            maker._make()
-
-    def close(self) -> None:
-        """Close what is open. Harmless when repeated: several stores may share this place."""
-        if self.closed:
-            return
-        self.closed = True
-        if self.keeper is not None:
-            self.keeper.close()
-        if self._engine is not None:
-            self._engine.dispose()
-        self._at_end()
 
 
 def _keeper_for(database: Database) -> Keeper:
@@ -349,65 +267,6 @@ def _keeper_for(database: Database) -> Keeper:
             from .generic import GenericKeeper
 
             return GenericKeeper(database)
-
-
-def _engine(given: Engine | AsyncEngine | Callable[[], Engine | AsyncEngine]) -> Engine | AsyncEngine:
-    engine: Any = given if not callable(given) else given()
-    if not isinstance(getattr(engine, "sync_engine", engine), Engine):
-        raise ConfigurationError(
-            f"engine= must be an Engine or a callable that returns one, and gave {type(engine).__name__}."
-        )
-    return engine  # type: ignore[no-any-return]
-
-
-def _create_async_engine(url: URL, **arguments: Any) -> AsyncEngine:
-    from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet
-
-    return create_async_engine(url, **arguments)
-
-
-def _parsed(url: str | URL) -> URL:
-    """The URL with the driver that we mean: a bare ``postgresql://`` is psycopg 3."""
-    if isinstance(url, str) and url.startswith("postgres://"):
-        url = "postgresql://" + url.removeprefix("postgres://")
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(
-            "a database URL cannot be read (it is not shown here, since it may hold a password). "
-            "It looks like postgresql://user:password@host/shop_test or sqlite:////path/shop_test.db."
-        ) from None
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
-
-
-def _readable(url: URL) -> str:
-    """The URL as text, with the password, and with ``/`` and ``:`` as they are where that means the same.
-
-    A ``%`` is trouble where a URL goes through a configuration file, as Alembic's does.
-    """
-    text = url.render_as_string(hide_password=False)
-    who, at, place = text.partition("@") if url.username else ("", "", text)
-    return who + at + place.replace("%2F", "/").replace("%3A", ":")
-
-
-def _sync_url(url: URL) -> URL:
-    backend, _, driver = url.drivername.partition("+")
-    return url.set(drivername=f"{backend}+{_SYNC[driver]}") if driver in _SYNC else url
-
-
-def _made(create: Callable[..., Any], url: URL, **arguments: Any) -> Any:
-    try:
-        return create(url, **arguments)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{url.drivername} needs a driver that is not installed: {error}.\n"
-            'Install it, for example with: pip install "protean-testing[postgresql]" (PostgreSQL), aiosqlite '
-            "(async SQLite) or sqlalchemy[asyncio] (any async engine)."
-        ) from error
-
-
-def _in_private_memory(url: URL) -> bool:
-    return not url.database or url.database == ":memory:"
 
 
 def _dotted(table: Any) -> str:

@@ -1,0 +1,123 @@
+"""One SQL database, its engines, and what the stores in it share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from ..errors import ConfigurationError
+from .keeper import Keeper
+from .urls import async_url, in_private_memory, sync_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from .sqlalchemy import SQLAlchemyStore
+
+AnEngine: TypeAlias = "Engine | AsyncEngine | Callable[[], Engine | AsyncEngine]"
+
+
+class Place:
+    """One database, and what the stores in it share."""
+
+    def __init__(
+        self,
+        url: URL,
+        *,
+        engine: AnEngine | None = None,
+        private: bool = False,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.url = url
+        self.private = private
+        self._at_end = at_end
+        self.closed = False
+        self.claimed = False
+        self.makers: list[SQLAlchemyStore] = []
+        self.keeper: Keeper | None = None
+        self._given = engine
+        self._engine: Engine | None = None
+        self._async_engine: AsyncEngine | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Where it is. A private ``sqlite://`` database is known by its engine alone."""
+        if self._given is not None and in_private_memory(self.url):
+            return self._given
+        url = self.url
+        return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(url.query.items())))
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages, without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def engine(self) -> Engine:
+        """The application's engine of the moment, else one of our own."""
+        if self._given is not None:
+            engine = engine_of(self._given)
+            if isinstance(engine, Engine):
+                return engine
+        if self._engine is None:
+            self._engine = _made(create_engine, sync_url(self.url))
+        return self._engine
+
+    def async_engine(self) -> AsyncEngine:
+        """The application's async engine, else one of our own without a pool."""
+        if self._given is not None:
+            engine = engine_of(self._given)
+            if not isinstance(engine, Engine):
+                return engine
+        if self._async_engine is None:
+            self._async_engine = _made(_create_async_engine, async_url(self.url), poolclass=NullPool)
+        return self._async_engine
+
+    def make_all(self) -> None:
+        """Make every schema of this database again."""
+        for maker in self.makers:
+            maker.make()
+
+    def close(self) -> None:
+        """Close what is open. Harmless when repeated: several stores may share this place."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.keeper is not None:
+            self.keeper.close()
+        if self._engine is not None:
+            self._engine.dispose()
+        self._at_end()
+
+
+def engine_of(given: AnEngine) -> Engine | AsyncEngine:
+    """The engine of the moment.
+
+    Raises:
+        ConfigurationError: What was given is none, and gives none.
+    """
+    engine: Any = given if not callable(given) else given()
+    if not isinstance(getattr(engine, "sync_engine", engine), Engine):
+        raise ConfigurationError(
+            f"engine= must be an Engine or a callable that returns one, and gave {type(engine).__name__}."
+        )
+    return engine  # type: ignore[no-any-return]
+
+
+def _create_async_engine(url: URL, **arguments: Any) -> AsyncEngine:
+    from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet
+
+    return create_async_engine(url, **arguments)
+
+
+def _made(create: Callable[..., Any], url: URL, **arguments: Any) -> Any:
+    try:
+        return create(url, **arguments)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{url.drivername} needs a driver that is not installed: {error}.\n"
+            'Install it, for example with: pip install "protean-testing[postgresql]" (PostgreSQL), aiosqlite '
+            "(async SQLite) or sqlalchemy[asyncio] (any async engine)."
+        ) from error
