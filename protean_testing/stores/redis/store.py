@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Hashable
@@ -22,7 +23,7 @@ from ...errors import (
     redacted,
 )
 from ...store import Mark, OnLeak, ResetAfter, Store, ended_scope
-from . import server
+from . import server, taking
 from .address import from_client, from_url
 from .data import Data
 from .place import Place, in_use
@@ -32,7 +33,6 @@ from .wire import LOST
 Result = TypeVar("Result")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
-_SHOWN = 3  # names of keys in a message
 
 
 class RedisStore(Store):
@@ -143,30 +143,36 @@ class RedisStore(Store):
 
     def check(self) -> None:
         place = self._live()
-        self._refuse_overlap(place)
+        taking.refuse_overlap(place, self.name)
         server.check(place, self.name)
         if not place.private:
             left = ownership.left_over(str(place))
-            self._again("look at", lambda: self._refuse_keys_of_others(place, left))
+            if not (self.adopt or self.unsafe):
+                data = place.new_data(self._tell)
+                self._again("look at", lambda: taking.refuse_keys_of_others(place, data, self.name, left))
 
     def create_schema(self) -> None:
         place = self._live()
-        self._refuse_overlap(place)
+        taking.refuse_overlap(place, self.name)
         if not place.private:
             place.claim = ownership.claim(str(place))
         in_use.add(place)
+        data = place.new_data(self._tell)
         try:
-            self._again("take", lambda: self._take(place))
+            self._again(
+                "take", lambda: taking.take(place, data, self.name, adopt=self.adopt, unsafe=self.unsafe)
+            )
         except UnsafeStoreError:
             if place.claim is not None:
                 place.claim.release()
             raise
+        place.data = data
 
     def drop_schema(self) -> None:
         place = self._place
         if place is None or place.closed or place.data is None:
             return
-        self._again("clear", lambda: self._drop(place))
+        self._again("clear", place.data.reset_all if self.adopt else place.data.clear)
         place.data = None
         in_use.discard(place)
         if place.claim is not None:
@@ -195,55 +201,6 @@ class RedisStore(Store):
         assert data is not None, "create_schema() comes first"
         return data
 
-    # Whose it is
-
-    def _refuse_overlap(self, place: Place) -> None:
-        for other in in_use:
-            if other is not place and other.overlaps(place):
-                raise ConfigurationError(
-                    f"store {self.name!r}, {place}, overlaps with {other} of another store: resetting one "
-                    "would reset the other.\nGive each a database, or a prefix with which no other begins."
-                )
-
-    def _refuse_keys_of_others(self, place: Place, left: dict[str, Any] | None) -> None:
-        if self.adopt or self.unsafe:
-            return
-        data = place.new_data(self._tell)
-        count = data.count() if left is None else len(data.values.kept(left))
-        if not count:
-            return
-        names = data.values.names(limit=_SHOWN + 1) if left is None else data.values.kept(left)
-        listed = ", ".join(repr(name.decode(errors="backslashreplace")) for name in names[:_SHOWN])
-        raise UnsafeStoreError(
-            f"refusing to use store {self.name!r}, {place}: it holds {count} "
-            f"{'key' if count == 1 else 'keys'} that we did not make "
-            f"({listed}{', ...' if len(names) > _SHOWN else ''}).\n"
-            "Point it at an empty database, pass adopt=True to keep them as the baseline, or pass "
-            "unsafe=True to clear them if losing them is fine."
-        )
-
-    def _take(self, place: Place) -> None:
-        data = place.new_data(self._tell)
-        claim = place.claim
-        if claim is not None:
-            left = claim.facts if claim.left_over else None
-            self._refuse_keys_of_others(place, left)  # once more: they may have come since
-            if left is not None:
-                theirs = set(data.values.kept(left))
-                data.values.delete([name for name in data.values.names() if name not in theirs])
-        if not self.adopt and data.count():
-            data.clear()
-        if claim is not None:
-            claim.remember(kept=[name.decode("latin-1") for name in data.values.names()])
-        place.data = data
-
-    def _drop(self, place: Place) -> None:
-        assert place.data is not None
-        if self.adopt:
-            place.data.reset_all()
-        else:
-            place.data.clear()
-
     # What all of it needs
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
@@ -256,8 +213,9 @@ class RedisStore(Store):
             except OpenTransactionError as error:
                 raise self._of_open_transaction(what, str(error)) from None
             except NoPermissionError as error:
-                why = f"{error}\nAllow it with: ACL SETUSER name +... (docs: what a user of Redis needs)"
-                raise self._failure(what, why) from None
+                command = re.search(r"'([^']+)' command", str(error))
+                right = f"\nAllow it with: ACL SETUSER name +{command[1].lower()}" if command else ""
+                raise self._failure(what, f"{error}{right}") from None
             except (*LOST, ResponseError) as error:
                 busy = isinstance(error, ResponseError)
                 if busy and not str(error).startswith("BUSY "):
