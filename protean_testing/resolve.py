@@ -152,7 +152,7 @@ def _new_database(kind: str) -> str:
 
 def _bind_redis(store: Any) -> None:
     given = environ.url("REDIS_URL") if environ.full_infrastructure() else None
-    store.bind(_private_redis().url() if given is None else given)
+    store.bind(_private_redis().url() if given is None else given, private=given is None)
 
 
 def _private_redis() -> PrivateRedis:
