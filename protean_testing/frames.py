@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from . import run_end
 from .database import Database
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ScopeError
 from .hooks import Hook
 from .lifecycle import Scope, raise_all
 from .resolve import declared, resolve
@@ -19,6 +19,9 @@ from .store import Store
 
 _frames: WeakKeyDictionary[type, ClassFrame] = WeakKeyDictionary()
 _unframed: list[type] = []
+
+PATIENCE = 5.0  # seconds for the tasks that an async test left
+TRIES = 10
 
 
 class ClassFrame:
@@ -204,16 +207,23 @@ async def _end_tasks() -> list[Exception]:
     """Cancel what the test left running in its loop, and wait for it.
 
     Returns:
-        The errors of tasks that failed instead of ending.
+        The errors of tasks that failed instead of ending, or do not end at all.
     """
     loop = asyncio.get_running_loop()
-    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
+    left = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    tasks = set(left)
+    for _ in range(TRIES):  # a client's own time limits may swallow a cancellation
+        for task in left:
+            task.cancel()
+        if left:
+            _, left = await asyncio.wait(left, timeout=PATIENCE / TRIES)
     await loop.shutdown_asyncgens()
     await loop.shutdown_default_executor()
-    return [result for result in results if isinstance(result, Exception)]
+    errors = [error for task in tasks - left if not task.cancelled() and (error := task.exception())]
+    if left:
+        names = ", ".join(sorted(task.get_name() + " " + repr(task.get_coro()) for task in left))
+        errors.append(ScopeError(f"tasks of the test do not end, though they were cancelled: {names}"))
+    return [error for error in errors if isinstance(error, Exception)]
 
 
 def _is_skipped(case: unittest.TestCase) -> bool:

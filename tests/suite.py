@@ -133,8 +133,8 @@ class SuiteTestCase(unittest.TestCase):
         log.unlink(missing_ok=True)
         return Outcome(done.returncode, done.stdout, done.stderr, lines)
 
-    def unittest(self, *arguments: str, **variables: str) -> Outcome:
-        return self.python("-m", "unittest", *arguments, **variables)
+    def unittest(self, *arguments: str, timeout: float = 120, **variables: str) -> Outcome:
+        return self.python("-m", "unittest", *arguments, timeout=timeout, **variables)
 
     def assertPassed(self, outcome: Outcome, tests: int) -> None:
         self.assertEqual(outcome.code, 0, outcome.out + outcome.err)

@@ -505,6 +505,30 @@ class AsyncBaseClassTests(SuiteTestCase):
         self.assertFailed(outcome, "ValueError: failed in the task", "errors=1")
         self.assertEqual(outcome.ran, 4)
 
+    def test_a_task_that_swallows_its_cancellation_hangs_nothing(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            from protean_testing import frames
+            frames.PATIENCE = 0.5
+            async def stubborn(times):
+                while times:
+                    try: await asyncio.sleep(60)
+                    except asyncio.CancelledError: times -= 1
+            class TaskTests(AsyncDatabaseTestCase):
+                stores = [Recorder()]
+                async def test_1(self):
+                    self.task = asyncio.create_task(stubborn(2))
+                    await asyncio.sleep(0)
+                async def test_2(self):
+                    self.task = asyncio.create_task(stubborn(11), name="the stubborn one")
+                    await asyncio.sleep(0)
+            """,
+            before=RECORDER + "\nimport asyncio\n",
+        )
+        outcome = self.unittest("test_a", timeout=30)
+        self.assertFailed(outcome, "tasks of the test do not end", "the stubborn one", "errors=1")
+
     def test_contexts_reach_the_test_and_its_tasks(self) -> None:
         self.write(
             "test_a.py",
