@@ -23,7 +23,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 LIMIT = 900.0  # seconds for one module
-SLOW = ("test_documentation", "test_example_shop", "test_killed", "test_recipes")  # begun first
+SLOW = (
     "test_recipes",
     "test_domain_stores",
     "test_domain_configurations",
