@@ -245,6 +245,24 @@ class ThirdTests(DatabaseTestCase):
         self.assertPassed(outcome, 2)
         self.assertOnce(outcome.log, ("outer", "inner"))
 
+    def test_a_runner_that_never_calls_set_up_class(self) -> None:
+        self.write(
+            "script.py",
+            TWO_CLASSES
+            + """
+result = unittest.TestResult()
+for cls in FirstTests, SecondTests, FirstTests:
+    for name in unittest.defaultTestLoader.getTestCaseNames(cls):
+        cls(name).run(result)
+result.stopTestRun()
+assert result.wasSuccessful() and result.testsRun == 5, result.errors
+""",
+            before=RECORDER,
+        )
+        outcome = self.python("script.py")
+        self.assertEqual((outcome.code, outcome.err), (0, ""))
+        self.assertOnce(outcome.log)
+
     def test_two_runs_in_one_process_are_two(self) -> None:
         self.write(
             "test_a.py",
