@@ -326,6 +326,19 @@ class PrivateMemoryTests(SQLiteTestCase):
         self.assertIs(keeper.reset(inner), True)
         self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
 
+    def test_a_fresh_engine_in_a_scope_with_rows_of_its_own(self) -> None:
+        keeper = self.kept(self.fresh())
+        outer = keeper.save()
+        self.on("INSERT INTO item VALUES (1, 1, 'class')")
+        keeper.save()
+        self.now = self.fresh()
+        keeper.save()
+        self.assertEqual(self.seen("SELECT what FROM item"), [("class",)])
+        keeper.reset(outer)
+        self.now = self.fresh()
+        keeper.save()
+        self.assertEqual(self.seen("SELECT what FROM item"), [])
+
     def test_stamping(self) -> None:
         memory = "sqlite:///file:/stamped?vfs=memdb&uri=true"
         for url in (memory, f"sqlite:///{self.directory / 'shop_test.db'}", None):

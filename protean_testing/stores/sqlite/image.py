@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+from collections.abc import Callable
 
 from .place import OurConnection, connect
 
@@ -53,6 +54,17 @@ class Image:
         name = f"file:/protean_testing_image_{os.getpid()}_{next(_numbers)}?vfs=memdb"
         self.connection: OurConnection = connect(name)
         self.uri = f"{name}&mode=ro"
+
+    @classmethod
+    def made(cls, fill: Callable[[Image], object]) -> Image:
+        """A new one, filled; closed if that fails."""
+        image = cls()
+        try:
+            fill(image)
+        except BaseException:
+            image.close()
+            raise
+        return image
 
     def take(self, source: sqlite3.Connection) -> None:
         """Become what the source is now.

@@ -62,7 +62,7 @@ class SQLiteKeeper:
     def save(self) -> Mark | PrivateMark:
         """See Keeper.save."""
         with self._told("saved"):
-            self._base.ready()
+            self._base.ready(self._marks[-1].image if self._marks else None)
             if self._spare:
                 self._spare[-1].take()
             else:

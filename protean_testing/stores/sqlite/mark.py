@@ -35,17 +35,17 @@ class Mark:
         self._place = place
         self._wait = wait
         self._fleeting = fleeting
-        self._image = Image()
+        self.image = Image()
         with ExitStack() as undo:
-            undo.callback(self._image.close)
+            undo.callback(self.image.close)
             self._open()
             undo.callback(self._connection.close)
-            self._fill(self._image)
+            self._fill(self.image)
             undo.pop_all()
 
     def _open(self) -> None:
         self._connection = self._alone(lambda: self._place.connect(fleeting=self._fleeting))
-        self._connection.execute(f"ATTACH ? AS {IMAGE}", (self._image.uri,))
+        self._connection.execute(f"ATTACH ? AS {IMAGE}", (self.image.uri,))
         self._file = self._identity()
         self._version: int | None = None  # of the data, for this connection, where it equals the image
         self._schema: int | None = None  # the same of the schema
@@ -62,7 +62,7 @@ class Mark:
             self._connection.close()
             self._open()
         self._rows = None
-        self._fill(self._image)
+        self._fill(self.image)
 
     def _fill(self, image: Image) -> None:
         while True:
@@ -127,27 +127,26 @@ class Mark:
         Raises:
             StillOpen: A transaction with writes is open.
         """
-        wider = Image()
-        self._fill(wider)
-        put_rows(self._image, wider)
+        wider = Image.made(self._fill)
+        put_rows(self.image, wider)
         self.close()
-        self._image = wider
+        self.image = wider
         self._open()
         self._filled = self._tables.filled(self._connection, IMAGE)
 
     def close(self) -> None:
         """Forget it."""
         self._connection.close()
-        self._image.close()
+        self.image.close()
 
     def _copy_image(self) -> None:
         journal = self._one("PRAGMA main.journal_mode")
         if not self._fleeting or journal == ("wal",):
-            copy(self._image.connection, self._connection)
+            copy(self.image.connection, self._connection)
             return
         self._connection.execute("PRAGMA main.journal_mode = OFF")  # twice as fast
         try:
-            copy(self._image.connection, self._connection)
+            copy(self.image.connection, self._connection)
         finally:
             self._connection.execute("PRAGMA main.journal_mode = MEMORY")
 

@@ -46,25 +46,28 @@ class PrivateMemory:
         within(self._database.engine(), self._before.take)
         if not self._database.adopt:
             stale = {name for schema, name in self._database.tables if schema in (None, "main")}
-            there = self._before.connection.execute(
-                "SELECT name FROM sqlite_schema WHERE type = 'table'"
-            ).fetchall()
-            for (name,) in there:
-                if name in stale:
-                    self._before.connection.execute(f"DROP TABLE {quoted(name)}")
-            self._restore(self._before)
+            connection = self._before.connection
+            tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+            found = [name for (name,) in tables if name in stale]
+            for name in found:
+                connection.execute(f"DROP TABLE {quoted(name)}")
+            if found:
+                self._restore(self._before)
 
     def created(self) -> None:
-        if self._prepared is None:
-            self._prepared = Image()
-        within(self._database.engine(), self._prepared.take)
+        now = self.image()
+        if self._prepared is not None:
+            put_rows(self._prepared, now)
+            self._prepared.close()
+        self._prepared = now
 
-    def ready(self) -> None:
-        """Give an empty one, most likely of a fresh engine, the prepared schema and data."""
+    def ready(self, newest: Image | None) -> None:
+        """Give an empty one, most likely of a fresh engine, the newest mark, or what was prepared."""
+        image = newest or self._prepared
 
         def fill(connection: sqlite3.Connection) -> None:
-            if self._prepared is not None and not pages(connection):
-                copy(self._prepared.connection, connection)
+            if image is not None and not pages(connection):
+                copy(image.connection, connection)
 
         within(self._database.engine(), fill)
 
@@ -74,9 +77,7 @@ class PrivateMemory:
 
     def image(self) -> Image:
         """What is in it now."""
-        now = Image()
-        within(self._database.engine(), now.take)
-        return now
+        return Image.made(lambda image: within(self._database.engine(), image.take))
 
     def drop(self) -> None:
         if self._database.adopt:
@@ -105,13 +106,13 @@ class PrivateMark:
 
     def __init__(self, database: Database) -> None:
         self._engine, self._wait = database.engine, database.wait
-        self._image = Image()
-        self.take()
+        self.image = Image.made(lambda image: within(self._engine(), image.take))
+        self._pages = pages(self.image.connection)
 
     def take(self) -> None:
         """See Mark.take."""
-        within(self._engine(), self._image.take)
-        self._pages = pages(self._image.connection)
+        within(self._engine(), self.image.take)
+        self._pages = pages(self.image.connection)
 
     def reset(self) -> tuple[bool, list[str]]:
         """See Mark.reset."""
@@ -122,22 +123,21 @@ class PrivateMark:
             now = pages(connection)
             if now == self._pages:
                 return False, []
-            return bool(now), _overwrite(connection, self._image)  # an empty one: a fresh engine
+            return bool(now), _overwrite(connection, self.image)  # an empty one: a fresh engine
 
         different, unread = within(engine, bring_back)
         return different, ended + unread
 
     def widen(self) -> None:
         """See Mark.widen."""
-        wider = Image()
-        within(self._engine(), wider.take)
-        put_rows(self._image, wider)
-        self._image.close()
-        self._image = wider
+        wider = Image.made(lambda image: within(self._engine(), image.take))
+        put_rows(self.image, wider)
+        self.image.close()
+        self.image = wider
         self._pages = pages(wider.connection)
 
     def close(self) -> None:
-        self._image.close()
+        self.image.close()
 
     def _settle(self, engine: Engine) -> list[str]:
         """Wait for a transaction that changes something, and roll back one that does not."""

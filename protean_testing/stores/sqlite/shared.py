@@ -50,7 +50,7 @@ class SharedDatabase:
     def created(self) -> None:
         """Whoever saves sees it."""
 
-    def ready(self) -> None:
+    def ready(self, newest: Image | None) -> None:
         """It always is."""
 
     def mark(self) -> Mark:
@@ -60,14 +60,8 @@ class SharedDatabase:
 
     def image(self) -> Image:
         """What is in it now."""
-        now = Image()
-        try:
-            with closing(self._alone(self._place.connect)) as connection:
-                self._alone(lambda: now.take(connection))
-        except BaseException:
-            now.close()
-            raise
-        return now
+        with closing(self._alone(self._place.connect)) as connection:
+            return Image.made(lambda image: self._alone(lambda: image.take(connection)))
 
     def drop(self) -> None:
         if self._file is not None:
