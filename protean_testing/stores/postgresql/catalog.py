@@ -65,6 +65,7 @@ class Sequence:
         schema, name: As they are, not quoted.
         tables: Numbers of the tables that own it, or take a default from it.
         cached: Sessions keep values of it to themselves (CACHE above 1).
+        unlogged: Taking a value leaves no trace but in the sequence itself.
     """
 
     oid: int
@@ -72,6 +73,7 @@ class Sequence:
     name: str
     tables: tuple[int, ...]
     cached: bool
+    unlogged: bool
 
     @property
     def key(self) -> tuple[str, str]:
@@ -166,9 +168,11 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             changeable=changeable,
         )
     sequences = {}
-    for oid, schema, name, owners, cached in connection.rows(sql.text("sequences")):
+    for oid, schema, name, owners, cached, unlogged in connection.rows(sql.text("sequences")):
         owning = tuple(oids[owner] for owner in owners if owner in oids)
-        sequences[schema, name] = Sequence(oid=oid, schema=schema, name=name, tables=owning, cached=cached)
+        sequences[schema, name] = Sequence(
+            oid=oid, schema=schema, name=name, tables=owning, cached=cached, unlogged=unlogged
+        )
     return Catalog(tables, sequences)
 
 

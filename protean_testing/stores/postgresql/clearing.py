@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 from .baseline import has_key, insertion
 from .catalog import Table
 from .connection import OURS, quoted
 
-LARGEST_BRANCH = 4  # tables that are told apart one by one
+LARGEST_BRANCH = 4  # numbers that are told apart one by one
 
 
-def clear_function(tables: Sequence[Table]) -> str:
-    """``clear(number)`` empties a table and returns how many rows it had: a tree, for there may be many."""
-    ordered = sorted(tables, key=lambda table: table.number)
+def clear_function(tables: Iterable[Table]) -> str:
+    """``clear(number)`` empties a table and returns how many rows it had."""
+    count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
+    cases = {table.number: f"DELETE FROM ONLY {table.sql};\n{count}" for table in tables}
+    return _switch("clear(one int)", cases)
+
+
+def put_switch(numbers: Iterable[int]) -> str:
+    """``put(number, since, copies)`` calls the function that `put_function` writes for a table."""
+    cases = {number: f"done := {OURS}.put_{number}(since, copies);\n" for number in numbers}
+    return _switch("put(one int, since bigint, copies int[])", cases)
+
+
+def _switch(head: str, cases: Mapping[int, str]) -> str:
+    return _function(head, _tree(sorted(cases.items())))
+
+
+def _tree(cases: list[tuple[int, str]]) -> str:
+    """A tree, since there may be many."""
+    if len(cases) <= LARGEST_BRANCH:
+        return "".join(f"IF one = {number} THEN\n{body}RETURN done;\nEND IF;\n" for number, body in cases)
+    middle = len(cases) // 2
+    left, right = _tree(cases[:middle]), _tree(cases[middle:])
+    return f"IF one < {cases[middle][0]} THEN\n{left}ELSE\n{right}END IF;\n"
+
+
+def _function(head: str, body: str, variables: str = "", options: str = "") -> str:
     return (
-        f"CREATE OR REPLACE FUNCTION {OURS}.clear(one int) RETURNS bigint LANGUAGE plpgsql AS $clear$\n"
-        f"DECLARE rows bigint := 0;\nBEGIN\n{_tree(ordered)}    RETURN rows;\nEND $clear$"
+        f"CREATE OR REPLACE FUNCTION {OURS}.{head} RETURNS bigint LANGUAGE plpgsql {options}AS $function$\n"
+        f"#variable_conflict use_variable\nDECLARE done bigint := 0; {variables}\n"
+        f"BEGIN\n{body}RETURN done;\nEND $function$"
     )
-
-
-def _tree(tables: Sequence[Table]) -> str:
-    if len(tables) <= LARGEST_BRANCH:
-        return "".join(
-            f"IF one = {table.number} THEN\nDELETE FROM ONLY {table.sql};\n"
-            "GET DIAGNOSTICS rows = ROW_COUNT;\nRETURN rows;\nEND IF;\n"
-            for table in tables
-        )
-    middle = len(tables) // 2
-    left, right = _tree(tables[:middle]), _tree(tables[middle:])
-    return f"IF one < {tables[middle].number} THEN\n{left}ELSE\n{right}END IF;\n"
 
 
 def put_function(table: Table) -> str:
@@ -42,8 +55,8 @@ def put_function(table: Table) -> str:
     if table.key:
         latest = f"SELECT DISTINCT ON (key) line {copies} ORDER BY key, copy DESC"
         all_lines = f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
-    whole = f"DELETE FROM ONLY {table.sql};\n{insertion(table, all_lines)};\n"
-    body = f"{whole}RETURN;\n"
+    count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
+    body = f"DELETE FROM ONLY {table.sql};\n{count}{insertion(table, all_lines)};\n"
     if table.key:
         touched = f"FROM {OURS}.touched WHERE number = {table.number} AND era >= since"
         latest = (
@@ -51,16 +64,14 @@ def put_function(table: Table) -> str:
             f"(SELECT line {copies} AND key = w.key ORDER BY copy DESC LIMIT 1) k WHERE k.line IS NOT NULL"
         )
         body = (
-            f"IF since IS NULL OR EXISTS (SELECT {touched} AND key IS NULL) THEN\n{body}END IF;\n"
-            f"FOR one IN SELECT DISTINCT key {touched} LOOP\n"
-            f"DELETE FROM ONLY {table.sql} t WHERE {has_key(table, 'one')};\n"
+            f"IF since IS NULL OR EXISTS (SELECT {touched} AND key IS NULL) THEN\n{body}RETURN done;\n"
+            f"END IF;\nFOR one_key IN SELECT DISTINCT key {touched} LOOP\n"
+            f"DELETE FROM ONLY {table.sql} t WHERE {has_key(table, 'one_key')};\ndone := done + 1;\n"
             f"END LOOP;\n{insertion(table, latest)};\n"
         )
-    return (
-        f"CREATE OR REPLACE FUNCTION {OURS}.put_{table.number}(since bigint, copies int[]) RETURNS void "
-        "LANGUAGE plpgsql SET enable_seqscan = off AS $put$\n"  # it is planned while there is little to find
-        f"#variable_conflict use_variable\nDECLARE one text[];\nBEGIN\n{body}END $put$"
-    )
+    # It is planned while there is little to find.
+    head = f"put_{table.number}(since bigint, copies int[])"
+    return _function(head, body, "one_key text[];", "SET enable_seqscan = off ")
 
 
 def touch_function(table: Table) -> str:

@@ -131,7 +131,7 @@ class Data:
         shown = [table for table in suspects if table.kind == "m"]  # by the rows that are right again
         outdated = {number: self.rows.state(number, mark.rows) for number in self.written(mark.rows, shown)}
         views.put_back(self.connection, self.catalog, outdated)
-        moved = self._moved(mark)
+        moved = self.moved(mark)
         sequences.put_back(self.connection, moved)
         return bool(targets or outdated or moved)
 
@@ -168,7 +168,8 @@ class Data:
         """The tables and views that are kept, those of one kind."""
         return [table for table in self._all() if keep(table)]
 
-    def _moved(self, mark: Mark) -> dict[Sequence, Position]:
+    def moved(self, mark: Mark) -> dict[Sequence, Position]:
+        """Sequences that do not stand where they stood at `mark`, and where that was."""
         return {
             self.catalog.sequences[name]: target
             for name, place in self.places().items()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from . import baseline, clearing, noting, sequences, sql
 from .baseline import State
@@ -16,6 +17,12 @@ MANY_ROWS = 50  # in a table whose keys are worth noting
 FEW_SEQUENCES = 64  # all of them are looked at after every test
 VACUUM_EVERY = 200  # resets
 VACUUM_ROWS = 10_000  # removed, after which it is time too
+
+
+UNKNOWN = ("0", True)
+"""Any transaction may have happened."""
+
+_LOOK = f"{OURS}.reset(NULL, %s::xid8, %s, NULL, '{{}}', false)"
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Fast:
     def __init__(self, connection: Connection, data: Data) -> None:
         self.connection = connection
         self.data = data
-        self._seen: tuple[int, int | None, bool] = (0, None, True)  # as protean_testing.look wants to know
+        self._seen: tuple[str, bool] = UNKNOWN  # seen and pending, as protean_testing.reset wants to know
+        self._now = UNKNOWN
         self._newest: int | None = None
         self._marks: list[Mark] = []
         self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
@@ -61,8 +69,8 @@ class Fast:
         self.altered = False
         self._aimed = False
         self._installed = False
-        self._resets, self._removed = 0, 0
-        self._to_vacuum: set[int] = set()
+        self._resets = 0
+        self._dead: dict[int, tuple[int, int]] = {}  # how often a table was cleared, and of how many rows
 
     @property
     def innermost(self) -> Mark | None:
@@ -72,7 +80,7 @@ class Fast:
     # What is installed
 
     def install(self) -> None:
-        """Put triggers on what is new, write functions for what there is now. Inside a transaction."""
+        """Put triggers on what is new. Inside a transaction."""
         if not self._installed:
             noting.install(self.connection)
             self._installed = True
@@ -80,11 +88,10 @@ class Fast:
         for number in self._keys_since:
             if number in self.data.catalog.tables:
                 noting.touch(self.connection, self.data.catalog.tables[number])
-        self._write_functions()
         self._write_lists()
         self._aimed = False
         self.know_newest()
-        self._seen = (0, None, True)
+        self._seen = UNKNOWN
         self.altered = True
 
     def know_newest(self) -> None:
@@ -94,8 +101,11 @@ class Fast:
 
     def begin(self) -> None:
         """Take what is new as it is now: it belongs to every mark. Inside a transaction."""
+        self.write_functions()
+        self._look()
         self._note_keys(self.data.rows.base, self.data.era)
         self._aim(self._marks[-1] if self._marks else None)
+        self._account()
 
     def damaged(self) -> bool:
         """Whether a test dropped one of our triggers or switched it off."""
@@ -104,21 +114,26 @@ class Fast:
         expected |= {(tables[n].oid, f"{noting.TRIGGER}_keys") for n in self._keys_since if n in tables}
         return noting.damaged(self.connection, expected)
 
-    def _write_functions(self) -> None:
+    def write_functions(self) -> None:
+        """Write the functions for what there is now. Inside a transaction."""
         catalog = self.data.catalog
         self.connection.run(clearing.clear_function(self.data.tables(lambda table: table.kind == "r")))
         constants = {
             ":watched": bool(self._watched()),
             ":heirs": any(table.children for table in catalog.tables.values()),
             ":slow": bool(self._slow()),
+            ":unlogged": any(sequence.unlogged for sequence in catalog.sequences.values()),
+            ":cached": any(sequence.cached for sequence in catalog.sequences.values()),
             ":few": len(catalog.sequences) <= FEW_SEQUENCES,
         }
         text = sql.text("reset")
         for name, value in constants.items():
             text = text.replace(name, str(value).lower())
         self.connection.run(text)
-        for number in self._put & catalog.tables.keys():
+        self._put &= catalog.tables.keys()
+        for number in self._put:
             self.connection.run(clearing.put_function(catalog.tables[number]))
+        self.connection.run(clearing.put_switch(self._put))
 
     def _write_lists(self) -> None:
         catalog = self.data.catalog
@@ -157,28 +172,25 @@ class Fast:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is open.
         """
         era = self.data.era + 1
-        if not self.data.rows.top.owed and not self.data.positions.top.owed and self._save_quietly(era):
-            below, positions = self.data.rows.top, self.data.positions.top
-            mark = self.data.saved(set(), {}, {}, era)
-            if below.kept or positions.kept:
-                with self.connection.raw.transaction():
-                    self._aim(mark, set(below.kept))  # what was written at the level below is what comes back
-        else:
+        if self.data.rows.top.owed or self.data.positions.top.owed or not self._save_quietly(era):
             with self.connection.raw.transaction():
                 look = self._look()
-                if look.schema and accept_schema():
+                if changed := look.schema and accept_schema():
                     self.install()
                 mark = self._save_written(look, era)
+                if changed:
+                    self.write_functions()
+        else:
+            mark = self.data.saved(set(), {}, {}, era)
         self._marks.append(mark)
         return mark
 
     def _save_quietly(self, era: int) -> bool:
-        quiet, *_ = self.connection.prepared(
-            "SELECT quiet, CASE WHEN quiet THEN setval('protean_testing.era', %s) END "
-            "FROM protean_testing.look(%s, %s, %s)",
+        outcome, _ = self.connection.prepared(
+            f"SELECT outcome, CASE outcome WHEN 'nothing' THEN setval('{OURS}.era', %s) END FROM {_LOOK}",
             (era, *self._seen),
         )
-        return bool(quiet)
+        return bool(outcome == "nothing")
 
     def _save_written(self, look: Look, era: int) -> Mark:
         data = self.data
@@ -261,24 +273,22 @@ class Fast:
         """
         data = self.data
         dirty = data.rows.dirty_since(mark.rows) & data.catalog.tables.keys()
-        moved = data.positions.dirty_since(mark.positions)
+        moved: Collection[Any] = data.positions.dirty_since(mark.positions)
         newest = None if same_schema else self._newest
-        parameters = (mark.era, *self._seen, newest, sorted(dirty))
-        call = "SELECT * FROM protean_testing.reset(%s, %s, %s, %s, %s, %s)"
         if mark is self._marks[-1] and not moved:
-            row = self.connection.prepared(call, parameters)
+            row = self._call(mark, newest, dirty)
         else:
             with self.connection.raw.transaction():
                 self._aim(mark, data.rows.kept_since(mark.rows))
-                row = self.connection.prepared(call, parameters)
-                known = (data.catalog.sequences.get(name) for name in moved)
-                sequences.put_back(self.connection, {s: self._place[s.key] for s in known if s is not None})
-        outcome, written, seen, own, pending, removed = row
+                row = self._call(mark, newest, dirty)
+                moved = data.moved(mark)  # also those that a single test can hide
+                sequences.put_back(self.connection, moved)
+        outcome, written, seen, pending, removed = row
         if outcome == "schema":
             return Look(frozenset(), schema=True, views=True, everything=False, again=True)
         if outcome == "look":
             return self._read(written)
-        self._seen = (seen, own, pending)
+        self._seen = (seen, pending)
         self._ended(mark)
         if outcome == "reset":
             self._count(written, removed)
@@ -301,7 +311,7 @@ class Fast:
             self._forget_notes()
             self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {mark.era}")
             self._aim(mark, data.rows.kept_since(mark.rows))
-        self._seen = (0, None, True)
+            self._account()
         self._ended(mark)
         return changed
 
@@ -322,11 +332,26 @@ class Fast:
 
     # What the functions read
 
-    def _look(self) -> Look:
-        (written,) = self.connection.prepared(
-            "SELECT written FROM protean_testing.look(%s, %s, %s)", self._seen
+    def _call(self, mark: Mark, newest: int | None, dirty: set[int]) -> tuple[Any, ...]:
+        held = bool(self._target or self._keys_since)
+        return self.connection.prepared(
+            f"SELECT * FROM {OURS}.reset(%s, %s::xid8, %s, %s::oid, %s::int[], %s)",
+            (mark.era, *self._seen, newest, sorted(dirty), held),
         )
+
+    def _look(self) -> Look:
+        """What happened since the last call. The transaction deals with all of it, and then `_account`s."""
+        written, seen, pending = self.connection.prepared(
+            f"SELECT written, now_seen, now_pending FROM {_LOOK}", self._seen
+        )
+        self._now = (seen, pending)
         return self._read(written)
+
+    def _account(self) -> None:
+        """What `_look` saw is dealt with, by this transaction."""
+        seen, pending = self._now
+        own = self.connection.value("SELECT pg_current_xact_id_if_assigned()::text")
+        self._seen = (str(int(own) + 1) if own == seen else seen, pending)
 
     def _read(self, written: list[int] | None) -> Look:
         noted = frozenset(written or ())
@@ -363,16 +388,11 @@ class Fast:
             if number not in self._put:
                 self.connection.run(clearing.put_function(table))
                 self._put.add(number)
+                self.connection.run(clearing.put_switch(self._put))
                 self.altered = True
         self._write_targets(target, whole)
-        level = data.positions.top if mark is None else mark.positions
-        places = {
-            name: place
-            for name in data.catalog.sequences
-            if (place := data.position(name, level)) is not None
-        }
-        self._write_places(places, whole)
-        self._target, self._place, self._aimed = target, places, True
+        self._write_places(mark, whole)
+        self._target, self._aimed = target, True
 
     def _write_targets(self, target: dict[int, tuple[State, bool]], whole: bool) -> None:
         there = {} if whole else self._target
@@ -387,34 +407,44 @@ class Fast:
             rows = ", ".join(f"({number}, {listed(state)}, {by_key})" for number, state, by_key in changed)
             self.connection.run(f"INSERT INTO {OURS}.target VALUES {rows}")
 
-    def _write_places(self, places: dict[Name, Position], whole: bool) -> None:
+    def _write_places(self, mark: Mark | None, whole: bool) -> None:
         there = {} if whole else self._place
-        changed = [
-            self.data.catalog.sequences[name] for name, place in places.items() if there.get(name) != place
-        ]
+        self._place = {}
+        changed = []
+        for name, sequence in self.data.catalog.sequences.items():
+            level = self.data.positions.top if mark is None else mark.positions
+            place = self.data.position(name, level)
+            if place is not None:
+                self._place[name] = place
+                if there.get(name) != place:
+                    changed.append(sequence)
         if whole:
             self.connection.run(f"DELETE FROM {OURS}.position")
         elif changed:
             oids = listed(sequence.oid for sequence in changed)
             self.connection.run(f"DELETE FROM {OURS}.position WHERE sequence = ANY ({oids}::oid[])")
-        rows = [
-            f"({number}, {sequence.oid}, {places[sequence.key][0]}, {places[sequence.key][1]})"
-            for sequence in changed
-            for number in (*(sequence.tables or (noting.SENTINEL,)), "NULL")
+        lines = [
+            f"({number}, {s.oid}, {self._place[s.key][0]}, {self._place[s.key][1]}, {s.cached})"
+            for s in changed
+            for number in (*(s.tables or (noting.SENTINEL,)), "NULL")
         ]
-        if rows:
-            self.connection.run(f"INSERT INTO {OURS}.position VALUES {', '.join(rows)}")
+        if lines:
+            self.connection.run(f"INSERT INTO {OURS}.position VALUES {', '.join(lines)}")
 
     # Dead rows
 
     def _count(self, written: list[int], removed: int) -> None:
         """Every now and then clear away what resets leave behind, or they would become slower and slower."""
         self._resets += 1
-        self._removed += removed
-        self._to_vacuum.update(written)
-        if self._resets < VACUUM_EVERY and self._removed < VACUUM_ROWS:
-            return
-        names = [self.data.catalog.tables[n].sql for n in self._to_vacuum & self.data.catalog.tables.keys()]
-        names += [f"{OURS}.note", f"{OURS}.touched"]
-        self._resets, self._removed, self._to_vacuum = 0, 0, set()
-        self.connection.run(f"VACUUM (SKIP_LOCKED) {', '.join(names)}")
+        done = []
+        for number in written:
+            times, rows = self._dead.get(number, (0, 0))
+            self._dead[number] = times + 1, rows + removed
+            if times + 1 >= VACUUM_EVERY or rows + removed >= VACUUM_ROWS:
+                del self._dead[number]
+                if (table := self.data.catalog.tables.get(number)) is not None and table.kind == "r":
+                    done.append(table.sql)
+        if self._resets % VACUUM_EVERY == 0:
+            done += [f"{OURS}.note", f"{OURS}.touched"]
+        if done:
+            self.connection.run(f"VACUUM (SKIP_LOCKED) {', '.join(done)}")

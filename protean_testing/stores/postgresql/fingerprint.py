@@ -62,17 +62,33 @@ def objects(connection: Connection, addresses: Iterable[Address] | None = None) 
 
 def drop(connection: Connection, doomed: Iterable[Object]) -> None:
     """Drop objects, and what depends on them. Those that went with another one are passed over."""
-    order = {"schema": 2, "extension": 1}  # the biggest first: most of the rest goes with it
-    for one in sorted(doomed, key=lambda one: (-order.get(one.kind, 0), one.identity)):
-        still = connection.value(
-            f"SELECT identity FROM pg_identify_object({one.address[0]}, {one.address[1]}, 0)"
-        )
-        if still is None:
-            continue
-        kind = _DROPPED_AS.get(one.kind, one.kind)
-        connection.run(f"DROP {kind} IF EXISTS {one.identity} CASCADE")
+    kinds: dict[str, list[Object]] = {}
+    for one in doomed:
+        kinds.setdefault(one.kind, []).append(one)
+    for kind in sorted(kinds, key=lambda kind: _FIRST.index(kind) if kind in _FIRST else len(_FIRST)):
+        waiting = kinds[kind]
+        for begin in range(0, len(waiting), _TOGETHER):
+            part = waiting[begin : begin + _TOGETHER]
+            there = {one.address for one in objects(connection, [one.address for one in part])}
+            names = [one.identity for one in part if one.address in there]
+            drops = [", ".join(names)] if kind in _LISTED else names
+            for dropped in filter(None, drops):
+                connection.run(f"DROP {_DROPPED_AS.get(kind, kind)} IF EXISTS {dropped} CASCADE")
 
 
+_FIRST = ("schema", "extension", "table")  # most of the rest goes with them
+_LISTED = (
+    "schema",
+    "extension",
+    "table",
+    "view",
+    "materialized view",
+    "sequence",
+    "foreign table",
+    "type",
+    "function",
+)
+_TOGETHER = 500  # each takes locks, of which a server has some thousands
 _DROPPED_AS = {
     "composite type": "TYPE",
     "statistics object": "STATISTICS",

@@ -20,7 +20,7 @@ from ...errors import (
 from ...safeguard import is_test_name
 from ...store import ended_scope
 from ..keeper import Database
-from . import baseline, data, fingerprint, ownership, transactions
+from . import baseline, data, fingerprint, noting, ownership, transactions
 from .catalog import Catalog, read_catalog
 from .connection import OURS, Connection, literal, psycopg, quoted
 from .data import Data
@@ -167,19 +167,28 @@ class PostgreSQLKeeper:
         if not self._claimed:
             return
         with self._told("drop"):
-            connection = self._connection()
             self._make_way(transactions.READERS)
-            ownership.erase_marker(connection)
-            if not self.database.adopt:
-                self._drop_all_since_claim()
+            with self._fresh_connection() as connection:
+                noting.uninstall(connection)
+                if not self.database.adopt:
+                    self._drop_all_since_claim(connection)
+                ownership.erase_marker(connection)
             self._claimed = False
             self._data = self._fast = None
 
-    def _drop_all_since_claim(self) -> None:
-        connection = self._connection()
+    def _drop_all_since_claim(self, connection: Connection) -> None:
         fingerprint.drop(
             connection, (one for one in fingerprint.objects(connection) if str(one) not in self._before)
         )
+
+    @contextmanager
+    def _fresh_connection(self) -> Iterator[Connection]:
+        """For dropping: a server is slow to drop what a session has many plans for."""
+        connection = Connection(self.database)
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def close(self) -> None:
         if self._open is not None:
@@ -347,6 +356,7 @@ class PostgreSQLKeeper:
         if self._fast is not None:
             with connection.raw.transaction():
                 self._fast.install()
+                self._fast.write_functions()
         self._look_at_ours()
         return True, ended
 
@@ -354,6 +364,7 @@ class PostgreSQLKeeper:
         if self._fast is not None and self._fast.damaged():
             with self._connection().raw.transaction():
                 self._fast.install()
+                self._fast.write_functions()
         self._look_at_ours()
 
     def _look_at_ours(self) -> None:
@@ -376,7 +387,8 @@ class PostgreSQLKeeper:
             raise self._lost(names, f"and cannot be made again, since {why}.")
         assert self.database.rebuild is not None
         shapes = self._shapes(self._kept.catalog)
-        self._drop_all_since_claim()
+        with self._fresh_connection() as connection:
+            self._drop_all_since_claim(connection)
         self.database.rebuild()
         self._take_schema()
         wrong = [name for name, _ in shapes.items() ^ self._shapes(self._catalog()).items()]

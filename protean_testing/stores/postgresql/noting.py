@@ -28,6 +28,15 @@ def install(connection: Connection) -> None:
             )
 
 
+def uninstall(connection: Connection) -> None:
+    """Remove every trigger and function of ours. Harmless where there is none."""
+    names = connection.rows(
+        f"SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = to_regnamespace('{OURS}')"
+    )
+    if names:
+        connection.run(f"DROP FUNCTION {', '.join(name for (name,) in names)} CASCADE")
+
+
 def note(connection: Connection, catalog: Catalog) -> None:
     """Put triggers on tables that have none yet. Inside a transaction."""
     there = {oid for (oid,) in connection.rows(_TRIGGERED)}

@@ -112,7 +112,7 @@ def wait_until_closed(
     pause = _FIRST_PAUSE
     while found := look():
         now = time.monotonic()
-        late = now - begin >= wait
+        late = now - begin >= wait + min(GRACE, wait)
         for open_one in found:
             who = (open_one.pid, open_one.gid, open_one.version)
             since = slept.setdefault(who, now)

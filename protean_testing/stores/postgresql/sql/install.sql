@@ -19,12 +19,11 @@ ALTER TABLE protean_testing.touched REPLICA IDENTITY FULL;
 CREATE TABLE protean_testing.target (number int PRIMARY KEY, copies int[] NOT NULL, by_key bool NOT NULL);
 
 -- Where sequences stand at the innermost mark: a line for every table that takes values from one (0 where none
--- does), and a line with NULL.
+-- does), and one with NULL. Sessions keep values of cached ones, which only a new file makes them forget.
 CREATE TABLE protean_testing.position (
-    number int, sequence oid NOT NULL, last_value bigint NOT NULL, is_called bool NOT NULL
+    number int, sequence oid NOT NULL, last_value bigint NOT NULL, is_called bool NOT NULL, cached bool NOT NULL
 );
 CREATE INDEX ON protean_testing.position (number);
-CREATE INDEX ON protean_testing.position (sequence);
 
 -- Partitions and heirs, near and far, of the tables that have any.
 CREATE TABLE protean_testing.heir (number int NOT NULL, child int NOT NULL);
@@ -60,28 +59,3 @@ BEGIN
         VALUES (CASE WHEN tg_tag OPERATOR(pg_catalog.=) 'REFRESH MATERIALIZED VIEW' THEN -2 ELSE -1 END);
     END IF;
 END $note$;
-
--- Whether anything happened since the last call, and what. Holds the notes still until the transaction ends.
-CREATE FUNCTION protean_testing.look(
-    seen bigint,           -- the transactions before this one are accounted for,
-    own bigint,            --   and this one, which was our own,
-    pending bool,          --   though some of them were not over then
-    OUT written int[],     -- what was noted, with 0
-    OUT quiet bool,        -- nothing at all happened
-    OUT unexplained bool,  -- something was rolled back, or wrote no table of ours
-    OUT now_seen bigint,
-    OUT now_pending bool
-) LANGUAGE plpgsql AS $look$
-DECLARE
-    transactions bigint;   -- of other sessions, since the last call
-    noting bigint;         -- those of them that wrote a note and were committed
-BEGIN
-    LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
-    SELECT array_agg(DISTINCT number), count(DISTINCT xmin::text) FILTER (WHERE number <> 0)
-      INTO written, noting FROM protean_testing.note;
-    now_seen := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
-    now_pending := pg_snapshot_xmin(pg_current_snapshot()) <> pg_snapshot_xmax(pg_current_snapshot());
-    transactions := now_seen - seen - (own >= seen AND own < now_seen)::int;
-    unexplained := pending OR transactions <> noting;
-    quiet := transactions = 0 AND NOT pending AND written = '{0}';
-END $look$;

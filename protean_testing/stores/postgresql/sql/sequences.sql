@@ -7,7 +7,7 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text,
              SELECT a.adrelid::int8 FROM pg_depend d JOIN pg_attrdef a ON a.oid = d.objid
               WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
                 AND d.refobjid = c.oid),
-       s.seqcache > 1
+       s.seqcache > 1, c.relpersistence = 'u'
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
  WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'protean_testing')
  ORDER BY n.nspname, c.relname
