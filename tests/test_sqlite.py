@@ -281,6 +281,8 @@ class MemoryTests(SQLiteTestCase):
                 keeper.reset(void)
         self.script("INSERT INTO item VALUES (7, 7, 'again')")
         inner = keeper.save()
+        with self.assertRaisesRegex(StoreError, "void"):
+            keeper.forget(taken[2])
         self.script("DELETE FROM item")
         keeper.reset(inner)
         self.assertEqual(self.rows("SELECT count(*) FROM item"), [(2,)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import warnings
 from collections.abc import Collection, Iterator
@@ -39,7 +40,8 @@ class SQLiteKeeper:
         self._database = database
         place = place_of(database.url, database.name)
         self._base = PrivateMemory(database) if place.private else SharedDatabase(place, database)
-        self._marks: list[Mark | PrivateMark] = []
+        self._numbers = itertools.count(1)
+        self._marks: dict[int, Mark | PrivateMark] = {}  # by number, in the order of their making
         self._spare: list[Mark | PrivateMark] = []
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
@@ -56,29 +58,31 @@ class SQLiteKeeper:
         """See Keeper.created."""
         with self._told("saved"):
             self._base.created()
-            for mark in self._marks:
+            for mark in self._marks.values():
                 mark.widen()
 
-    def save(self) -> Mark | PrivateMark:
-        """See Keeper.save."""
+    def save(self) -> int:
+        """See Keeper.save. The mark is a number; what it stands for is used again once it is forgotten."""
         with self._told("saved"):
-            self._base.ready(self._marks[-1].image if self._marks else None)
+            newest = next(reversed(self._marks.values()), None)
+            self._base.ready(newest.image if newest else None)
             if self._spare:
                 self._spare[-1].take()
             else:
                 self._spare.append(self._base.mark())
-        self._marks.append(self._spare.pop())
-        return self._marks[-1]
+        number = next(self._numbers)
+        self._marks[number] = self._spare.pop()
+        return number
 
-    def reset(self, mark: Mark | PrivateMark) -> bool:
+    def reset(self, mark: int) -> bool:
         """See Keeper.reset."""
         self._end_after(mark)
         with self._told("reset"):
-            different, ended = mark.reset()
+            different, ended = self._marks[mark].reset()
         self._report(ended)
         return different
 
-    def forget(self, mark: Mark | PrivateMark) -> None:
+    def forget(self, mark: int) -> None:
         """See Keeper.forget."""
         self._end_after(mark)
         self._retire()
@@ -107,22 +111,23 @@ class SQLiteKeeper:
         self._close_marks()
         self._base.close()
 
-    def _end_after(self, mark: Mark | PrivateMark) -> None:
+    def _end_after(self, mark: int) -> None:
         if mark not in self._marks:
             raise StoreError(
                 f"store {self._database.name!r}: this mark is void, an older one was reset or forgotten.",
                 store=self._database.name,
             )
-        while self._marks[-1] is not mark:
+        while next(reversed(self._marks)) != mark:
             self._retire()
 
     def _retire(self) -> None:
-        self._spare.append(self._marks.pop())  # its connection knows the schema and has its statements
+        self._spare.append(self._marks.popitem()[1])  # its connection knows the schema and has its statements
 
     def _close_marks(self) -> None:
-        for marks in (self._marks, self._spare):
-            while marks:
-                marks.pop().close()
+        while self._marks:
+            self._retire()
+        while self._spare:
+            self._spare.pop().close()
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:
