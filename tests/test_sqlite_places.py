@@ -134,7 +134,12 @@ class FileTests(SQLiteTestCase):
 
     def test_a_new_file_is_gone_afterwards(self) -> None:
         for script in (SHOP, "PRAGMA journal_mode = WAL;" + SHOP):
-            keeper = self.prepared(script)
+            keeper = self.keeper()
+            keeper.check([])
+            keeper.claim()
+            self.assertEqual(os.listdir(self.directory), ["state"])  # the application may look for it
+            self.script(script)
+            keeper.created()
             keeper.reset(keeper.save())
             engine = self.engine()
             with engine.connect() as connection:

@@ -89,13 +89,14 @@ class TestFile:
         if facts.get("created") and not self._database.adopt:
             self._remove()
         self._created = _absent(self._file) and not self._database.adopt
-        with closing(self._place.connect()) as connection:
-            before = others(connection, () if self._database.adopt else self._database.tables)
-        if "before" in facts and not self._created:
-            before &= {(kind, name) for kind, name in facts["before"]}
+        before: set[tuple[str, str]] = set()
+        if not self._created:
+            with closing(self._place.connect()) as connection:
+                before = others(connection, () if self._database.adopt else self._database.tables)
+            before &= {(kind, name) for kind, name in facts.get("before", before)}
         self._before = before
         self._claim.remember(created=self._created, before=sorted(before))
-        if not self._database.adopt:
+        if not self._created and not self._database.adopt:
             drop_others(self._place, before, wait=self._database.wait)
 
     def drop(self) -> None:
