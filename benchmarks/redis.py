@@ -1,8 +1,8 @@
 """What a reset costs on Redis, beside the other ways: ``python -m benchmarks.redis``.
 
 Microseconds, medians, and in brackets multiples of redis-py's PING in the same run. *FLUSHDB* empties the
-database and cannot bring anything back; *full copy* deletes everything and writes every key that was there with
-RESTORE.
+database and cannot bring anything back; *full copy* deletes everything and writes every key that was there
+with RESTORE.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Random programs on PostgreSQL: what a scope gives back is what was there when it began. See tests/oracle."""
+"""Random programs on PostgreSQL: a scope gives back what was there when it began. See tests/oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL for the oracle: its own DDL and statements, roles with more and with fewer rights, a full dump."""
+"""PostgreSQL for the oracle: its own DDL and statements, roles with more or fewer rights, a full dump."""
 
 from __future__ import annotations
 
@@ -181,7 +181,8 @@ class PostgreSQL(Dialect):
             found.append(f"CREATE TABLE {self.quoted(table.name + ' heir')} (more integer) INHERITS ({name})")
         if "delete trigger" in table.traits:
             found.append(
-                f"CREATE TRIGGER logging AFTER INSERT OR DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION logging()"
+                f"CREATE TRIGGER logging AFTER INSERT OR DELETE ON {name} "
+                "FOR EACH ROW EXECUTE FUNCTION logging()"
             )
         if "always trigger" in table.traits:
             found.append(
@@ -287,19 +288,23 @@ class PostgreSQL(Dialect):
         values = ", ".join(str(value) for _ in table.key)
         override = "OVERRIDING SYSTEM VALUE " if table.identity else ""
         action = "NOTHING" if value % 2 else f"UPDATE SET {self.quoted(table.key[0])} = {value + 1}"
-        return f"INSERT INTO {self._name(table)} ({columns}) {override}VALUES ({values}) ON CONFLICT ({columns}) DO {action}"
+        return (
+            f"INSERT INTO {self._name(table)} ({columns}) {override}VALUES ({values}) "
+            f"ON CONFLICT ({columns}) DO {action}"
+        )
 
     def _merge(self, drawn: tuple[Table, int]) -> str:
         table, value = drawn
         key = self.quoted(table.key[0])
         return (
-            f"MERGE INTO {self._name(table)} t USING (VALUES ({value}), ({value + 1})) v (n) ON t.{key} = v.n "
+            f"MERGE INTO {self._name(table)} t "
+            f"USING (VALUES ({value}), ({value + 1})) v (n) ON t.{key} = v.n "
             f"WHEN MATCHED AND v.n > 3 THEN DELETE WHEN MATCHED THEN UPDATE SET {key} = v.n + 10 "
             f"WHEN NOT MATCHED AND v.n < 0 THEN DO NOTHING"
         )
 
     def _copy(self, table: Table) -> str:
-        columns = list(table.key if not table.identity else ()) + [table.columns[0].name]
+        columns = [*(table.key if not table.identity else ()), table.columns[0].name]
         names = ", ".join(map(self.quoted, columns))
         return f"COPY {self._name(table)} ({names}) FROM STDIN\n" + "\t".join("1" for _ in columns) + "\n"
 
@@ -368,10 +373,12 @@ class World:
                 connection.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO application")
                 connection.execute("GRANT USAGE ON SCHEMA public TO application")
                 # what a reset relies on is not inherited
-                connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'").format(
-                    sql.Identifier(dialect.database)))  # fmt: skip
-                connection.execute(sql.SQL("ALTER DATABASE {} SET \"DateStyle\" = 'SQL, DMY'").format(
-                    sql.Identifier(dialect.database)))  # fmt: skip
+                for setting in (
+                    "default_transaction_isolation = 'serializable'",
+                    "\"DateStyle\" = 'SQL, DMY'",
+                ):
+                    statement = sql.SQL("ALTER DATABASE {} SET " + setting)
+                    connection.execute(statement.format(sql.Identifier(dialect.database)))
             self._made.add((dialect.version, dialect.database))
         url = private.url(dialect.database, user=login)
         self.owner = _libpq(url)
@@ -547,7 +554,8 @@ SELECT 'constraint', nspname, concat_ws('.', relname, conname),
        concat_ws(' ', pg_get_constraintdef(k.oid), k.convalidated)
   FROM pg_constraint k JOIN c ON c.oid = k.conrelid
 UNION ALL
-SELECT 'trigger', nspname, concat_ws('.', relname, tgname), concat_ws(' ', tgenabled, pg_get_triggerdef(t.oid))
+SELECT 'trigger', nspname, concat_ws('.', relname, tgname),
+    concat_ws(' ', tgenabled, pg_get_triggerdef(t.oid))
   FROM pg_trigger t JOIN c ON c.oid = t.tgrelid WHERE NOT tgisinternal AND tgname !~ '^protean_testing'
 UNION ALL
 SELECT 'internal trigger', nspname, relname, concat_ws(' ', tgenabled, count(*))
@@ -567,7 +575,8 @@ SELECT 'type', nspname, typname,
 UNION ALL
 SELECT 'schema', nspname, '', '' FROM n
 UNION ALL
-SELECT 'sequence', nspname, relname, concat_ws(' ', seqstart, seqincrement, seqcycle, seqcache, seqtypid::regtype)
+SELECT 'sequence', nspname, relname,
+    concat_ws(' ', seqstart, seqincrement, seqcycle, seqcache, seqtypid::regtype)
   FROM pg_sequence s JOIN c ON c.oid = s.seqrelid
 """
 
