@@ -129,8 +129,13 @@ class KilledTests(SuiteTestCase):
     def left(self) -> list[str]:
         """Everything of ours that is still somewhere; private servers have some seconds to go."""
         until = time.monotonic() + 10
-        while (left := self._left()) and time.monotonic() < until:
-            time.sleep(0.1)
+        left = ["not looked yet"]
+        while left and time.monotonic() < until:
+            try:
+                left = self._left()
+            except FileNotFoundError as error:  # it went while we looked
+                left = [str(error)]
+            time.sleep(0.1 if left else 0)
         return left
 
     def _left(self) -> list[str]:

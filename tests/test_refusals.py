@@ -33,6 +33,7 @@ class RefusalTests(SuiteTestCase):
             f"""
             from protean_testing import RedisStore
             from sqlalchemy import MetaData, create_engine
+            from sqlalchemy.ext.asyncio import create_async_engine
             class ShopTests(DatabaseTestCase):
                 stores = [{store}]
                 def test_1(self): self.fail("must not run")
@@ -64,6 +65,10 @@ class RefusalTests(SuiteTestCase):
             "SQLAlchemyStore(Base.metadata, url='sqlite://', engine=create_engine('sqlite://'))", "not both"
         )
         self.assertRefused("SQLAlchemyStore(Base.metadata, engine=lambda: 3)", "engine= must be an Engine")
+        self.assertRefused(
+            "SQLAlchemyStore(Base.metadata, engine=create_async_engine('sqlite+aiosqlite://'))",
+            "has memory that nothing else can reach",
+        )
 
     def test_an_unreadable_url(self) -> None:
         url = f"'//' + {SECRET[:4]!r} + {SECRET[4:]!r} + '@'"  # not whole in a traceback's own line of code

@@ -61,6 +61,11 @@ class Place:
             engine = engine_of(self._given)
             if isinstance(engine, Engine):
                 return engine
+            if in_private_memory(self.url):
+                raise ConfigurationError(
+                    "an async engine on sqlite+aiosqlite:// has memory that nothing else can reach, so it "
+                    "cannot be reset.\nGive the application the URL of a store of ours (database_url), or a file."
+                )
         if self._engine is None:
             self._engine = _made(create_engine, sync_url(self.url))
         return self._engine
