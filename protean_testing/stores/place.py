@@ -64,7 +64,7 @@ class Place:
             if in_private_memory(self.url):
                 raise ConfigurationError(
                     "an async engine on sqlite+aiosqlite:// has memory that nothing else can reach, so it "
-                    "cannot be reset.\nGive the application the URL of a store of ours (database_url), or a file."
+                    "cannot be reset.\nGive the application our database_url, or the URL of a file."
                 )
         if self._engine is None:
             self._engine = _made(create_engine, sync_url(self.url))
