@@ -11,7 +11,8 @@ from protean_testing.stores.postgresql import baseline, data, fast, noting
 from protean_testing.stores.postgresql.levels import Levels
 
 from .oracle.postgresql import ROLES, PostgreSQL, old_binaries
-from .oracle.run import Difference, search
+from .oracle.program import Column, Enter, Program, Schema, Table, Work
+from .oracle.run import Difference, run, search
 
 VERSIONS = ("15", "18") if old_binaries() or os.environ.get("CI") else ("18",)
 """On a developer's machine without PostgreSQL 15 that one is left out; in CI its absence is a failure."""
@@ -29,6 +30,33 @@ class OracleTests(unittest.TestCase):
             for role in ("superuser", "owner"):
                 with self.subTest(version=version, role=role):
                     search(PostgreSQL(version, role, "generic"), 12)
+
+
+class FoundTests(unittest.TestCase):
+    """Programs that the oracle once found."""
+
+    def test_a_table_dropped_before_an_inner_scope_began(self) -> None:
+        table = Table(
+            name="order",
+            key=("k1",),
+            identity=False,
+            columns=(Column(name="a", kind="integer", rest=""),),
+            references=(),
+            traits=frozenset({"elsewhere"}),
+        )
+        insert, drop = 'INSERT INTO "order" ("k1") VALUES (1)', 'DROP TABLE "Elsewhere"."order" CASCADE'
+        program = Program(
+            schema=Schema(tables=(table,), extras=(), rows=(), traits=frozenset()),
+            steps=(
+                Enter(),
+                Work("first", (insert,), "commit"),
+                Work("first", (drop,), "autocommit"),
+                Enter(),
+            ),
+        )
+        for reset in ("fast", "generic"):
+            with self.subTest(reset):
+                run(program, PostgreSQL("18", "superuser", reset))
 
 
 class BrokenResetTests(unittest.TestCase):

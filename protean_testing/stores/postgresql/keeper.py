@@ -70,6 +70,7 @@ class PostgreSQLKeeper:
         self._data: Data | None = None
         self._fast: Fast | None = None
         self._schema = self._created = Schema({})
+        self._made: dict[str, str] = {}  # the shapes of what creating the schema made
         self._glance: object = None
         self._names: dict[fingerprint.Address, Object] = {}
 
@@ -203,6 +204,7 @@ class PostgreSQLKeeper:
             self._take_schema()
             self._data = self._data or Data(connection, self._catalog())
             self._data.catalog = self._catalog()
+            self._made = self._shapes(self._data.catalog)
             with connection.raw.transaction():
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
@@ -386,12 +388,11 @@ class PostgreSQLKeeper:
         if why:
             raise self._lost(names, f"and cannot be made again, since {why}.")
         assert self.database.rebuild is not None
-        shapes = self._shapes(self._kept.catalog)
         with self._fresh_connection() as connection:
             self._drop_all_since_claim(connection)
         self.database.rebuild()
         self._take_schema()
-        wrong = [name for name, _ in shapes.items() ^ self._shapes(self._catalog()).items()]
+        wrong = [name for name, _ in self._made.items() ^ self._shapes(self._catalog()).items()]
         if wrong:
             raise self._lost(names, f"and making it again gave another {min(wrong)}.")
 
