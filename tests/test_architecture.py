@@ -172,6 +172,14 @@ class FloorTests(unittest.TestCase):
         except CycleError as error:
             self.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
+    def test_the_reading_of_imports(self) -> None:
+        self.assertIn("stores.sqlalchemy", imports("resolve"))  # inside a function
+        self.assertNotIn("stores.sqlalchemy", imports("resolve", when="loaded"))
+        self.assertNotIn("stores.redis", imports(""))  # for a type checker only
+        self.assertLessEqual({"errors", "store"}, imports("stores.memory", when="loaded"))  # from ..errors
+        self.assertIn("stores.keeper", imports("stores.sqlalchemy"))  # from .keeper
+        self.assertIn("run_end", imports("runners.pytest"))  # from .. import run_end
+
     def test_a_file_stays_small(self) -> None:
         long = {
             name: lines for name, path in MODULES.items() if (lines := path.read_text().count("\n")) > 500

@@ -232,3 +232,42 @@ class LinkTests(unittest.TestCase):
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
                 with self.subTest(f"{page.name}: {target}"):
                     self.assertTrue((page.parent / target).exists())
+
+
+class MachineTests(unittest.TestCase):
+    """What runs the pages sees what is wrong in them."""
+
+    def complaints(self, text: str) -> list[str]:
+        """What is said of a page with this text."""
+        directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        path = directory / "page.md"
+        path.write_text(text)
+        page, found = Page(path, directory / "project"), []
+        for block in blocks(path):
+            try:
+                page.run_block(block, followed=False)
+            except AssertionError as error:
+                found.append(str(error))
+        return found
+
+    def test_a_page_that_is_right(self) -> None:
+        self.assertEqual(self.complaints("```python\nprint(1)\n```\n\n```text\nanything\n```\n"), [])
+        self.assertEqual(
+            self.complaints("```console\n$ echo 1.5 s; echo a; echo b\n0.2 s\n...\nb\n```\n"), []
+        )
+        self.assertEqual(self.complaints("```console\n$ false # fails\n```\n"), [])
+
+    def test_a_page_that_is_wrong(self) -> None:
+        for text, complaint in {
+            "```python\nprint(one)\n```\n": "NameError",
+            "```python\n# test_none.py\nimport unittest\n```\n": "no test was run|exit code 5",
+            "```ruby\nputs 1\n```\n": "a block is python, console or text",
+            "```\nputs 1\n```\n": "a block is python, console or text",
+            "```console\n$ false\n```\n": "exit code 1",
+            "```console\n$ true # fails\n```\n": "exit code 0",
+            "```console\n$ echo two\none\n```\n": "printed\ntwo",
+            '```console\n$ pip install "protean-testing[mongo]"\n```\n': "no such extra: mongo",
+        }.items():
+            with self.subTest(text):
+                (found,) = self.complaints(text)
+                self.assertRegex(found, complaint)
