@@ -144,6 +144,6 @@ class RecipeTests(unittest.TestCase):
             TEST_INFRA="full",
             PROTEAN_TESTING_MESSAGE_DB="/nowhere",
         )
-        self.assertEqual(code, 1)
+        self.assertNotEqual(code, 0)
         self.assertIn("npm install @eventide/message-db", said)
         self.assertIn("there is none in /nowhere", said)
