@@ -272,14 +272,18 @@ class OncePerProcessTests(RunsTestCase):
         self.assertNotEqual(theirs["url"], ours["url"])
 
     def test_forked_while_another_thread_starts_it(self) -> None:
+        # What is imported late is imported here: a fork in the middle of an import stops any Python's child.
         script = """
+            import filelock, importlib.metadata, platformdirs, psycopg.sql, pwd, shutil, tempfile
+            binaries.postgresql(None)
             thread = threading.Thread(target=private_postgresql)
             thread.start()
             time.sleep(0.05)
-            if not os.fork():
+            child = os.fork()
+            if not child:
                 tell(answer=query(private_postgresql()))
                 os._exit(0)
-            os.wait()
+            os.waitpid(child, 0)
             thread.join()
             tell(answer=query(private_postgresql()))
         """
