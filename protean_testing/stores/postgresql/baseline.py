@@ -22,7 +22,7 @@ EMPTY: State = ()
 """The state of a table without rows."""
 
 INSTALL = f"""
-CREATE TABLE {OURS}.kept (copy int NOT NULL, number int NOT NULL, key text[], line text COLLATE "C");
+CREATE TABLE {OURS}.kept (copy int NOT NULL, number int NOT NULL, key text COLLATE "C", line text COLLATE "C");
 CREATE INDEX ON {OURS}.kept (number, key, copy);
 ALTER TABLE {OURS}.kept REPLICA IDENTITY FULL;
 """
@@ -35,11 +35,7 @@ def keep(connection: Connection, tables: Iterable[Table], copy: int) -> dict[int
     """Copy all rows of `tables`. Returns how many each has."""
     kept = {}
     for table in tables:
-        key = (
-            f"ARRAY[{', '.join(f't.{quoted(column)}::text' for column, _ in table.key)}]"
-            if table.key
-            else "NULL"
-        )
+        key = key_of(table, "t") if table.key else "NULL"
         found = connection.raw.execute(
             f"INSERT INTO {OURS}.kept (copy, number, key, line) "
             f"SELECT {copy}, {table.number}, {key}, (t.*)::text FROM ONLY {table.sql} t".encode()
@@ -58,10 +54,19 @@ def keep_keys(connection: Connection, table: Table, copy: int, since: int) -> No
     )
 
 
+def key_of(table: Table, row: str) -> str:
+    """The expression for the key of a row, as one text. It is the same in every session."""
+    texts = [f"{row}.{quoted(column)}::pg_catalog.text" for column, _ in table.key]
+    return texts[0] if len(texts) == 1 else f"ARRAY[{', '.join(texts)}]::pg_catalog.text"
+
+
 def has_key(table: Table, key: str) -> str:
-    """The condition that row ``t`` of `table` has a key that is given as an array of texts."""
+    """The condition that row ``t`` of `table` has this key."""
+    if len(table.key) == 1:
+        return f"t.{quoted(table.key[0][0])} = {key}::{table.key[0][1]}"
     return " AND ".join(
-        f"t.{quoted(column)} = ({key})[{place}]::{kind}" for place, (column, kind) in enumerate(table.key, 1)
+        f"t.{quoted(column)} = ({key}::text[])[{place}]::{kind}"
+        for place, (column, kind) in enumerate(table.key, 1)
     )
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .baseline import has_key, insertion
-from .catalog import Table
+from .baseline import has_key, insertion, key_of
+from .catalog import Sequence, Table
 from .connection import OURS, quoted
+from .sequences import Position
 
 LARGEST_BRANCH = 4  # numbers that are told apart one by one
 
 
-def clear_function(tables: Iterable[Table]) -> str:
-    """``clear(number)`` empties a table and returns how many rows it had."""
+def clear_function(tables: Iterable[Table], places: Mapping[Sequence, Position]) -> str:
+    """``clear(number)`` empties a table and returns how many rows it had; its sequences stand as at first."""
     count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
     cases = {table.number: f"DELETE FROM ONLY {table.sql};\n{count}" for table in tables}
+    for sequence, (last, called) in places.items():
+        back = f"ignored := setval({sequence.oid}, {last}, {called});\n"
+        for number in sequence.tables or (0,):
+            cases[number] = cases.get(number, "") + ("" if sequence.cached else back)
     return _switch("clear(one int)", cases)
 
 
@@ -40,7 +45,7 @@ def _tree(cases: list[tuple[int, str]]) -> str:
 def _function(head: str, body: str, variables: str = "", options: str = "") -> str:
     return (
         f"CREATE OR REPLACE FUNCTION {OURS}.{head} RETURNS bigint LANGUAGE plpgsql {options}AS $function$\n"
-        f"#variable_conflict use_variable\nDECLARE done bigint := 0; {variables}\n"
+        f"#variable_conflict use_variable\nDECLARE done bigint := 0; ignored bigint; {variables}\n"
         f"BEGIN\n{body}RETURN done;\nEND $function$"
     )
 
@@ -56,30 +61,32 @@ def put_function(table: Table) -> str:
         latest = f"SELECT DISTINCT ON (key) line {copies} ORDER BY key, copy DESC"
         all_lines = f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
     count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
+    count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
     body = f"DELETE FROM ONLY {table.sql};\n{count}{insertion(table, all_lines)};\n"
     if table.key:
-        touched = f"FROM {OURS}.touched WHERE number = {table.number} AND era >= since"
+        delete = f"DELETE FROM ONLY {table.sql} t USING unnest(keys) w (key) WHERE {has_key(table, 'w.key')}"
+        if len(table.key) == 1:
+            column, kind = table.key[0]
+            delete = f"DELETE FROM ONLY {table.sql} t WHERE t.{quoted(column)} = ANY (keys::{kind}[])"
         latest = (
-            f"SELECT k.line FROM (SELECT DISTINCT key {touched}) w CROSS JOIN LATERAL "
-            f"(SELECT line {copies} AND key = w.key ORDER BY copy DESC LIMIT 1) k WHERE k.line IS NOT NULL"
+            f"SELECT k.line FROM unnest(keys) w (key) CROSS JOIN LATERAL "
+            f'(SELECT line {copies} AND key = w.key COLLATE "C" ORDER BY copy DESC LIMIT 1) k '
+            "WHERE k.line IS NOT NULL"
         )
         body = (
-            f"IF since IS NULL OR EXISTS (SELECT {touched} AND key IS NULL) THEN\n{body}RETURN done;\n"
-            f"END IF;\nFOR one_key IN SELECT DISTINCT key {touched} LOOP\n"
-            f"DELETE FROM ONLY {table.sql} t WHERE {has_key(table, 'one_key')};\ndone := done + 1;\n"
-            f"END LOOP;\n{insertion(table, latest)};\n"
+            f"IF since IS NOT NULL THEN\nkeys := ARRAY(SELECT DISTINCT key FROM {OURS}.touched "
+            f"WHERE number = {table.number} AND era >= since);\n"
+            f"IF array_position(keys, NULL) IS NULL THEN\n{delete};\n{count}{insertion(table, latest)};\n"
+            f"RETURN done;\nEND IF;\nEND IF;\n{body}"
         )
-    # It is planned while there is little to find.
-    head = f"put_{table.number}(since bigint, copies int[])"
-    return _function(head, body, "one_key text[];", "SET enable_seqscan = off ")
+    # It is planned while there is little to find, and is to be fast when there is much.
+    options = " ".join(f"SET enable_{way} = off" for way in ("seqscan", "hashjoin", "mergejoin"))
+    return _function(f"put_{table.number}(since bigint, copies int[])", body, "keys text[];", options + " ")
 
 
 def touch_function(table: Table) -> str:
     """``touch_<number>()`` notes the key of every row that is written, in triggers."""
-    old, new = (
-        f"ARRAY[{', '.join(f'{row}.{quoted(column)}::pg_catalog.text' for column, _ in table.key)}]"
-        for row in ("old", "new")
-    )
+    old, new = key_of(table, "old"), key_of(table, "new")
     era = f"pg_catalog.pg_sequence_last_value('{OURS}.era')"
     dated = any(kind.startswith(("date", "timestamp")) for _, kind in table.key)
     settings = "SET \"DateStyle\" = 'ISO, YMD' SET \"TimeZone\" = 'UTC' " if dated else ""

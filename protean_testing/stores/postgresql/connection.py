@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 
@@ -17,14 +17,15 @@ except ImportError as missing:  # asked for by name, so the extra is what to ins
         'PostgreSQL needs psycopg 3. Install it with: pip install "protean-testing[postgresql]"'
     ) from missing
 
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
 OURS = "protean_testing"
 """The one schema that is ours."""
 
 OLDEST = 15  # PostgreSQL's major version
 CONNECT_TIMEOUT = 10  # seconds
 LOCK_TIMEOUT = 300  # ms: well below deadlock_timeout, so that no session of the code under test is the victim
-
-PREPARED_ONLY = 1_000_000  # uses of a statement before it is prepared: only where we say so
 
 # Inherited from the role or the database otherwise (ALTER DATABASE ... SET).
 _SETTINGS = {
@@ -81,6 +82,7 @@ class Connection:
             ConfigurationError: The server cannot be reached, or is too old.
         """
         self.raw = _connect(self._database)
+        self._prepared: dict[str, bytes] = {}
         self.version = self.raw.info.server_version // 10000
         if self.version < OLDEST:
             self.raw.close()
@@ -116,11 +118,20 @@ class Connection:
         row = self.raw.execute(statement.encode()).fetchone()
         return None if row is None else row[0]
 
-    def prepared(self, statement: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Execute a statement that comes again and again, and return its only row."""
-        row = self.raw.execute(statement.encode(), parameters, prepare=True).fetchone()
-        assert row is not None
-        return tuple(row)
+    def call(self, statement: str, *values: object) -> list[str]:
+        """Execute what comes again and again, prepared and without conversions. Returns its only row.
+
+        Raises:
+            psycopg.Error: As `run` would.
+        """
+        server = self.raw.pgconn
+        if (name := self._prepared.get(statement)) is None:
+            name = b"protean_testing_%d" % len(self._prepared)
+            _checked(server.prepare(name, statement.encode()))
+            self._prepared[statement] = name
+        texts = [str(value).encode() for value in values]
+        result = _checked(server.exec_prepared(name, texts))
+        return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
 
     @property
     def alive(self) -> bool:
@@ -134,15 +145,21 @@ class Connection:
 
 def _connect(database: Database) -> psycopg.Connection[Any]:
     try:
-        return psycopg.connect(
-            **libpq_parameters(database.url), autocommit=True, prepare_threshold=PREPARED_ONLY
-        )
+        return psycopg.connect(**libpq_parameters(database.url), autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
         reason = redacted(str(error), database.url.password).strip()
     raise ConfigurationError(
         f"store {database.name!r}: {database.url.render_as_string(hide_password=True)} cannot be reached.\n"
         f"{reason}\nIs the server running, and are host, user, password and database of the URL right?"
     )
+
+
+def _checked(result: PGresult) -> PGresult:
+    if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+        message = result.error_message.decode(errors="replace").strip()
+        state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+        raise (psycopg.errors.lookup(state.decode()) if state else psycopg.OperationalError)(message)
+    return result
 
 
 def libpq_parameters(url: URL) -> dict[str, Any]:

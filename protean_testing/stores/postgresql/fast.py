@@ -14,15 +14,16 @@ from .data import Data, Mark
 from .sequences import Name, Position
 
 MANY_ROWS = 50  # in a table whose keys are worth noting
-FEW_SEQUENCES = 64  # all of them are looked at after every test
+FEW_SEQUENCES = 16  # all of them are looked at after every test
+SOME_SEQUENCES = 100  # those without values are put back after a rollback, too
 VACUUM_EVERY = 200  # resets
 VACUUM_ROWS = 10_000  # removed, after which it is time too
 
 
-UNKNOWN = ("0", True)
+UNKNOWN = ("0", "true")
 """Any transaction may have happened."""
 
-_LOOK = f"{OURS}.reset(NULL, %s::xid8, %s, NULL, '{{}}', false)"
+_LOOK = f"{OURS}.reset(0, $1, $2, 0, '{{}}', false, false)"
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,15 @@ class Fast:
     def __init__(self, connection: Connection, data: Data) -> None:
         self.connection = connection
         self.data = data
-        self._seen: tuple[str, bool] = UNKNOWN  # seen and pending, as protean_testing.reset wants to know
+        self._seen: tuple[str, str] = UNKNOWN  # seen and pending, as protean_testing.reset wants to know
         self._now = UNKNOWN
-        self._newest: int | None = None
+        self._newest = 0  # as protean_testing.reset wants to know
         self._marks: list[Mark] = []
         self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
         self._put: set[int] = set()  # tables with a function that puts rows back
         self._target: dict[int, tuple[State, bool]] = {}  # what stands in protean_testing.target
         self._place: dict[Name, Position] = {}  # and in protean_testing.position
+        self._moved = False  # a sequence stands elsewhere there than when the schema was made
         self.altered = False
         self._aimed = False
         self._installed = False
@@ -117,13 +119,17 @@ class Fast:
     def write_functions(self) -> None:
         """Write the functions for what there is now. Inside a transaction."""
         catalog = self.data.catalog
-        self.connection.run(clearing.clear_function(self.data.tables(lambda table: table.kind == "r")))
+        base = self.data.positions.base
+        places = {sequence: base[name] for name, sequence in catalog.sequences.items() if name in base}
+        tables = self.data.tables(lambda table: table.kind == "r")
+        self.connection.run(clearing.clear_function(tables, places))
         constants = {
             ":watched": bool(self._watched()),
             ":heirs": any(table.children for table in catalog.tables.values()),
             ":slow": bool(self._slow()),
             ":unlogged": any(sequence.unlogged for sequence in catalog.sequences.values()),
             ":cached": any(sequence.cached for sequence in catalog.sequences.values()),
+            ":some": len(catalog.sequences) <= SOME_SEQUENCES,
             ":few": len(catalog.sequences) <= FEW_SEQUENCES,
         }
         text = sql.text("reset")
@@ -186,11 +192,12 @@ class Fast:
         return mark
 
     def _save_quietly(self, era: int) -> bool:
-        outcome, _ = self.connection.prepared(
-            f"SELECT outcome, CASE outcome WHEN 'nothing' THEN setval('{OURS}.era', %s) END FROM {_LOOK}",
-            (era, *self._seen),
+        outcome, _ = self.connection.call(
+            f"SELECT said, CASE said WHEN 'nothing' THEN setval('{OURS}.era', $3) END FROM {_LOOK} said",
+            *self._seen,
+            era,
         )
-        return bool(outcome == "nothing")
+        return outcome == "nothing"
 
     def _save_written(self, look: Look, era: int) -> Mark:
         data = self.data
@@ -274,24 +281,28 @@ class Fast:
         data = self.data
         dirty = data.rows.dirty_since(mark.rows) & data.catalog.tables.keys()
         moved: Collection[Any] = data.positions.dirty_since(mark.positions)
-        newest = None if same_schema else self._newest
-        if mark is self._marks[-1] and not moved:
-            row = self._call(mark, newest, dirty)
+        newest = 0 if same_schema else self._newest
+        single = mark is self._marks[-1] and not moved
+        if single:
+            said = self._call(mark, newest, dirty)
         else:
             with self.connection.raw.transaction():
                 self._aim(mark, data.rows.kept_since(mark.rows))
-                row = self._call(mark, newest, dirty)
+                said = self._call(mark, newest, dirty)
                 moved = data.moved(mark)  # also those that a single test can hide
                 sequences.put_back(self.connection, moved)
-        outcome, written, seen, pending, removed = row
+        outcome, *rest = said
         if outcome == "schema":
             return Look(frozenset(), schema=True, views=True, everything=False, again=True)
         if outcome == "look":
-            return self._read(written)
-        self._seen = (seen, pending)
-        self._ended(mark)
+            return self._read(rest[3])
+        if rest:
+            self._seen = (rest[0], rest[1])
+        if not single or mark.rows.kept:
+            self._ended(mark)
+        mark.known = data.era
         if outcome == "reset":
-            self._count(written, removed)
+            self._count(_numbers(rest[3]), int(rest[2]))
         return outcome == "reset" or bool(moved)
 
     def reset_by_looking(self, mark: Mark, *, everything: bool) -> bool:
@@ -332,20 +343,24 @@ class Fast:
 
     # What the functions read
 
-    def _call(self, mark: Mark, newest: int | None, dirty: set[int]) -> tuple[Any, ...]:
+    def _call(self, mark: Mark, newest: int, dirty: set[int]) -> list[str]:
         held = bool(self._target or self._keys_since)
-        return self.connection.prepared(
-            f"SELECT * FROM {OURS}.reset(%s, %s::xid8, %s, %s::oid, %s::int[], %s)",
-            (mark.era, *self._seen, newest, sorted(dirty), held),
-        )
+        array = "{" + ",".join(map(str, dirty)) + "}"
+        (said,) = self.connection.call(
+            f"SELECT {OURS}.reset($1, $2, $3, $4, $5, $6, $7)",
+            mark.era, *self._seen, newest, array, held, self._moved,
+        )  # fmt: skip
+        return said.split()
 
     def _look(self) -> Look:
         """What happened since the last call. The transaction deals with all of it, and then `_account`s."""
-        written, seen, pending = self.connection.prepared(
-            f"SELECT written, now_seen, now_pending FROM {_LOOK}", self._seen
-        )
-        self._now = (seen, pending)
-        return self._read(written)
+        (said,) = self.connection.call(f"SELECT {_LOOK}", *self._seen)
+        outcome, *rest = said.split()
+        self._now = self._seen
+        if outcome == "nothing":
+            return self._read("0")
+        self._now = (rest[0], rest[1])
+        return self._read(rest[3])
 
     def _account(self) -> None:
         """What `_look` saw is dealt with, by this transaction."""
@@ -353,8 +368,8 @@ class Fast:
         own = self.connection.value("SELECT pg_current_xact_id_if_assigned()::text")
         self._seen = (str(int(own) + 1) if own == seen else seen, pending)
 
-    def _read(self, written: list[int] | None) -> Look:
-        noted = frozenset(written or ())
+    def _read(self, written: str) -> Look:
+        noted = frozenset(_numbers(written))
         return Look(
             written=frozenset(number for number in noted if number > 0),
             schema=noting.SCHEMA in noted or noting.SENTINEL not in noted or not self.connection.superuser,
@@ -423,6 +438,7 @@ class Fast:
         elif changed:
             oids = listed(sequence.oid for sequence in changed)
             self.connection.run(f"DELETE FROM {OURS}.position WHERE sequence = ANY ({oids}::oid[])")
+        self._moved = any(place != self.data.positions.base[name] for name, place in self._place.items())
         lines = [
             f"({number}, {s.oid}, {self._place[s.key][0]}, {self._place[s.key][1]}, {s.cached})"
             for s in changed
@@ -448,3 +464,8 @@ class Fast:
             done += [f"{OURS}.note", f"{OURS}.touched"]
         if done:
             self.connection.run(f"VACUUM (SKIP_LOCKED) {', '.join(done)}")
+
+
+def _numbers(array: str) -> list[int]:
+    """A SQL array as a list."""
+    return [int(number) for number in array.strip("{}").split(",") if number]

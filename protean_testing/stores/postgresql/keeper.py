@@ -14,35 +14,24 @@ from ...errors import (
     OpenTransactionError,
     ProteanTestingError,
     StoreError,
-    UnsafeStoreError,
     redacted,
 )
-from ...safeguard import is_test_name
 from ...store import ended_scope
 from ..keeper import Database
-from . import baseline, data, fingerprint, noting, ownership, transactions
-from .catalog import Catalog, read_catalog
-from .connection import OURS, Connection, literal, psycopg, quoted
+from . import baseline, claiming, data, ownership, transactions
+from .connection import Connection, psycopg
 from .data import Data
 from .fast import Fast, Look
-from .fingerprint import Fingerprint, Object
+from .schema import Schema, Schemas
 from .transactions import OpenTransaction
 
 Result = TypeVar("Result")
-Tables = Collection[tuple[str | None, str]]
 
 EVERYTHING = Look(frozenset(), schema=True, views=True, everything=True)
 """Nothing is known of what was written."""
 
-LOCK_TRIES = 10
-"""How often a lock may be in the way of one reset, each time of another transaction."""
-
-
-@dataclass(eq=False)
-class Schema:
-    """A schema that one or several marks stand in, by its looks, which are others once it was built again."""
-
-    looks: Fingerprint
+TRIES = 10
+"""How often a lock may be in the way of one call, each time of another transaction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,133 +52,38 @@ class PostgreSQLKeeper:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._open: Connection | None = None
-        self._tables: Tables = ()
-        self._before: frozenset[str] = frozenset()
-        self._claimed = False
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._tables: set[tuple[str | None, str]] = set()
+        self._before: frozenset[str] | None = None
+        self._schemas: Schemas | None = None
         self._data: Data | None = None
         self._fast: Fast | None = None
-        self._schema = self._created = Schema({})
-        self._made: dict[str, str] = {}  # the shapes of what creating the schema made
-        self._glance: object = None
-        self._names: dict[fingerprint.Address, Object] = {}
+        self._ended: list[OpenTransaction] = []
 
     # Whose it is
 
-    def check(self, tables: Tables) -> None:
-        self._tables = tables
-        with self._told("check"):
-            connection = self._connection()
-            marker = ownership.read_marker(connection)
-            if marker is None and ownership.schema_is_there(connection):
-                raise self._refusal(f"it has a schema {OURS}, which is not ours.", "Rename that schema.")
-            if marker is not None and marker.alive and not self._claimed:
-                raise self._refusal(
-                    f"it is in use by another run ({marker}), and two runs in one database would destroy "
-                    "each other's data.",
-                    "Wait for it to end, or give this run a database of its own.",
-                )
-            if self.database.private or self.database.unsafe:
-                return
-            name = self.database.url.database or connection.raw.info.dbname
-            if marker is None and not is_test_name(name):
-                raise self._refusal(
-                    f'the database name {name!r} does not contain "test".',
-                    f"Point it at {name}_test, or pass unsafe=True if losing this data is fine.",
-                )
-            self._refuse_rows_of_others(marker)
-
-    def _refuse_rows_of_others(self, marker: ownership.Marker | None) -> None:
-        connection = self._connection()
-        for schema, name in sorted(self._tables, key=str) if not self._claimed else ():
-            found = connection.rows(
-                "SELECT c.oid::int8, i.identity, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n "
-                "ON n.oid = c.relnamespace, pg_identify_object('pg_class'::regclass, c.oid, 0) i "
-                f"WHERE c.relkind IN ('r', 'p') AND c.relname = {literal(name)} "
-                f"AND n.nspname = {self._schema_name(schema)}"
-            )
-            for _, identity, table in found:
-                if marker is not None and not marker.adopted and f"table {identity}" not in marker.before:
-                    continue
-                if connection.value(f"SELECT EXISTS (SELECT FROM {table})"):
-                    raise self._refusal(
-                        f"table {table} is about to be created, but is there already and holds rows.",
-                        "Give it an empty database, pass adopt=True to keep what is there, or pass "
-                        "unsafe=True if losing these rows is fine.",
-                    )
-
-    def _schema_name(self, schema: str | None) -> str:
-        """Where a table without a schema goes is decided by the application's search_path."""
-        if schema is not None:
-            return literal(schema)
-        return f"COALESCE((SELECT {literal(self._default_schema())}), 'public')"
-
-    def _default_schema(self) -> str:
-        with self.database.engine().connect() as connection:
-            return connection.dialect.default_schema_name or "public"
+    def check(self, tables: Collection[tuple[str | None, str]]) -> None:
+        self._tables |= set(tables)
+        if self._before is None:
+            with self._told("check"):
+                claiming.refuse_unsafe(self.database, self._connection, tables)
 
     def claim(self) -> None:
         with self._told("claim"):
-            connection = self._connection()
-            if not ownership.take_lock(connection):
-                raise self._refusal(
-                    "another run has just begun to use it.", "Give each run a database of its own."
-                )
-            marker = ownership.read_marker(connection)
-            if marker is not None:
-                self._clear_after(marker)
-            self._drop_stale_tables()
-            self._before = frozenset(map(str, fingerprint.objects(connection)))
-            with connection.raw.transaction():
-                ownership.write_marker(connection, self._before, self.database.adopt)
-                for statement in (baseline.INSTALL,):
-                    connection.run(statement)
-            self._claimed = True
-
-    def _clear_after(self, marker: ownership.Marker) -> None:
-        """Drop what a dead run left."""
-        connection = self._connection()
-        self._make_way(transactions.READERS)
-        if not marker.adopted:
-            fingerprint.drop(
-                connection, (one for one in fingerprint.objects(connection) if str(one) not in marker.before)
-            )
-        ownership.erase_marker(connection)
-
-    def _drop_stale_tables(self) -> None:
-        if self.database.adopt:
-            return
-        connection = self._connection()
-        for schema, name in self._tables:
-            where = quoted(schema) if schema else quoted(self._default_schema())
-            connection.run(f"DROP TABLE IF EXISTS {where}.{quoted(name)} CASCADE")
+            self._make_way(transactions.READERS)
+            connection = self._connection
+            self._before = claiming.claim(self.database, connection, self._tables)
+            connection.run(baseline.INSTALL)
 
     def drop(self) -> None:
-        if not self._claimed:
+        if self._before is None:
             return
-        with self._told("drop"):
-            self._make_way(transactions.READERS)
-            with self._fresh_connection() as connection:
-                noting.uninstall(connection)
-                if not self.database.adopt:
-                    self._drop_all_since_claim(connection)
-                ownership.erase_marker(connection)
-            self._claimed = False
-            self._data = self._fast = None
+        before = self._before
+        self._again("drop", lambda: self._drop(before))
 
-    def _drop_all_since_claim(self, connection: Connection) -> None:
-        fingerprint.drop(
-            connection, (one for one in fingerprint.objects(connection) if str(one) not in self._before)
-        )
-
-    @contextmanager
-    def _fresh_connection(self) -> Iterator[Connection]:
-        """For dropping: a server is slow to drop what a session has many plans for."""
-        connection = Connection(self.database)
-        try:
-            yield connection
-        finally:
-            connection.close()
+    def _drop(self, before: frozenset[str]) -> None:
+        self._make_way(transactions.READERS)
+        claiming.clear(self.database, before, adopted=self.database.adopt)
+        self._before = self._schemas = self._data = self._fast = None
 
     def close(self) -> None:
         if self._open is not None:
@@ -200,11 +94,13 @@ class PostgreSQLKeeper:
 
     def created(self) -> None:
         with self._told("look at"):
-            connection = self._connection()
-            self._take_schema()
-            self._data = self._data or Data(connection, self._catalog())
-            self._data.catalog = self._catalog()
-            self._made = self._shapes(self._data.catalog)
+            connection = self._connection
+            if self._schemas is None:
+                assert self._before is not None, "claim() comes first"
+                self._schemas = Schemas(self.database, connection, self._clear_schema, self._before)
+            catalog = self._schemas.created()
+            self._data = self._data or Data(connection, catalog)
+            self._data.catalog = catalog
             with connection.raw.transaction():
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
@@ -212,25 +108,32 @@ class PostgreSQLKeeper:
                 self._data.begin()
                 if self._fast is not None:
                     self._fast.begin()
-            self._look_at_ours()
+            self._schemas.glance()
 
     def save(self) -> Mark:
         return self._again("save", self._save)
 
     def _save(self) -> Mark:
-        if self._fast is not None:
-            try:
-                saved = self._fast.save(self._accept_schema)
-            except psycopg.errors.LockNotAvailable:
-                self._refuse_writers()
-                saved = self._fast.save(self._accept_schema)
-        else:
+        kept, schemas = self._kept
+        if self._fast is None:
             self._refuse_writers()
             self._accept_schema()
-            saved = self._kept.save()
-        if self._fast is not None and self._fast.altered:
-            self._look_at_ours()
-        return Mark(saved, self._schema)
+            return Mark(kept.save(), schemas.current)
+        try:
+            mark = self._fast.save(self._accept_schema)
+        except psycopg.errors.LockNotAvailable:
+            self._refuse_writers()
+            mark = self._fast.save(self._accept_schema)
+        if self._fast.altered:
+            self._fast.altered = False
+            schemas.glance()
+        return Mark(mark, schemas.current)
+
+    def _accept_schema(self) -> bool:
+        kept, schemas = self._kept
+        changed = schemas.accept()
+        kept.catalog = schemas.catalog
+        return changed
 
     def _refuse_writers(self) -> None:
         try:
@@ -242,61 +145,34 @@ class PostgreSQLKeeper:
                 store=self.database.name,
             ) from None
 
-    def _accept_schema(self) -> bool:
-        """What an outer scope changed in the schema is there for its inner scopes."""
-        if not self._schema_changed():
-            return False
-        self._schema = Schema(fingerprint.take(self._connection()))
-        self._glance = fingerprint.glance(self._connection())
-        self._kept.catalog = self._catalog()
-        return True
-
-    def _schema_changed(self, mark: Mark | None = None) -> bool:
-        """Whether the schema is another one than at `mark`, or than when it was last looked at."""
-        schema = self._schema if mark is None else mark.schema
-        connection = self._connection()
-        now = fingerprint.glance(connection)
-        if now == self._glance and schema is self._schema:
-            return False
-        if fingerprint.take(connection) != schema.looks:
-            return True
-        self._schema, self._glance = schema, now
-        if self._fast is not None:
-            self._fast.know_newest()
-        return False
-
     def reset(self, mark: Mark) -> bool:
-        changed, ended = self._again("reset", lambda: self._reset(mark))
-        if ended:
-            self._tell_of_leak(ended)
+        self._ended = []
+        changed = self._again("reset", lambda: self._reset(mark))
+        if self._ended:
+            self._tell_of_leak()
         return changed
 
-    def _reset(self, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
-        if self._fast is None:
-            ended = self._make_way(transactions.LOCKERS)
-            mended, more = self._mend_schema(mark)
-            ended += more
-            changed = self._past_locks(ended, lambda: self._kept.reset(mark.data))
-            return changed or mended, ended
-        return self._reset_fast(self._fast, mark)
+    def _reset(self, mark: Mark) -> bool:
+        if self._fast is not None:
+            return self._reset_fast(self._fast, mark)
+        kept, _ = self._kept
+        self._make_way(transactions.LOCKERS)
+        mended = self._mend_schema(mark)
+        return kept.reset(mark.data) or mended
 
-    def _reset_fast(self, fast: Fast, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
-        ended: list[OpenTransaction] = []
+    def _reset_fast(self, fast: Fast, mark: Mark) -> bool:
+        _, schemas = self._kept
         look: bool | Look = EVERYTHING
-        single = mark.data is fast.innermost and mark.schema is self._schema
-        if single or not (self._schema_changed(mark) or fast.damaged()):
-            look = self._past_locks(ended, lambda: self._try_fast(fast, mark))
-        if isinstance(look, Look) and look.again and not self._schema_changed(mark):
-            look = self._past_locks(ended, lambda: self._try_fast(fast, mark, same_schema=True))
+        single = mark.data is fast.innermost and mark.schema is schemas.current
+        if single or not (schemas.changed(mark.schema) or fast.damaged()):
+            look = self._try_fast(fast, mark)
+        if isinstance(look, Look) and look.again and not schemas.changed(mark.schema):
+            fast.know_newest()
+            look = self._try_fast(fast, mark, same_schema=True)
         if isinstance(look, bool):
-            return look, ended
-        mended = False
-        if look.schema:
-            mended, more = self._mend_schema(mark)
-            ended += more
-        everything = mended or look.everything
-        changed = self._past_locks(ended, lambda: fast.reset_by_looking(mark.data, everything=everything))
-        return changed or mended, ended
+            return look
+        mended = look.schema and self._mend_schema(mark)
+        return fast.reset_by_looking(mark.data, everything=mended or look.everything) or mended
 
     def _try_fast(self, fast: Fast, mark: Mark, *, same_schema: bool = False) -> bool | Look:
         try:
@@ -304,135 +180,73 @@ class PostgreSQLKeeper:
         except psycopg.errors.LockNotAvailable:
             raise
         except psycopg.Error:  # a table is missing, or another one
-            if not self._connection().alive:
+            if not self._connection.alive:
                 raise
             return EVERYTHING
 
-    def _past_locks(self, ended: list[OpenTransaction], work: Callable[[], Result]) -> Result:
-        """Do `work`; where a transaction is in the way, wait until it is over, or end it."""
-        for _ in range(LOCK_TRIES):
-            try:
-                return work()
-            except psycopg.errors.LockNotAvailable:
-                more = self._make_way(transactions.LOCKERS)
-                ended += more or self._make_way(transactions.READERS)
-        return work()
-
     def forget(self, mark: Mark) -> None:
-        with self._told("forget"):
-            if self._kept.knows(mark.data):
-                (self._fast or self._kept).forget(mark.data)
+        kept, _ = self._kept
+        if kept.knows(mark.data):
+            self._again("forget", lambda: (self._fast or kept).forget(mark.data))
 
     @property
-    def _kept(self) -> Data:
-        assert self._data is not None, "created() comes first"
-        return self._data
+    def _kept(self) -> tuple[Data, Schemas]:
+        assert self._data is not None and self._schemas is not None, "created() comes first"
+        return self._data, self._schemas
 
     # The schema
 
-    def _catalog(self) -> Catalog:
-        return read_catalog(self._connection(), self._numbers)
-
-    def _take_schema(self) -> None:
-        connection = self._connection()
-        self._created.looks = fingerprint.take(connection)
-        self._schema = self._created
-        self._names = {one.address: one for one in fingerprint.objects(connection)}
-
-    def _mend_schema(self, mark: Mark) -> tuple[bool, list[OpenTransaction]]:
-        """Drop what was made since `mark`, and make again what was altered or dropped."""
-        connection = self._connection()
-        if not self._schema_changed(mark):
-            self._install_again()
-            return False, []
-        now = fingerprint.take(connection)
-        ended = self._make_way(transactions.READERS)
-        fingerprint.drop(connection, fingerprint.objects(connection, now.keys() - mark.schema.looks.keys()))
-        now = fingerprint.take(connection)
-        if now != mark.schema.looks:
-            self._rebuild(
-                mark, [address for address, looks in mark.schema.looks.items() if now.get(address) != looks]
-            )
-        self._schema = mark.schema
-        self._kept.catalog = self._catalog()
-        if self._fast is not None:
-            with connection.raw.transaction():
+    def _mend_schema(self, mark: Mark) -> bool:
+        """Give the schema back, and our own triggers in it. Returns whether it was another one."""
+        kept, schemas = self._kept
+        changed = schemas.changed(mark.schema)
+        if changed:
+            self._make_way(transactions.READERS)
+            schemas.mend(mark.schema)
+            kept.catalog = schemas.catalog
+        if self._fast is not None and (changed or self._fast.damaged()):
+            with self._connection.raw.transaction():
                 self._fast.install()
                 self._fast.write_functions()
-        self._look_at_ours()
-        return True, ended
+        schemas.glance()
+        return changed
 
-    def _install_again(self) -> None:
-        if self._fast is not None and self._fast.damaged():
-            with self._connection().raw.transaction():
-                self._fast.install()
-                self._fast.write_functions()
-        self._look_at_ours()
-
-    def _look_at_ours(self) -> None:
-        """What we have installed is no change of the schema."""
-        if self._fast is None or self._fast.altered:
-            self._glance = fingerprint.glance(self._connection())
-        if self._fast is not None:
-            self._fast.altered = False
-
-    def _rebuild(self, mark: Mark, altered: list[fingerprint.Address]) -> None:
-        names = [str(self._names[address]) if address in self._names else "an object" for address in altered]
-        why = ""
-        if self.database.rebuild is None:
-            why = "it is adopted"
-        elif mark.schema is not self._created:
-            why = "an outer scope had changed it too"
-        elif not self._before.isdisjoint(names):
-            why = "it was there before the run began"
-        if why:
-            raise self._lost(names, f"and cannot be made again, since {why}.")
-        assert self.database.rebuild is not None
-        with self._fresh_connection() as connection:
-            self._drop_all_since_claim(connection)
-        self.database.rebuild()
-        self._take_schema()
-        wrong = [name for name, _ in self._made.items() ^ self._shapes(self._catalog()).items()]
-        if wrong:
-            raise self._lost(names, f"and making it again gave another {min(wrong)}.")
-
-    @staticmethod
-    def _shapes(catalog: Catalog) -> dict[str, str]:
-        tables = {f"table {table.sql}": table.shape for table in catalog.tables.values()}
-        return tables | {f"sequence {sequence.sql}": "" for sequence in catalog.sequences.values()}
-
-    def _lost(self, names: list[str], why: str) -> StoreError:
-        what = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        return StoreError(
-            f"a test changed the schema of store {self.database.name!r} ({what}), {why}\n"
-            "Give tests that change the schema an empty database:  SQLAlchemyStore(empty=True)",
-            store=self.database.name,
-        )
+    def _clear_schema(self) -> None:
+        with claiming.fresh_connection(self.database) as connection:
+            claiming.drop_all_but(connection, self._before or frozenset())
 
     # What all of it needs
 
+    @property
     def _connection(self) -> Connection:
         if self._open is None:
             self._open = Connection(self.database)
         return self._open
 
-    def _make_way(self, modes: tuple[str, ...], *, end: bool = True) -> list[OpenTransaction]:
-        connection = self._connection()
-        return transactions.wait_until_closed(
+    def _make_way(self, modes: tuple[str, ...], *, end: bool = True) -> bool:
+        """Wait until no transaction holds such a lock. Returns whether one had to be ended."""
+        connection = self._connection
+        ended = transactions.wait_until_closed(
             lambda: transactions.open_transactions(connection, modes), connection, self.database.wait, end=end
         )
+        self._ended += ended
+        return bool(ended)
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
-        """Do `work`, and once more where a lock was in the way or the connection had been lost."""
+        """Do `work`; again where a transaction is in the way, or the connection was lost."""
         with self._told(what):
-            try:
-                return work()
-            except psycopg.OperationalError:
-                connection = self._connection()
-                if not connection.alive:
-                    connection.renew()
-                    ownership.take_lock(connection)
-                return work()
+            for _ in range(TRIES):
+                try:
+                    return work()
+                except psycopg.errors.LockNotAvailable:
+                    if not self._make_way(transactions.LOCKERS):
+                        self._make_way(transactions.READERS)
+                except psycopg.OperationalError:
+                    if self._connection.alive:
+                        raise
+                    self._connection.renew()
+                    ownership.take_lock(self._connection)
+            return work()
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -447,15 +261,11 @@ class PostgreSQLKeeper:
             return
         raise StoreError(f"could not {what} store {self.database.name!r}: {text}", store=self.database.name)
 
-    def _refusal(self, why: str, instead: str) -> UnsafeStoreError:
-        where = self.database.url.render_as_string(hide_password=True)
-        return UnsafeStoreError(f"refusing to use store {self.database.name!r} ({where}):\n{why}\n{instead}")
-
-    def _tell_of_leak(self, ended: list[OpenTransaction]) -> None:
+    def _tell_of_leak(self) -> None:
+        listed = "\n".join(f"  {one}" for one in self._ended)
         text = (
-            f"{ended_scope.get()} left a transaction open on store {self.database.name!r}.\n"
-            + "\n".join(f"  {one}" for one in ended)
-            + "\nIt was closed and the data was reset. Close it in the test:  "
+            f"{ended_scope.get()} left a transaction open on store {self.database.name!r}.\n{listed}\n"
+            "It was closed and the data was reset. Close it in the test:  "
             "with self.db.session() as session: ..."
         )
         if self.database.on_leak == "fail":

@@ -10,7 +10,7 @@ INSERT INTO protean_testing.note VALUES (0);
 CREATE SEQUENCE protean_testing.era MINVALUE 0;
 
 -- Keys of rows that were written, in tables that hold many rows; NULL stands for all of them (TRUNCATE).
-CREATE TABLE protean_testing.touched (era bigint NOT NULL, number int NOT NULL, key text[]);
+CREATE TABLE protean_testing.touched (era bigint NOT NULL, number int NOT NULL, key text COLLATE "C");
 CREATE INDEX ON protean_testing.touched (number, era);
 ALTER TABLE protean_testing.touched REPLICA IDENTITY FULL;
 

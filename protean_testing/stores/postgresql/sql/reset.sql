@@ -1,61 +1,61 @@
 -- Gives back what was written since a mark, by what was noted, in one call. What it cannot do exactly it leaves
 -- as it is, and says so. clear and put are written for the tables there are.
+--
+-- Returns one of these words: nothing, reset, look, or schema (look whether that was changed); then the
+-- transactions that are accounted for now, whether some of them were not over, the number of rows that were
+-- removed, and what was noted. Every expression costs a microsecond or two, so there are few.
 CREATE OR REPLACE FUNCTION protean_testing.reset(
-    since bigint,          -- the era of the mark; NULL: only look
-    seen xid8,             -- the transactions before this one are accounted for,
-    pending bool,          --   though some of them were not over then
-    newest oid,            -- the newest relation that is known; NULL where the schema is known to be as it was
-    dirty int[],           -- tables written at inner levels, which end now
-    held bool,             -- protean_testing.target has lines, or protean_testing.touched may have some
-    OUT outcome text,      -- 'nothing', 'reset', 'look', or 'schema': look whether that was changed
-    OUT written int[],     -- what was noted
-    OUT now_seen xid8,
-    OUT now_pending bool,
-    OUT removed bigint     -- rows
-) LANGUAGE plpgsql AS $reset$
+    since bigint,   -- the era of the mark; 0: only look
+    seen bigint,    -- the transactions before this one are accounted for,
+    pending bool,   --   though some of them were not over then
+    newest oid,     -- the newest relation that is known; 0 where the schema is known to be as it was
+    dirty int[],    -- tables written at inner levels, which end now
+    held bool,      -- protean_testing.target has lines, or protean_testing.touched may have some
+    moved bool      -- sequences do not stand where they stood when the schema was made
+) RETURNS text LANGUAGE plpgsql AS $reset$
 DECLARE
+    written int[];
     snapshot pg_snapshot;
-    transactions bigint;   -- of other sessions, since the last call
+    head bigint;           -- the first transaction that is not accounted for now
     unexplained bool;      -- some were rolled back, or wrote no table of ours: where do the sequences stand?
     kept int[] := '{}';
     copies int[];
     by_key bool;
-    restarted bigint := 0;
+    entry record;
     one int;
+    removed bigint := 0;
+    restarted bigint := 0;
 BEGIN
     LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
     written := ARRAY(SELECT number FROM protean_testing.note);
     snapshot := pg_current_snapshot();
-    now_seen := pg_snapshot_xmax(snapshot);
-    now_pending := pg_snapshot_xmin(snapshot) <> now_seen;
-    removed := 0;
-    IF written = '{0}' AND now_seen = seen AND NOT pending AND dirty = '{}' AND NOT :unlogged THEN
-        outcome := 'nothing';
-        RETURN;
+    IF written = '{0}' AND snapshot::text = concat(seen, ':', seen, ':') AND NOT (pending OR :unlogged)
+       AND dirty = '{}'
+    THEN
+        RETURN 'nothing';
     END IF;
-    outcome := 'look';
-    IF since IS NULL OR 0 <> ALL (written)  -- the server crashed
+    head := pg_snapshot_xmax(snapshot)::text;
+    IF since = 0 OR 0 <> ALL (written)  -- the server crashed
        OR -1 = ANY (written) OR -2 = ANY (written) OR :watched
     THEN
-        RETURN;
+        RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
     END IF;
-
-    transactions := now_seen::text::bigint - seen::text::bigint;
-    unexplained := pending OR :unlogged OR (transactions <> 1 OR written = '{0}') AND transactions <>
-                   (SELECT count(DISTINCT xmin::text) FROM protean_testing.note WHERE number <> 0);
-    IF newest IS NOT NULL AND (unexplained OR newest <> (SELECT max(oid) FROM pg_class)) THEN
-        outcome := 'schema';
-        RETURN;
+    IF head = seen + 1 AND written <> '{0}' THEN  -- the one that has noted something
+        unexplained := pending OR :unlogged;
+    ELSE
+        unexplained := pending OR :unlogged OR head - seen <>
+                       (SELECT count(DISTINCT xmin::text) FROM protean_testing.note WHERE number <> 0);
     END IF;
-    IF cardinality(written) > 8 OR dirty <> '{}' THEN
-        written := ARRAY(SELECT unnest(written) UNION SELECT unnest(dirty));
+    IF newest <> 0 AND (unexplained OR newest <> (SELECT max(oid) FROM pg_class)) THEN
+        RETURN 'schema';
     END IF;
-    IF :heirs THEN
-        written := ARRAY(SELECT unnest(written) UNION
-                         SELECT child FROM protean_testing.heir WHERE number = ANY (written));
+    IF cardinality(written) > 8 OR dirty <> '{}' OR :heirs THEN
+        written := ARRAY(
+            SELECT number FROM unnest(written || dirty) number
+            UNION SELECT child FROM protean_testing.heir WHERE number = ANY (written || dirty));
     END IF;
     IF :slow AND EXISTS (SELECT FROM protean_testing.slow WHERE number = ANY (written)) THEN
-        RETURN;
+        RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
     END IF;
 
     IF held THEN
@@ -63,8 +63,6 @@ BEGIN
             kept := kept || one;
             removed := removed + protean_testing.put(one, CASE WHEN by_key THEN since END, copies);
         END LOOP;
-    END IF;
-    IF held THEN
         DELETE FROM protean_testing.touched WHERE number = ANY (written) AND era >= since;
     END IF;
     FOREACH one IN ARRAY written LOOP
@@ -72,16 +70,19 @@ BEGIN
             removed := removed + protean_testing.clear(one);
         END IF;
     END LOOP;
-
-    IF :cached THEN
-        FOR one, copies IN
-            SELECT sequence, ARRAY[last_value] FROM protean_testing.position
+    IF :cached THEN  -- nothing but a new file makes sessions forget the values that they keep
+        FOR entry IN
+            SELECT sequence::regclass AS name, last_value FROM protean_testing.position
              WHERE number IS NULL AND cached
                AND pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END
         LOOP
-            EXECUTE format('ALTER SEQUENCE %s RESTART WITH %s', one::regclass, copies[1]);
+            EXECUTE format('ALTER SEQUENCE %s RESTART WITH %s', entry.name, entry.last_value);
             restarted := restarted + 1;
         END LOOP;
+    END IF;
+    IF moved OR :cached OR kept <> '{}' THEN  -- clear has put the others where they stood at first
+        PERFORM setval(sequence, last_value, is_called)
+           FROM protean_testing.position WHERE number = ANY (written);
     END IF;
     IF unexplained OR :few THEN
         restarted := restarted + (
@@ -89,17 +90,12 @@ BEGIN
              WHERE number IS NULL
                AND pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END);
     END IF;
-    IF unexplained THEN  -- one that was not called since looks the same wherever it stands
+    IF unexplained AND :some THEN  -- one from which no value was taken looks the same wherever it stands
         PERFORM setval(sequence, last_value, is_called)
            FROM protean_testing.position WHERE number IS NULL AND NOT is_called;
-    ELSIF NOT :few THEN
-        PERFORM setval(sequence, last_value, is_called)
-           FROM protean_testing.position WHERE number = ANY (written);
     END IF;
     DELETE FROM protean_testing.note WHERE number <> 0;
-    IF now_seen = pg_current_xact_id_if_assigned() THEN  -- this transaction is no other one's, next time
-        now_seen := (now_seen::text::bigint + 1)::text::xid8;
-    END IF;
-    written := array_remove(written, 0);
-    outcome := CASE WHEN written = '{}' AND restarted = 0 THEN 'nothing' ELSE 'reset' END;
+    RETURN concat_ws(' ', CASE WHEN written = '{0}' AND restarted = 0 THEN 'nothing' ELSE 'reset' END,
+                     head + (pg_current_xact_id_if_assigned()::text IS NOT DISTINCT FROM head::text)::int,
+                     pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), removed, written);
 END $reset$

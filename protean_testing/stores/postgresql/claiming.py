@@ -1,0 +1,128 @@
+"""May this database be used, is it in use, and what did a dead run leave in it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from ...errors import UnsafeStoreError
+from ...safeguard import is_test_name
+from ..keeper import Database
+from . import fingerprint, noting, ownership
+from .connection import OURS, Connection, literal, quoted
+
+TableName = tuple[str | None, str]
+
+
+def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[TableName]) -> None:
+    """Touch nothing, and see whether the database may be used by this run.
+
+    Raises:
+        UnsafeStoreError: It may not.
+    """
+    marker = ownership.read_marker(connection)
+    if marker is None and ownership.schema_is_there(connection):
+        raise refusal(database, f"it has a schema {OURS}, which is not ours.", "Rename that schema.")
+    if marker is not None and marker.alive:
+        raise refusal(
+            database,
+            f"it is in use by another run ({marker}), and two runs in one database would destroy each "
+            "other's data.",
+            "Wait for it to end, or give this run a database of its own.",
+        )
+    if database.private or database.unsafe:
+        return
+    name = connection.raw.info.dbname
+    if marker is None and not is_test_name(name):
+        raise refusal(
+            database,
+            f'the database name {name!r} does not contain "test".',
+            f"Point it at {name}_test, or pass unsafe=True if losing this data is fine.",
+        )
+    if not database.adopt:
+        _refuse_rows_of_others(database, connection, tables, marker)
+
+
+def _refuse_rows_of_others(
+    database: Database, connection: Connection, tables: Iterable[TableName], marker: ownership.Marker | None
+) -> None:
+    for table in sorted(tables, key=str):
+        found = connection.rows(
+            "SELECT i.identity, c.oid::regclass::text FROM pg_class c "
+            "CROSS JOIN pg_identify_object('pg_class'::regclass, c.oid, 0) i "
+            f"WHERE c.relkind IN ('r', 'p') AND c.oid = to_regclass({literal(_place(database, table))})"
+        )
+        for identity, name in found:
+            if marker is not None and not marker.adopted and f"table {identity}" not in marker.before:
+                continue
+            if connection.value(f"SELECT EXISTS (SELECT FROM {name})"):
+                raise refusal(
+                    database,
+                    f"table {name} is about to be created, but is there already and holds rows.",
+                    "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True "
+                    "if losing these rows is fine.",
+                )
+
+
+def claim(database: Database, connection: Connection, tables: Iterable[TableName]) -> frozenset[str]:
+    """Mark the database as this run's, and clear it of what a dead run left, and of stale tables.
+
+    Returns:
+        What is there now, as `fingerprint.objects` names it.
+
+    Raises:
+        UnsafeStoreError: Another run was quicker.
+    """
+    if not ownership.take_lock(connection):
+        raise refusal(
+            database, "another run has just begun to use it.", "Give each run a database of its own."
+        )
+    marker = ownership.read_marker(connection)
+    if marker is not None:
+        clear(database, marker.before, adopted=marker.adopted)
+    if not database.adopt:
+        for table in tables:
+            connection.run(f"DROP TABLE IF EXISTS {_place(database, table)} CASCADE")
+    before = frozenset(map(str, fingerprint.objects(connection)))
+    with connection.raw.transaction():
+        ownership.write_marker(connection, before, database.adopt)
+    return before
+
+
+def clear(database: Database, before: frozenset[str], *, adopted: bool) -> None:
+    """Drop what is ours, and what was not there before unless the schema was adopted."""
+    with fresh_connection(database) as connection:
+        noting.uninstall(connection)
+        if not adopted:
+            drop_all_but(connection, before)
+        ownership.erase_marker(connection)
+
+
+def drop_all_but(connection: Connection, before: frozenset[str]) -> None:
+    """Drop every object of the user's schemas that was not there before."""
+    fingerprint.drop(connection, (one for one in fingerprint.objects(connection) if str(one) not in before))
+
+
+@contextmanager
+def fresh_connection(database: Database) -> Iterator[Connection]:
+    """For dropping: a server is slow to drop what a session has many plans for."""
+    connection = Connection(database)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def refusal(database: Database, why: str, instead: str) -> UnsafeStoreError:
+    """The error for a database that is not touched."""
+    where = database.url.render_as_string(hide_password=True)
+    return UnsafeStoreError(f"refusing to use store {database.name!r} ({where}):\n{why}\n{instead}")
+
+
+def _place(database: Database, table: TableName) -> str:
+    """The table's full name; the application's search_path says where one without a schema is."""
+    schema, name = table
+    if schema is None:
+        with database.engine().connect() as connection:
+            schema = connection.dialect.default_schema_name or "public"
+    return f"{quoted(schema)}.{quoted(name)}"

@@ -1,0 +1,139 @@
+"""The schema at every mark: was it changed, and given back where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...errors import StoreError
+from ..keeper import Database
+from . import fingerprint
+from .catalog import Catalog, read_catalog
+from .connection import Connection
+from .fingerprint import Address, Fingerprint, Object
+
+
+@dataclass(eq=False)
+class Schema:
+    """A schema that one or several marks stand in, by its looks, which are others once it was built again."""
+
+    looks: Fingerprint
+
+
+class Schemas:
+    """Looks after the schema of one database.
+
+    Parameters:
+        database: Says how the schema is made again.
+        connection: The keeper's own.
+        clear: Drops all that came since the run began.
+        before: What was there when the run began, as text.
+
+    Attributes:
+        current: The schema as it was last seen.
+        catalog: What was in it.
+    """
+
+    catalog: Catalog
+
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        clear: Callable[[], None],
+        before: frozenset[str],
+    ) -> None:
+        self._database, self._connection = database, connection
+        self._clear, self._before = clear, before
+        self.current = self._created = Schema({})
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._names: dict[Address, Object] = {}
+        self._made: dict[str, str] = {}
+        self._glance: object = None
+
+    def created(self) -> Catalog:
+        """It was made, or more was added to it."""
+        self._take()
+        self._made = _shapes(self.catalog)
+        return self.catalog
+
+    def glance(self) -> None:
+        """Nothing was changed, though the catalogs may say so: it was ourselves."""
+        self._glance = fingerprint.glance(self._connection)
+
+    def changed(self, schema: Schema | None = None) -> bool:
+        """Whether it is another one than `schema`, or than when it was last looked at."""
+        schema = schema or self.current
+        now = fingerprint.glance(self._connection)
+        if now == self._glance and schema is self.current:
+            return False
+        if fingerprint.take(self._connection) != schema.looks:
+            return True
+        self.current, self._glance = schema, now
+        return False
+
+    def accept(self) -> bool:
+        """What an outer scope changed is there for its inner scopes. Returns whether anything was."""
+        if not self.changed():
+            return False
+        self.current = Schema(fingerprint.take(self._connection))
+        self.glance()
+        self._read()
+        return True
+
+    def mend(self, schema: Schema) -> None:
+        """Drop what came since `schema`, and make again what was altered or dropped.
+
+        Raises:
+            StoreError: It cannot be made again.
+        """
+        looks = schema.looks
+        added = fingerprint.take(self._connection).keys() - looks.keys()
+        fingerprint.drop(self._connection, fingerprint.objects(self._connection, added))
+        now = fingerprint.take(self._connection)
+        if now != looks:
+            self._rebuild(schema, [address for address in looks if now.get(address) != looks[address]])
+        self.current = schema
+        self._read()
+
+    def _rebuild(self, schema: Schema, altered: list[Address]) -> None:
+        names = [str(self._names[address]) if address in self._names else "an object" for address in altered]
+        why = ""
+        if self._database.rebuild is None:
+            why = "it is adopted"
+        elif schema is not self._created:
+            why = "an outer scope had changed it too"
+        elif not self._before.isdisjoint(names):
+            why = "it was there before the run began"
+        if why:
+            raise self._lost(names, f"and cannot be made again, since {why}.")
+        assert self._database.rebuild is not None
+        self._clear()
+        self._database.rebuild()
+        self._take()
+        wrong = [name for name, _ in self._made.items() ^ _shapes(self.catalog).items()]
+        if wrong:
+            raise self._lost(names, f"and making it again gave another {min(wrong)}.")
+
+    def _take(self) -> None:
+        self._created.looks = fingerprint.take(self._connection)
+        self.current = self._created
+        self._names = {one.address: one for one in fingerprint.objects(self._connection)}
+        self._read()
+
+    def _read(self) -> None:
+        self.catalog = read_catalog(self._connection, self._numbers)
+
+    def _lost(self, names: list[str], why: str) -> StoreError:
+        what = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        return StoreError(
+            f"a test changed the schema of store {self._database.name!r} ({what}), {why}\n"
+            "Give tests that change the schema an empty database:  SQLAlchemyStore(empty=True)",
+            store=self._database.name,
+        )
+
+
+def _shapes(catalog: Catalog) -> dict[str, str]:
+    """What making a schema again must give again, for kept rows to fit into it."""
+    tables = {f"table {table.sql}": table.shape for table in catalog.tables.values()}
+    return tables | {f"sequence {sequence.sql}": "" for sequence in catalog.sequences.values()}
