@@ -22,7 +22,9 @@ EMPTY: State = ()
 """The state of a table without rows."""
 
 INSTALL = f"""
-CREATE TABLE {OURS}.kept (copy int NOT NULL, number int NOT NULL, key text COLLATE "C", line text COLLATE "C");
+CREATE TABLE {OURS}.kept (
+    copy int NOT NULL, number int NOT NULL, key text COLLATE "C", line text COLLATE "C"
+);
 CREATE INDEX ON {OURS}.kept (number, key, copy);
 ALTER TABLE {OURS}.kept REPLICA IDENTITY FULL;
 """

@@ -78,10 +78,7 @@ class Data:
         self, written: set[int], kept: dict[int, State], places: dict[Name, Position], era: int
     ) -> Mark:
         """A level begins: `kept` has the state of all that was written at the one that is innermost now."""
-        for number in self.unknown():
-            self.rows.base[number] = baseline.EMPTY
-        for name in places.keys() - self.positions.base.keys():
-            self.positions.base[name] = places[name]
+        self.know(places)
         moved = {name for name, place in places.items() if place != self.position(name, self.positions.top)}
         moved |= self.positions.top.dirty & places.keys()
         self.era = era
@@ -91,6 +88,13 @@ class Data:
             era,
             era,
         )
+
+    def know(self, places: dict[Name, Position]) -> None:
+        """Tables and sequences that came since the marks were saved are there from now on."""
+        for number in self.unknown():
+            self.rows.base[number] = baseline.EMPTY
+        for name in places.keys() - self.positions.base.keys():
+            self.positions.base[name] = places[name]
 
     def places(self) -> dict[Name, Position]:
         """Where every sequence stands now."""

@@ -102,11 +102,9 @@ class PostgreSQLKeeper:
             self._data = self._data or Data(connection, catalog)
             self._data.catalog = catalog
             with connection.raw.transaction():
+                self._data.begin()
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
-                    self._fast.install()
-                self._data.begin()
-                if self._fast is not None:
                     self._fast.begin()
             self._schemas.glance()
 
@@ -124,8 +122,8 @@ class PostgreSQLKeeper:
         except psycopg.errors.LockNotAvailable:
             self._refuse_writers()
             mark = self._fast.save(self._accept_schema)
-        if self._fast.altered:
-            self._fast.altered = False
+        if self._fast.installed.altered:
+            self._fast.installed.altered = False
             schemas.glance()
         return Mark(mark, schemas.current)
 
@@ -164,10 +162,10 @@ class PostgreSQLKeeper:
         _, schemas = self._kept
         look: bool | Look = EVERYTHING
         single = mark.data is fast.innermost and mark.schema is schemas.current
-        if single or not (schemas.changed(mark.schema) or fast.damaged()):
+        if single or not (schemas.changed(mark.schema) or fast.installed.damaged()):
             look = self._try_fast(fast, mark)
         if isinstance(look, Look) and look.again and not schemas.changed(mark.schema):
-            fast.know_newest()
+            fast.installed.know_newest()
             look = self._try_fast(fast, mark, same_schema=True)
         if isinstance(look, bool):
             return look
@@ -204,10 +202,9 @@ class PostgreSQLKeeper:
             self._make_way(transactions.READERS)
             schemas.mend(mark.schema)
             kept.catalog = schemas.catalog
-        if self._fast is not None and (changed or self._fast.damaged()):
-            with self._connection.raw.transaction():
-                self._fast.install()
-                self._fast.write_functions()
+        if self._fast is not None and (changed or self._fast.installed.damaged()):
+            with self._fast.installed.transaction():
+                self._fast.installed.install()
         schemas.glance()
         return changed
 

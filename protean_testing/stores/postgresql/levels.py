@@ -66,6 +66,10 @@ class Levels(Generic[Thing, State]):
                 return level.kept[thing]
         return self.base[thing]
 
+    def state_now(self, thing: Thing) -> State:
+        """The state of `thing` when the innermost level was begun last: for what was not written since."""
+        return self.top.kept[thing] if thing in self.top.kept else self.state(thing, self.top)
+
     def kept_since(self, mark: Level[Thing, State]) -> set[Thing]:
         """All whose state is another one at an inner level than at `mark`, as far as is known."""
         return set[Thing]().union(*(level.kept for level in self._since(mark)))

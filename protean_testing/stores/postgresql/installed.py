@@ -1,0 +1,214 @@
+"""What the fast reset has installed in the database, and what this process knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+
+from . import baseline, clearing, noting, sql
+from .baseline import State
+from .catalog import Table
+from .connection import OURS, Connection, listed
+from .data import Data
+from .sequences import Name, Position
+
+MANY_ROWS = 50  # in a table whose keys are worth noting
+FEW_SEQUENCES = 16  # all of them are looked at after every test
+SOME_SEQUENCES = 100  # those without values are put back after a rollback, too
+
+
+class Installed:
+    """Triggers, functions, and what these read: `target` and `position` tell what there was at a mark.
+
+    Attributes:
+        newest: The newest relation that is known, as protean_testing.reset wants to know; 0 for a superuser,
+            who is told of changes instead.
+        moved: A sequence stands elsewhere in `position` than when the schema was made.
+        altered: Something was installed since this was last set to False.
+    """
+
+    def __init__(self, connection: Connection, data: Data) -> None:
+        self._connection, self._data = connection, data
+        self.newest = 0
+        self.moved = False
+        self.altered = False
+        self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
+        self._puts: set[int] = set()  # tables with a function that puts rows back
+        self._target: dict[int, tuple[State, bool]] = {}
+        self._places: dict[Name, Position] = {}
+        self._aimed = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A transaction, after whose failure this knows again what there is."""
+        keys, puts = copy(self._keys_since), copy(self._puts)
+        try:
+            with self._connection.raw.transaction():
+                yield
+        except BaseException:
+            self._keys_since, self._puts, self._aimed = keys, puts, False
+            raise
+
+    # Triggers and functions
+
+    def install(self) -> None:
+        """Put triggers on what is new, write functions for what there is now. Inside a transaction."""
+        catalog = self._data.catalog
+        if self._connection.value(f"SELECT to_regclass('{OURS}.note')") is None:
+            noting.install(self._connection)
+        noting.note(self._connection, catalog)
+        for number in self._keys_since.keys() & catalog.tables.keys():
+            noting.touch(self._connection, catalog.tables[number])
+        self._write_lists()
+        self._write_functions()
+        self.know_newest()
+        self._aimed = False
+        self.altered = True
+
+    def know_newest(self) -> None:
+        """Whatever tables there are now, they are known."""
+        if not self._connection.superuser:
+            self.newest = self._connection.value("SELECT max(oid)::int8 FROM pg_class")
+
+    def damaged(self) -> bool:
+        """Whether a test dropped one of our triggers or switched it off."""
+        tables = self._data.catalog.tables
+        expected = {(table.oid, noting.TRIGGER) for table in tables.values() if table.notable}
+        expected |= {(tables[n].oid, f"{noting.TRIGGER}_keys") for n in self._keys_since if n in tables}
+        return noting.damaged(self._connection, expected)
+
+    def note_keys(self, numbers: Iterable[int], era: int) -> None:
+        """Note keys from now on where there are many rows and a key. Inside a transaction."""
+        for number in numbers:
+            table = self._data.catalog.tables.get(number)
+            if table is None or number in self._keys_since or self._data.counted.get(number, 0) < MANY_ROWS:
+                continue
+            if table.key and table.notable and not table.loud and not table.forced:
+                noting.touch(self._connection, table)
+                self._keys_since[number] = era
+                self.altered = True
+
+    def all_keys_noted(self, number: int, era: int) -> bool:
+        """Whether every key of a table that was written since `era` is known."""
+        return self._keys_since.get(number, era + 1) <= era
+
+    def watched(self) -> list[Table]:
+        """What has to be looked at whenever anything happened, since nothing tells that it was written."""
+        superuser = self._connection.superuser
+        return self._data.tables(lambda table: not table.notable and not (table.kind == "m" and superuser))
+
+    def _slow(self) -> set[int]:
+        """What is put back in the slower way."""
+        loud = not self._connection.silent
+        slow = self._data.tables(lambda table: loud or bool(table.loud) or table.forced or table.kind == "m")
+        return {table.number for table in slow}
+
+    def _write_functions(self) -> None:
+        catalog, run = self._data.catalog, self._connection.run
+        base = self._data.positions.base
+        places = {sequence: base[name] for name, sequence in catalog.sequences.items() if name in base}
+        run(clearing.clear_function(self._data.tables(lambda table: table.kind == "r"), places))
+        constants = {
+            ":watched": bool(self.watched()),
+            ":heirs": any(table.children for table in catalog.tables.values()),
+            ":slow": bool(self._slow()),
+            ":unlogged": any(sequence.unlogged for sequence in catalog.sequences.values()),
+            ":cached": any(sequence.cached for sequence in catalog.sequences.values()),
+            ":few": len(catalog.sequences) <= FEW_SEQUENCES,
+            ":some": len(catalog.sequences) <= SOME_SEQUENCES,
+        }
+        text = sql.text("reset")
+        for name, value in constants.items():
+            text = text.replace(name, str(value).lower())
+        run(text)
+        self._puts &= catalog.tables.keys()
+        for number in self._puts:
+            run(clearing.put_function(catalog.tables[number]))
+        run(clearing.put_switch(self._puts))
+
+    def _write_lists(self) -> None:
+        catalog, run = self._data.catalog, self._connection.run
+        heirs = [
+            f"({number}, {child})"
+            for number, table in catalog.tables.items()
+            if table.children
+            for child in catalog.rows_of({number}) - {number}
+        ]
+        run(f"DELETE FROM {OURS}.heir; DELETE FROM {OURS}.slow")
+        if heirs:
+            run(f"INSERT INTO {OURS}.heir VALUES {', '.join(heirs)}")
+        run(f"INSERT INTO {OURS}.slow SELECT unnest({listed(self._slow())}::int[])")
+
+    # What there was at the innermost mark
+
+    @property
+    def held(self) -> bool:
+        """Whether `target` has lines, or `touched` may have some."""
+        return bool(self._target or self._keys_since)
+
+    def unsure(self, numbers: set[int]) -> set[int]:
+        """The tables whose states `aim` has to be told, if those of `numbers` may have changed."""
+        known = self._data.catalog.tables.keys() & self._data.rows.base.keys()
+        return known & (numbers | self._keys_since.keys()) if self._aimed else set(known)
+
+    def aim(self, states: Mapping[int, State], places: Mapping[Name, Position], known: int) -> None:
+        """Tell what there was at a mark. Inside a transaction.
+
+        Parameters:
+            states: Of all tables that `unsure` names.
+            places: Of all sequences.
+            known: The latest era in which all was as at the mark.
+        """
+        target = dict(self._target) if self._aimed else {}
+        for number, state in states.items():
+            target.pop(number, None)
+            table = self._data.catalog.tables.get(number)
+            if table is None or table.kind != "r" or state == baseline.EMPTY:
+                continue
+            target[number] = (state, self.all_keys_noted(number, known))
+            if number not in self._puts:
+                self._puts.add(number)
+                self._connection.run(clearing.put_function(table))
+                self._connection.run(clearing.put_switch(self._puts))
+                self.altered = True
+        self._write_target(target)
+        self._write_places(places)
+        self._aimed = True
+
+    def _write_target(self, target: dict[int, tuple[State, bool]]) -> None:
+        there = self._target if self._aimed else {}
+        changed = [(number, *what) for number, what in target.items() if there.get(number) != what]
+        gone = (there.keys() - target.keys()) | {number for number, *_ in changed}
+        if not self._aimed:
+            self._connection.run(f"DELETE FROM {OURS}.target")
+        elif gone:
+            self._connection.run(f"DELETE FROM {OURS}.target WHERE number = ANY ({listed(gone)}::int[])")
+        if changed:
+            rows = ", ".join(f"({number}, {listed(state)}, {by_key})" for number, state, by_key in changed)
+            self._connection.run(f"INSERT INTO {OURS}.target VALUES {rows}")
+        self._target = target
+
+    def _write_places(self, places: Mapping[Name, Position]) -> None:
+        there = self._places if self._aimed else {}
+        sequences = self._data.catalog.sequences
+        changed = [
+            sequences[name]
+            for name, place in places.items()
+            if there.get(name) != place and name in sequences
+        ]
+        if not self._aimed:
+            self._connection.run(f"DELETE FROM {OURS}.position")
+        elif changed:
+            oids = listed(sequence.oid for sequence in changed)
+            self._connection.run(f"DELETE FROM {OURS}.position WHERE sequence = ANY ({oids}::oid[])")
+        lines = [
+            f"({number}, {one.oid}, {places[one.key][0]}, {places[one.key][1]}, {one.cached})"
+            for one in changed
+            for number in (*(one.tables or (noting.SENTINEL,)), "NULL")
+        ]
+        if lines:
+            self._connection.run(f"INSERT INTO {OURS}.position VALUES {', '.join(lines)}")
+        base = self._data.positions.base
+        self._places = dict(places)
+        self.moved = any(place != base.get(name, place) for name, place in places.items())
