@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, make_url
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
 from protean_testing.stores.keeper import Database
-from protean_testing.stores.postgresql import PostgreSQLKeeper, fast
+from protean_testing.stores.postgresql import PostgreSQLKeeper, installed
 
 from .program import Dialect, Dump, Schema, Scopes, Table, Work
 
@@ -340,14 +340,14 @@ class PostgreSQL(Dialect):
     def world(self, schema: Schema) -> Iterator[World]:
         with suppress(KeyError):
             del _worlds[self.database]
-        keys, few = fast.MANY_ROWS, fast.FEW_SEQUENCES
-        fast.MANY_ROWS = 1 if "note keys early" in schema.traits else keys
-        fast.FEW_SEQUENCES = few if "few sequences" in schema.traits else 0
+        keys, few = installed.MANY_ROWS, installed.FEW_SEQUENCES
+        installed.MANY_ROWS = 1 if "note keys early" in schema.traits else keys
+        installed.FEW_SEQUENCES = few if "few sequences" in schema.traits else 0
         world = World(self, schema)
         try:
             yield world
         finally:
-            fast.MANY_ROWS, fast.FEW_SEQUENCES = keys, few
+            installed.MANY_ROWS, installed.FEW_SEQUENCES = keys, few
             world.close()
 
 
