@@ -20,6 +20,8 @@ from .store import Store
 _frames: WeakKeyDictionary[type, ClassFrame] = WeakKeyDictionary()
 _unframed: list[type] = []
 
+_DECLARATIONS = ("metadata", "stores", "domain", "config")
+
 PATIENCE = 5.0  # seconds for the tasks that an async test left
 TRIES = 10
 
@@ -160,7 +162,7 @@ def frame_of(case: unittest.TestCase) -> ClassFrame | None:
 
 
 def _frame_of(cls: type[unittest.TestCase], what: Iterable[Any] | None) -> ClassFrame:
-    if cls not in _frames:
+    if cls not in _frames and not _took_over(cls):
         if what is None:
             raise ConfigurationError(
                 f"{cls.__module__}.{cls.__qualname__}.setUpClass does not call super().setUpClass(), so "
@@ -169,6 +171,22 @@ def _frame_of(cls: type[unittest.TestCase], what: Iterable[Any] | None) -> Class
         begin_class(cls, what)
         _unframed.append(cls)
     return _frames[cls]
+
+
+def _took_over(cls: type[unittest.TestCase]) -> bool:
+    """Take the frame of a base class whose ``setUpClass`` was called by its name, not by ``super()``.
+
+    It began for that base, and nobody would end it. A class that declares other stores needs its own.
+    """
+    for base in cls.__mro__[1:]:
+        if base in _frames and base not in _unframed:
+            if any(getattr(cls, name, None) is not getattr(base, name, None) for name in _DECLARATIONS):
+                return False
+            frame = _frames[cls] = _frames.pop(base)
+            frame.scope.label = f"{cls.__module__}.{cls.__qualname__}"
+            cls.addClassCleanup(_end_class, cls)
+            return True
+    return False
 
 
 def _end_class(cls: type) -> None:

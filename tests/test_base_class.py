@@ -157,6 +157,45 @@ class BaseClassTests(SuiteTestCase):
         )
         self.assertNotIn("must not run", outcome.err)
 
+    def test_set_up_class_of_the_base_called_by_its_name(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            class ShopTestCase(DatabaseTestCase):
+                metadata = Base.metadata
+                @classmethod
+                def setUpClass(cls):
+                    super().setUpClass()
+                    place(cls.engine, "of the class")
+
+            class ByNameTests(ShopTestCase):
+                @classmethod
+                def setUpClass(cls):
+                    ShopTestCase.setUpClass()
+                def check(self):
+                    self.assertEqual(customers(self.engine), ["of the class"])
+                    self.assertEqual(place(self.db.engine), 2)
+                test_1 = test_2 = check
+
+            class ByNameAgainTests(ByNameTests): pass
+
+            class EmptyTests(DatabaseTestCase):
+                metadata = Base.metadata
+                def test_1(self): self.assertEqual(customers(self.engine), [])
+
+            class OtherStoresTests(ByNameTests):
+                metadata = None
+                stores = [SQLAlchemyStore(empty=True)]
+            """,
+            before=MODELS,
+        )
+        classes = [f"test_a.{name}Tests" for name in ("ByName", "ByNameAgain", "Empty")]
+        self.assertPassed(self.unittest(*classes), 5)
+        self.assertPassed(self.unittest(*reversed(classes)), 5)
+        self.assertFailed(
+            self.unittest("test_a.OtherStoresTests"), "OtherStoresTests.setUpClass does not call super()"
+        )
+
     def test_debug_frames_the_test_as_run_does(self) -> None:
         self.write(
             "test_a.py",
