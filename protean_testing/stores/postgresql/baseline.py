@@ -166,10 +166,7 @@ def _put_back_as_owner(connection: Connection, catalog: Catalog, targets: Mappin
     holding = [table for table in rewritten if table.holds_rows]
     with switched_off(connection, rewritten):
         others = keep(connection, (table for table in holding if table.number not in targets), _SCRATCH)
-        connection.run(
-            "TRUNCATE "
-            + ", ".join(f"ONLY {table.sql}" if table.holds_rows else table.sql for table in rewritten)
-        )
+        connection.run(f"TRUNCATE {', '.join(table.alone for table in rewritten)}")
         states = {number: state_of(rows, _SCRATCH) for number, rows in others.items()} | {**targets}
         inserts = [
             f"i{table.number} AS ({insertion(table, lines(table, states[table.number]))})"

@@ -20,6 +20,7 @@ class Table:
         columns: Those that an INSERT may name, in order: all but generated ones.
         shape: Every column with its type: what a row that was kept must fit into again.
         key: Columns of a unique index without NULLs, with their types; the primary key if that will do.
+        identities: Columns that are GENERATED ALWAYS AS IDENTITY.
         notable: Our role may put a trigger on it.
         children: Numbers of its direct partitions and heirs.
         forced: Row level security hides rows from the owner too.
@@ -36,6 +37,7 @@ class Table:
     columns: tuple[str, ...]
     shape: str
     key: tuple[tuple[str, str], ...]
+    identities: frozenset[str]
     notable: bool
     children: tuple[int, ...]
     forced: bool
@@ -51,6 +53,11 @@ class Table:
     @property
     def holds_rows(self) -> bool:
         return self.kind == "r"
+
+    @property
+    def alone(self) -> str:
+        """The name for statements that would reach heirs as well; partitions always go with their whole."""
+        return self.sql if self.kind == "p" else f"ONLY {self.sql}"
 
     def __str__(self) -> str:
         return f'"{self.name}"' if self.schema == "public" else f'"{self.schema}.{self.name}"'
@@ -147,6 +154,7 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
         columns,
         shape,
         key,
+        identities,
         notable,
         children,
         references,
@@ -160,6 +168,7 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             columns=tuple(columns),
             shape=shape,
             key=tuple((column, kind) for column, kind in key),
+            identities=frozenset(identities),
             notable=notable,
             children=tuple(oids[child] for child in children if child in oids),
             forced=forced,

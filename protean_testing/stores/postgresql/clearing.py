@@ -84,6 +84,43 @@ def put_function(table: Table) -> str:
     return _function(f"put_{table.number}(since bigint, copies int[])", body, "keys text[];", options + " ")
 
 
+def parts(table: Table) -> tuple[str, str]:
+    """For protean_testing.put_all: what empties a table, and what gives it back the rows of keys, or all rows.
+
+    A row that is there and at the mark is updated, not deleted and inserted: a reference to it stays.
+    """
+    n, name = table.number, table.sql
+    clear = f"d{n} AS (DELETE FROM ONLY {name})"
+    kept = f"SELECT line FROM {OURS}.kept WHERE number = {n} AND copy = ANY (%1$L)"
+    if not table.key:
+        everything = f"{kept} AND (SELECT count(*) FROM d{n}) >= 0"  # not before all is deleted
+        return clear, _format(
+            f"d{n} AS (DELETE FROM ONLY {name} RETURNING 1), i{n} AS ({insertion(table, everything)})"
+        )
+    written = f"SELECT DISTINCT key FROM {OURS}.touched WHERE number = {n} AND era >= %2$s"
+    line = f"{kept} AND key = w.key ORDER BY copy DESC LIMIT 1"
+    rows = f"(SELECT key, line::{name} AS line FROM w{n} WHERE line IS NOT NULL OFFSET 0) r"
+    keys = {column for column, _ in table.key}
+    columns = ", ".join(map(quoted, table.columns))
+    values = ", ".join(f"(r.line).{quoted(column)}" for column in table.columns)
+    settings = ", ".join(f"{quoted(c)} = (r.line).{quoted(c)}" for c in table.columns if c not in keys)
+    put = (
+        f"w{n} AS MATERIALIZED (SELECT w.key, ({line}) AS line FROM ({written}) w), "
+        f"d{n} AS (DELETE FROM ONLY {name} t USING w{n} w "
+        f"WHERE w.line IS NULL AND {has_key(table, 'w.key')}), "
+        f"i{n} AS (INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {rows} "
+        f"WHERE NOT EXISTS (SELECT FROM ONLY {name} t WHERE {has_key(table, 'r.key')}))"
+    )
+    if settings:
+        put += f", u{n} AS (UPDATE ONLY {name} t SET {settings} FROM {rows} WHERE {has_key(table, 'r.key')})"
+    return clear, _format(put)
+
+
+def _format(part: str) -> str:
+    """For SQL's format(): a percent sign in a name means itself."""
+    return part.replace("%", "%%").replace("%%1$L", "%1$L").replace("%%2$s", "%2$s")
+
+
 def touch_function(table: Table) -> str:
     """``touch_<number>()`` notes the key of every row that is written, in triggers."""
     old, new = key_of(table, "old"), key_of(table, "new")

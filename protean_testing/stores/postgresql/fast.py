@@ -12,6 +12,7 @@ from .connection import OURS, Connection
 from .data import Data, Mark
 from .installed import Installed
 
+TRUNCATED = 10_000  # rows, from which on it is worth its price at the end of a scope around tests
 VACUUM_EVERY = 200  # resets
 VACUUM_ROWS = 10_000  # removed, after which it is time too
 
@@ -183,6 +184,7 @@ class Fast:
         else:
             with self.installed.transaction():
                 self._aim(mark, data.rows.kept_since(mark.rows))
+                self._truncate(mark, dirty)
                 word, *rest = self._call(mark, dirty, same_schema=same_schema)
                 if word in ("nothing", "reset"):
                     places = data.moved(mark)  # also those that single tests have hidden
@@ -250,6 +252,22 @@ class Fast:
             states = {number: rows.state(number, mark.rows) for number in unsure}
             places = {name: positions.state(name, mark.positions) for name in base}
             self.installed.aim(states, places, mark.known if known is None else known)
+
+    def _truncate(self, mark: Mark, dirty: set[int]) -> None:
+        """Empty tables that hold many rows, and none at `mark`, if that is so of all that refer to them."""
+        catalog, rows = self.data.catalog, self.data.rows
+        for number in dirty:
+            if self.data.counted.get(number, 0) < TRUNCATED:
+                continue
+            tables = [catalog.tables[other] for other in sorted(catalog.referring({number}))]
+            if any(
+                table.loud or rows.state(table.number, mark.rows) != baseline.EMPTY
+                for table in tables
+                if table.holds_rows
+            ):
+                continue
+            self.connection.run(f"LOCK TABLE {OURS}.note IN SHARE MODE NOWAIT")
+            self.connection.run(f"TRUNCATE {', '.join(table.alone for table in tables)}")
 
     # The reset function
 

@@ -9,11 +9,11 @@ from copy import copy
 from . import baseline, clearing, noting, sql
 from .baseline import State
 from .catalog import Table
-from .connection import OURS, Connection, listed
+from .connection import OURS, Connection, listed, literal
 from .data import Data
 from .sequences import Name, Position
 
-MANY_ROWS = 50  # in a table whose keys are worth noting
+MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no other way for any rows
 FEW_SEQUENCES = 16  # all of them are looked at after every test
 SOME_SEQUENCES = 100  # those without values are put back after a rollback, too
 
@@ -80,9 +80,10 @@ class Installed:
 
     def note_keys(self, numbers: Iterable[int], era: int) -> None:
         """Note keys from now on where there are many rows and a key. Inside a transaction."""
+        many = MANY_ROWS if self._connection.silent else 1
         for number in numbers:
             table = self._data.catalog.tables.get(number)
-            if table is None or number in self._keys_since or self._data.counted.get(number, 0) < MANY_ROWS:
+            if table is None or number in self._keys_since or self._data.counted.get(number, 0) < many:
                 continue
             if table.key and table.notable and not table.loud and not table.forced:
                 noting.touch(self._connection, table)
@@ -100,9 +101,15 @@ class Installed:
 
     def _slow(self) -> set[int]:
         """What is put back in the slower way."""
-        loud = not self._connection.silent
-        slow = self._data.tables(lambda table: loud or bool(table.loud) or table.forced or table.kind == "m")
+        slow = self._data.tables(
+            lambda table: bool(table.loud) or table.forced or table.kind == "m" or self._identified(table)
+        )
         return {table.number for table in slow}
+
+    def _identified(self, table: Table) -> bool:
+        """A plain owner cannot update a column that is GENERATED ALWAYS AS IDENTITY."""
+        keys = {column for column, _ in table.key}
+        return not self._connection.silent and bool(keys) and not table.identities <= keys
 
     def _write_functions(self) -> None:
         catalog, run = self._data.catalog, self._connection.run
@@ -113,6 +120,7 @@ class Installed:
             ":watched": bool(self.watched()),
             ":heirs": any(table.children for table in catalog.tables.values()),
             ":slow": bool(self._slow()),
+            ":owner": not self._connection.silent,
             ":unlogged": any(sequence.unlogged for sequence in catalog.sequences.values()),
             ":cached": any(sequence.cached for sequence in catalog.sequences.values()),
             ":few": len(catalog.sequences) <= FEW_SEQUENCES,
@@ -121,6 +129,8 @@ class Installed:
         text = sql.text("reset")
         for name, value in constants.items():
             text = text.replace(name, str(value).lower())
+        if not self._connection.silent:
+            run(sql.text("owner"))
         run(text)
         self._puts &= catalog.tables.keys()
         for number in self._puts:
@@ -138,7 +148,19 @@ class Installed:
         run(f"DELETE FROM {OURS}.heir; DELETE FROM {OURS}.slow")
         if heirs:
             run(f"INSERT INTO {OURS}.heir VALUES {', '.join(heirs)}")
+        if not self._connection.silent:
+            self._write_parts()
         run(f"INSERT INTO {OURS}.slow SELECT unnest({listed(self._slow())}::int[])")
+
+    def _write_parts(self) -> None:
+        lines, catalog = [], self._data.catalog
+        for table in self._data.tables(lambda table: table.kind == "r"):
+            clear, put = map(literal, clearing.parts(table))
+            whole = not table.key and catalog.referring({table.number}) == {table.number}
+            lines.append(f"({table.number}, {clear}, {put}, {whole})")
+        self._connection.run(f"DELETE FROM {OURS}.part")
+        if lines:
+            self._connection.run(f"INSERT INTO {OURS}.part VALUES {', '.join(lines)}")
 
     # What there was at the innermost mark
 

@@ -45,7 +45,7 @@ def note(connection: Connection, catalog: Catalog) -> None:
         connection.run(
             f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE "
             f"ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {OURS}.note('{table.number}'); "
-            f"ALTER TABLE {_only(table)} ENABLE ALWAYS TRIGGER {TRIGGER}"
+            f"ALTER TABLE {table.alone} ENABLE ALWAYS TRIGGER {TRIGGER}"
         )
 
 
@@ -59,7 +59,7 @@ def touch(connection: Connection, table: Table) -> None:
         connection.run(
             f"CREATE OR REPLACE TRIGGER {TRIGGER}_{name} {when.format(table.sql)} "
             f"EXECUTE FUNCTION {OURS}.touch_{table.number}(); "
-            f"ALTER TABLE {_only(table)} ENABLE ALWAYS TRIGGER {TRIGGER}_{name}"
+            f"ALTER TABLE {table.alone} ENABLE ALWAYS TRIGGER {TRIGGER}_{name}"
         )
 
 
@@ -67,10 +67,6 @@ def damaged(connection: Connection, expected: Iterable[tuple[int, str]]) -> bool
     """Whether a test dropped one of our triggers, or switched it off."""
     found = {(oid, name) for oid, name in connection.rows(_INTACT)}
     return not found.issuperset(expected)
-
-
-def _only(table: Table) -> str:
-    return table.sql if table.kind == "p" else f"ONLY {table.sql}"
 
 
 _OURS = f"""

@@ -58,11 +58,18 @@ BEGIN
         RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
     END IF;
 
-    IF held THEN
+    IF :owner THEN
+        IF NOT protean_testing.put_all(written, since, held) THEN
+            RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
+        END IF;
+        kept := written;
+    ELSIF held THEN
         FOR one, copies, by_key IN SELECT * FROM protean_testing.target WHERE number = ANY (written) LOOP
             kept := kept || one;
             removed := removed + protean_testing.put(one, CASE WHEN by_key THEN since END, copies);
         END LOOP;
+    END IF;
+    IF held THEN
         DELETE FROM protean_testing.touched WHERE number = ANY (written) AND era >= since;
     END IF;
     FOREACH one IN ARRAY written LOOP

@@ -30,6 +30,9 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
                                                'text'::regtype, 'varchar'::regtype, 'date'::regtype,
                                                'timestamp'::regtype, 'timestamptz'::regtype)))
                   ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1), '{}'),
+       -- columns that an UPDATE may not name
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = 'a'),
        -- our role may put a trigger on it
        c.relkind = 'r' AND has_table_privilege(c.oid, 'TRIGGER') OR c.relkind = 'p',
        -- partitions and heirs
