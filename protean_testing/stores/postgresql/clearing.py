@@ -85,7 +85,7 @@ def put_function(table: Table) -> str:
 
 
 def parts(table: Table) -> tuple[str, str]:
-    """For protean_testing.put_all: what empties a table, and what gives it back the rows of keys, or all rows.
+    """For protean_testing.put_all: what empties a table, and what gives it back rows, by keys or all.
 
     A row that is there and at the mark is updated, not deleted and inserted: a reference to it stays.
     """

@@ -12,7 +12,8 @@ from .connection import OURS, Connection
 from .data import Data, Mark
 from .installed import Installed
 
-TRUNCATED = 10_000  # rows, from which on it is worth its price at the end of a scope around tests
+TRUNCATE_ROWS = 10_000  # from which on it is worth its price at the end of a scope around tests
+TRUNCATE_ROWS_AS_OWNER = 100  # where every row that is deleted is looked for in all that may refer to it
 VACUUM_EVERY = 200  # resets
 VACUUM_ROWS = 10_000  # removed, after which it is time too
 
@@ -256,8 +257,9 @@ class Fast:
     def _truncate(self, mark: Mark, dirty: set[int]) -> None:
         """Empty tables that hold many rows, and none at `mark`, if that is so of all that refer to them."""
         catalog, rows = self.data.catalog, self.data.rows
+        many = TRUNCATE_ROWS if self.connection.silent else TRUNCATE_ROWS_AS_OWNER
         for number in dirty:
-            if self.data.counted.get(number, 0) < TRUNCATED:
+            if self.data.counted.get(number, 0) < many:
                 continue
             tables = [catalog.tables[other] for other in sorted(catalog.referring({number}))]
             if any(
