@@ -432,7 +432,9 @@ class World:
 
     def work(self, work: Work) -> None:
         statements = [
-            s for s in work.statements if not (self.scopes.altered and s.startswith(("ALTER", "DROP")))
+            s
+            for s in work.statements
+            if not (self.scopes.altered and s.startswith(("ALTER", "DROP", "COMMENT", "CREATE INDEX")))
         ]
         if work.where == "process":
             _process(self.url, [s for s in statements if not s.startswith("COPY")], work.end)

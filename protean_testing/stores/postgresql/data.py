@@ -160,10 +160,6 @@ class Data:
         self.positions.forget(mark.positions)
         self._discard()
 
-    def knows(self, mark: Mark) -> bool:
-        """False for a mark that is void."""
-        return self.rows.has(mark.rows)
-
     def position(self, name: Name, mark: Level[Name, Position]) -> Position | None:
         """Where a sequence stood at `mark`; None for one that came later."""
         return self.positions.state(name, mark) if name in self.positions.base else None

@@ -164,11 +164,12 @@ class Fast:
 
     # A level is given back
 
-    def reset(self, mark: Mark, *, same_schema: bool = False) -> bool | Look:
+    def reset(self, mark: Mark, *, thorough: bool, same_schema: bool = False) -> bool | Look:
         """Give back what was written since `mark`.
 
         Parameters:
             mark: One that is valid.
+            thorough: See what single tests have hidden: where every sequence stands.
             same_schema: The schema was looked at just now, and is as it was.
 
         Returns:
@@ -179,7 +180,7 @@ class Fast:
         """
         data, moved = self.data, False
         dirty = data.rows.dirty_since(mark.rows) & data.catalog.tables.keys()
-        single = mark is self._marks[-1] and not data.positions.dirty_since(mark.positions)
+        single = mark is self._marks[-1] and not thorough and not data.positions.dirty_since(mark.positions)
         if single:
             word, *rest = self._call(mark, dirty, same_schema=same_schema)
         else:
@@ -188,7 +189,7 @@ class Fast:
                 self._truncate(mark, dirty)
                 word, *rest = self._call(mark, dirty, same_schema=same_schema)
                 if word in ("nothing", "reset"):
-                    places = data.moved(mark)  # also those that single tests have hidden
+                    places = data.moved(mark)
                     sequences.put_back(self.connection, places)
                     moved = bool(places)
                     self._aim(mark, set(), known=data.era)

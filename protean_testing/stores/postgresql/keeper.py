@@ -34,12 +34,21 @@ TRIES = 10
 """How often a lock may be in the way of one call, each time of another transaction."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Mark:
-    """What `PostgreSQLKeeper.save` returns: the data of a moment, and the schema it stood in."""
+    """What `PostgreSQLKeeper.save` returns.
+
+    Attributes:
+        data: The data of that moment.
+        schema: The schema it stood in.
+        quick: A reset since has looked at no more than what was noted.
+        hidden: So has one of a mark inside of this one, which is forgotten.
+    """
 
     data: data.Mark
     schema: Schema
+    quick: bool = False
+    hidden: bool = False
 
 
 class PostgreSQLKeeper:
@@ -57,6 +66,7 @@ class PostgreSQLKeeper:
         self._schemas: Schemas | None = None
         self._data: Data | None = None
         self._fast: Fast | None = None
+        self._marks: list[Mark] = []
         self._ended: list[OpenTransaction] = []
 
     # Whose it is
@@ -84,6 +94,7 @@ class PostgreSQLKeeper:
         self._make_way(transactions.READERS)
         claiming.clear(self.database, before, adopted=self.database.adopt)
         self._before = self._schemas = self._data = self._fast = None
+        self._marks = []
 
     def close(self) -> None:
         if self._open is not None:
@@ -109,7 +120,8 @@ class PostgreSQLKeeper:
             self._schemas.glance()
 
     def save(self) -> Mark:
-        return self._again("save", self._save)
+        self._marks.append(self._again("save", self._save))
+        return self._marks[-1]
 
     def _save(self) -> Mark:
         kept, schemas = self._kept
@@ -151,30 +163,37 @@ class PostgreSQLKeeper:
         return changed
 
     def _reset(self, mark: Mark) -> bool:
+        """Give all back. At the end of a scope around tests, see what single tests may have hidden."""
+        kept, schemas = self._kept
+        thorough = mark.hidden or mark is not self._marks[-1] or mark.schema is not schemas.current
         if self._fast is not None:
-            return self._reset_fast(self._fast, mark)
-        kept, _ = self._kept
-        self._make_way(transactions.LOCKERS)
-        mended = self._mend_schema(mark)
-        return kept.reset(mark.data) or mended
+            changed = self._reset_fast(self._fast, mark, thorough)
+        else:
+            self._make_way(transactions.LOCKERS)
+            mended = self._mend_schema(mark)
+            changed = kept.reset(mark.data) or mended
+        if thorough:
+            self._end_idle_readers()
+        del self._marks[self._marks.index(mark) + 1 :]
+        mark.hidden, mark.quick = False, not thorough and (changed or mark.quick)
+        return changed
 
-    def _reset_fast(self, fast: Fast, mark: Mark) -> bool:
+    def _reset_fast(self, fast: Fast, mark: Mark, thorough: bool) -> bool:
         _, schemas = self._kept
         look: bool | Look = EVERYTHING
-        single = mark.data is fast.innermost and mark.schema is schemas.current
-        if single or not (schemas.changed(mark.schema) or fast.installed.damaged()):
-            look = self._try_fast(fast, mark)
+        if not thorough or not (schemas.changed(mark.schema) or fast.installed.damaged()):
+            look = self._try_fast(fast, mark, thorough)
         if isinstance(look, Look) and look.again and not schemas.changed(mark.schema):
             fast.installed.know_newest()
-            look = self._try_fast(fast, mark, same_schema=True)
+            look = self._try_fast(fast, mark, thorough, same_schema=True)
         if isinstance(look, bool):
             return look
         mended = look.schema and self._mend_schema(mark)
         return fast.reset_by_looking(mark.data, everything=mended or look.everything) or mended
 
-    def _try_fast(self, fast: Fast, mark: Mark, *, same_schema: bool = False) -> bool | Look:
+    def _try_fast(self, fast: Fast, mark: Mark, thorough: bool, *, same_schema: bool = False) -> bool | Look:
         try:
-            return fast.reset(mark.data, same_schema=same_schema)
+            return fast.reset(mark.data, thorough=thorough, same_schema=same_schema)
         except psycopg.errors.LockNotAvailable:
             raise
         except psycopg.Error:  # a table is missing, or another one
@@ -184,8 +203,14 @@ class PostgreSQLKeeper:
 
     def forget(self, mark: Mark) -> None:
         kept, _ = self._kept
-        if kept.knows(mark.data):
-            self._again("forget", lambda: (self._fast or kept).forget(mark.data))
+        if mark not in self._marks:
+            return
+        self._again("forget", lambda: (self._fast or kept).forget(mark.data))
+        place = self._marks.index(mark)
+        if place:
+            inner = self._marks[place:]
+            self._marks[place - 1].hidden |= any(one.quick or one.hidden for one in inner)
+        del self._marks[place:]
 
     @property
     def _kept(self) -> tuple[Data, Schemas]:
@@ -228,6 +253,18 @@ class PostgreSQLKeeper:
         )
         self._ended += ended
         return bool(ended)
+
+    def _end_idle_readers(self) -> None:
+        """Sessions that still look at what single tests saw."""
+        connection = self._connection
+        self._ended += transactions.wait_until_closed(
+            lambda: [
+                one for one in transactions.open_transactions(connection, transactions.READERS) if one.sleeps
+            ],
+            connection,
+            self.database.wait,
+            end=True,
+        )
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`; again where a transaction is in the way, or the connection was lost."""

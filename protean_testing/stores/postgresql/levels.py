@@ -37,16 +37,6 @@ class Levels(Generic[Thing, State]):
         """The innermost level: its own mark, and what was written since."""
         return self._levels[-1]
 
-    def has(self, mark: Level[Thing, State]) -> bool:
-        return mark in self._levels
-
-    def is_top(self, mark: Level[Thing, State]) -> bool:
-        return mark is self._levels[-1]
-
-    def owed(self, new: Iterable[Thing]) -> set[Thing]:
-        """Whose state has to be kept now, for `save`."""
-        return self.top.owed | set(new)
-
     def save(self, new: Iterable[Thing], kept: dict[Thing, State]) -> Level[Thing, State]:
         """Begin a level. `new` was written since the last look; `kept` is the state of all that is owed."""
         self.top.dirty |= set(new)
@@ -55,9 +45,9 @@ class Levels(Generic[Thing, State]):
         self._levels.append(Level())
         return self.top
 
-    def dirty_since(self, mark: Level[Thing, State], new: Iterable[Thing] = ()) -> set[Thing]:
-        """All that was written since `mark`, by whatever level."""
-        return set(new).union(*(level.dirty for level in self._since(mark)))
+    def dirty_since(self, mark: Level[Thing, State]) -> set[Thing]:
+        """All that was written since `mark`, at whatever level."""
+        return set[Thing]().union(*(level.dirty for level in self._since(mark)))
 
     def state(self, thing: Thing, mark: Level[Thing, State]) -> State:
         """The state of `thing` at `mark`: the nearest that was kept below it."""
@@ -86,11 +76,6 @@ class Levels(Generic[Thing, State]):
         del self._levels[self._levels.index(mark) :]
         self.top.dirty |= written
         self.top.owed |= owed
-
-    def found(self, new: Iterable[Thing]) -> None:
-        """`new` was written at the innermost level, and nothing begins or ends now."""
-        self.top.dirty |= set(new)
-        self.top.owed |= set(new)
 
     def states(self) -> list[State]:
         """Every state that is kept somewhere."""
