@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unittest
 from typing import Any
 from unittest.mock import patch
@@ -10,12 +9,9 @@ from unittest.mock import patch
 from protean_testing.stores.postgresql import baseline, data, fast, noting
 from protean_testing.stores.postgresql.levels import Levels
 
-from .oracle.postgresql import ROLES, PostgreSQL, old_binaries
+from .oracle.postgresql import ROLES, VERSIONS, PostgreSQL
 from .oracle.program import Column, Enter, Program, Schema, Table, Work
 from .oracle.run import Difference, run, search
-
-VERSIONS = ("15", "18") if old_binaries() or os.environ.get("CI") else ("18",)
-"""On a developer's machine without PostgreSQL 15 that one is left out; in CI its absence is a failure."""
 
 
 class OracleTests(unittest.TestCase):

@@ -187,6 +187,8 @@ def switched_off(connection: Connection, tables: Iterable[Table]) -> Iterator[No
             for off, _ in table.loud:
                 connection.run(off)
         yield
+        if not connection.silent:
+            connection.run("SET CONSTRAINTS ALL IMMEDIATE")  # no table is altered with checks pending
         for table in tables:
             for _, on in table.loud:
                 connection.run(on)

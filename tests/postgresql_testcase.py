@@ -1,0 +1,118 @@
+"""A database of its own for every test, on servers that a module shares, and a keeper of it."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import psycopg
+from sqlalchemy import Engine, create_engine, make_url
+
+from protean_testing.stores.keeper import Database
+from protean_testing.stores.postgresql import PostgreSQLKeeper
+
+from .oracle.postgresql import VERSIONS, server
+
+_numbers = count(1)
+
+
+class PostgreSQLTestCase(unittest.TestCase):
+    """Attributes: `owner_url` for the application that makes the schema, `engine` on it."""
+
+    version: ClassVar[str] = "18"
+    role: ClassVar[str] = "postgres"
+    reset: ClassVar[str] = "fast"
+    maxDiff = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = server(self.version)
+        self.name = f"keeper_{next(_numbers)}_test"
+        self.server.create_database(self.name)
+        with self.superuser() as connection:
+            connection.execute(
+                f"ALTER DATABASE {self.name} OWNER TO {self.role}; ALTER SCHEMA public OWNER TO {self.role}"
+            )
+        self.url = self.server.url(self.name, user=self.role)
+        self.engine: Engine = create_engine(self.url)
+        self.addCleanup(self.server.drop_database, self.name)
+        self.addCleanup(self.engine.dispose)
+
+    def superuser(self) -> psycopg.Connection[Any]:
+        return self.connect("postgres")
+
+    def connect(self, role: str | None = None, **options: Any) -> psycopg.Connection[Any]:
+        """A connection of the code under test, in autocommit mode."""
+        url = libpq(self.server.url(self.name, user=role or self.role))
+        connection = psycopg.connect(url, autocommit=True, **options)
+        self.addCleanup(connection.close)
+        return connection
+
+    def keeper(
+        self, *, schema: str | Callable[[], None] = "", claim: bool = True, **options: Any
+    ) -> PostgreSQLKeeper:
+        """A keeper of the database, and in it the schema that `schema` makes."""
+        make = schema if callable(schema) else lambda: self.run_sql(schema)
+        arguments: dict[str, Any] = {"rebuild": make, "wait": 1.0, "reset": self.reset, **options}
+        keeper = PostgreSQLKeeper(
+            Database(name="shop", url=make_url(self.url), engine=lambda: self.engine, **arguments)
+        )
+        self.addCleanup(keeper.close)
+        if claim:
+            keeper.check(())
+            keeper.claim()
+            make()
+            keeper.created()
+        return keeper
+
+    def run_sql(self, *statements: str, role: str | None = None) -> None:
+        """Each statement in a transaction of its own."""
+        with self.connect(role) as connection:
+            for statement in filter(None, statements):
+                connection.execute(statement.encode())
+
+    def fails(self, *statements: str) -> None:
+        """As `run_sql`, for statements of the code under test that fail."""
+        for statement in statements:
+            with self.assertRaises(psycopg.Error):
+                self.run_sql(statement)
+
+    def rows(self, query: str) -> list[Any]:
+        with self.superuser() as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def value(self, query: str) -> Any:
+        return self.rows(query)[0][0]
+
+
+def libpq(url: str) -> str:
+    """The URL without SQLAlchemy's driver."""
+    return url.replace("+psycopg", "")
+
+
+CONFIGURATIONS = (
+    ("15", "postgres", "fast"),
+    ("15", "owner", "generic"),
+    ("18", "postgres", "generic"),
+    ("18", "granted", "fast"),
+    ("18", "owner", "fast"),
+)
+
+Mixin = PostgreSQLTestCase if TYPE_CHECKING else object
+"""What tests for every configuration inherit from."""
+
+Class = TypeVar("Class", bound=type)
+
+
+def everywhere(mixin: Class) -> Class:
+    """Make a TestCase of `mixin` for each version, role and kind of reset, in the mixin's module."""
+    module = sys.modules[mixin.__module__]
+    for version, role, reset in CONFIGURATIONS:
+        if version in VERSIONS:
+            name = f"{mixin.__name__}_{version}_{role}_{reset}"
+            settings = {"version": version, "role": role, "reset": reset, "__module__": mixin.__module__}
+            setattr(module, name, type(name, (mixin, PostgreSQLTestCase), settings))
+    return mixin
