@@ -330,15 +330,16 @@ class DriverTests(PostgreSQLTestCase):
             with self.superuser() as connection:
                 connection.execute(f"SET statement_timeout = 0; ALTER DATABASE {self.name} SET {setting}")
         writing = (
-            "SET default_transaction_read_only = off; SET statement_timeout = 0; SET search_path = public; "
+            "SET statement_timeout = 0",
+            "SET default_transaction_read_only = off",
+            "SET search_path = public",
         )
-        keeper = self.keeper(
-            schema=writing + "CREATE TABLE t (a int, d date); INSERT INTO t VALUES (1, '3.4.2020')"
-        )
+        table = "CREATE TABLE t (a int, d date)", "INSERT INTO t VALUES (1, '3.4.2020')"
+        keeper = self.keeper(schema=lambda: self.run_sql(*writing, *table))
         mark = keeper.save()
-        self.run_sql(writing + "DELETE FROM t")
+        self.run_sql(*writing, "DELETE FROM t")
         keeper.reset(mark)
-        self.assertEqual(str(self.value("SELECT d FROM t")), "2020-04-03")
+        self.assertEqual(str(self.value("SELECT d FROM public.t")), "2020-04-03")
 
 
 class DriftTests(PostgreSQLTestCase):

@@ -285,15 +285,24 @@ class PostgreSQLKeeper:
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Say which store could not do it, without the password."""
+        name = self.database.name
         try:
             yield
+        except OpenTransactionError as error:
+            if error.store:
+                raise
+            raise OpenTransactionError(
+                f"could not {what} store {name!r}: a transaction stayed open for {self.database.wait:g} s.\n"
+                f"{error}\nClose it in the test, e.g.  with self.db.session() as session: ...",
+                store=name,
+            ) from None
         except ProteanTestingError:
             raise
         except psycopg.Error as error:
             text = redacted(str(error), self.database.url.password).strip()
         else:
             return
-        raise StoreError(f"could not {what} store {self.database.name!r}: {text}", store=self.database.name)
+        raise StoreError(f"could not {what} store {name!r}: {text}", store=name)
 
     def _tell_of_leak(self) -> None:
         listed = "\n".join(f"  {one}" for one in self._ended)

@@ -68,7 +68,8 @@ class OpenTransaction:
         who = f"pid {self.pid}" + (f" ({self.application})" if self.application else "")
         if not self.state:
             return (
-                f"{who} of role {self.user}, whose activity our role may not see (GRANT pg_monitor shows it)"
+                f"{who} of role {self.user}, whose activity our role may not see (GRANT pg_monitor TO it) "
+                "nor end (GRANT pg_signal_backend TO it)"
             )
         what = (
             "running" if self.state == "active" else f"{self.state} for {self.seconds:.1f} s, last statement"
