@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ...errors import UnsafeStoreError
+from ...errors import ConfigurationError, UnsafeStoreError
 from ...safeguard import is_test_name
 from ..keeper import Database
-from . import fingerprint, noting, ownership
-from .connection import OURS, Connection, literal, quoted
+from . import adopted, fingerprint, noting, ownership
+from .connection import OURS, Connection, literal, psycopg, quoted
 
 TableName = tuple[str | None, str]
 
@@ -72,6 +72,7 @@ def claim(database: Database, connection: Connection, tables: Iterable[TableName
 
     Raises:
         UnsafeStoreError: Another run was quicker.
+        ConfigurationError: Our role may not create a schema.
     """
     if not ownership.take_lock(connection):
         raise refusal(
@@ -79,18 +80,26 @@ def claim(database: Database, connection: Connection, tables: Iterable[TableName
         )
     marker = ownership.read_marker(connection)
     if marker is not None:
+        adopted.give_back(connection)
         clear(database, marker.before, adopted=marker.adopted)
     if not database.adopt:
         for table in tables:
             connection.run(f"DROP TABLE IF EXISTS {_place(database, table)} CASCADE")
     before = frozenset(map(str, fingerprint.objects(connection)))
-    with connection.raw.transaction():
-        ownership.write_marker(connection, before, database.adopt)
+    try:
+        with connection.raw.transaction():
+            ownership.write_marker(connection, before, database.adopt)
+    except psycopg.errors.InsufficientPrivilege:
+        raise ConfigurationError(
+            f"store {database.name!r}: the role of its URL may not create the schema {OURS}, in which the run is "
+            f"marked. Allow it with:  GRANT CREATE ON DATABASE {quoted(connection.raw.info.dbname)} TO "
+            f"{quoted(connection.raw.info.user)}"
+        ) from None
     return before
 
 
 def clear(database: Database, before: frozenset[str], *, adopted: bool) -> None:
-    """Drop what is ours, and what was not there before unless the schema was adopted."""
+    """Drop what is ours, and what came since a run began; an adopted schema may have grown by itself."""
     with fresh_connection(database) as connection:
         noting.uninstall(connection)
         if not adopted:

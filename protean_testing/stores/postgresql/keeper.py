@@ -18,7 +18,7 @@ from ...errors import (
 )
 from ...store import ended_scope
 from ..keeper import Database
-from . import baseline, claiming, data, ownership, transactions
+from . import adopted, baseline, claiming, data, ownership, transactions
 from .connection import Connection, psycopg
 from .data import Data
 from .fast import Fast, Look
@@ -114,6 +114,8 @@ class PostgreSQLKeeper:
             self._data.catalog = catalog
             with connection.raw.transaction():
                 self._data.begin()
+                if self.database.adopt:
+                    adopted.remember(connection, self._data)
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
                     self._fast.begin()
