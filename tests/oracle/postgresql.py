@@ -414,7 +414,7 @@ class World:
                     connection.execute(statement)
         self.keeper.created()
         self.schema = dump(self.owner, rows=False)
-        self.scopes: Scopes = _Scopes(self)
+        self.scopes: Scopes = _Scopes(self, dialect.reset == "fast" and dialect.role in ("granted", "owner"))
 
     def _make(self) -> None:
         with psycopg.connect(self.owner, autocommit=True) as connection:
@@ -510,24 +510,47 @@ class World:
 
 
 class _Scopes:
-    def __init__(self, world: World) -> None:
-        self.world = world
+    """The scopes of a program.
+
+    What only a superuser is told of after every test, others see when a scope around tests ends: so each scope
+    of theirs has one inside of it that stands for its tests.
+    """
+
+    def __init__(self, world: World, around: bool) -> None:
+        self.world, self.keeper = world, world.keeper
+        self.around = around
         self.altered = False  # an outer scope changed the schema, which cannot be made again inside of it
         self._stack: list[bool] = []
+        self._inner: list[Any] = []
 
     def enter(self) -> Any:
-        token = self.world.keeper.save()
+        token = self.keeper.save()
         self._stack.append(self.altered)
         self.altered = self.altered or dump(self.world.owner, rows=False) != self.world.schema
-        return token
+        return self._begin(token)
 
     def reset(self, token: Any) -> Any:
-        return self.world.keeper.reset(token)
+        self._end()
+        changed = self.keeper.reset(token)
+        self._begin(token)
+        return changed
 
     def leave(self, token: Any) -> None:
         self.altered = self._stack.pop()
-        self.world.keeper.reset(token)
-        self.world.keeper.forget(token)
+        self._end()
+        self.keeper.reset(token)
+        self.keeper.forget(token)
+
+    def _begin(self, token: Any) -> Any:
+        if self.around:
+            self._inner.append(self.keeper.save())
+        return token
+
+    def _end(self) -> None:
+        if self.around:
+            inner = self._inner.pop()
+            self.keeper.reset(inner)
+            self.keeper.forget(inner)
 
 
 def _one(connection: psycopg.Connection[Any], statement: str) -> None:

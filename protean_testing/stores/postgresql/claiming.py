@@ -90,10 +90,10 @@ def claim(database: Database, connection: Connection, tables: Iterable[TableName
         with connection.raw.transaction():
             ownership.write_marker(connection, before, database.adopt)
     except psycopg.errors.InsufficientPrivilege:
+        info = connection.raw.info
         raise ConfigurationError(
-            f"store {database.name!r}: the role of its URL may not create the schema {OURS}, in which the run is "
-            f"marked. Allow it with:  GRANT CREATE ON DATABASE {quoted(connection.raw.info.dbname)} TO "
-            f"{quoted(connection.raw.info.user)}"
+            f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says whose the "
+            f"database is. Allow it with:  GRANT CREATE ON DATABASE {quoted(info.dbname)} TO {quoted(info.user)}"
         ) from None
     return before
 
