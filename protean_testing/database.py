@@ -180,6 +180,8 @@ class Block:
     ) -> None:
         """End the scope; the block's own failure stays the one that is raised, with ours as a note."""
         scope, _ = self._open.pop()
+        if scope.outlived_run:
+            return  # the run's end has left it
         try:
             scope.leave()
         except Exception as failed:

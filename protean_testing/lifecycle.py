@@ -270,6 +270,11 @@ class Scope:
         raise_all(errors, f"after {self.label}")
         return changed
 
+    @property
+    def outlived_run(self) -> bool:
+        """True where this scope began in a run that has ended since, which has then left it."""
+        return bool(self._holds) and not any(hold in run.holds.values() for hold in self._holds)
+
     def must_be_open(self) -> None:
         """Raises ScopeError where this scope is over, or has not begun."""
         if not self.is_open:

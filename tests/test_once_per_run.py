@@ -192,6 +192,26 @@ class ThirdTests(DatabaseTestCase):
         self.assertOnce(outcome.log)
         self.assertFailed(self.unittest("test_a.BrokenTests"), "cannot be dropped")
 
+    def test_a_block_around_the_whole_run(self) -> None:
+        self.write(
+            "test_a.py",
+            TWO_CLASSES
+            + """
+if __name__ == "__main__":
+    with test_database(Recorder()) as db:
+        ran = unittest.main(exit=False, argv=["test_a"])
+        print("left", db.stores[0].name)
+    with test_database(Recorder()):
+        print("in the next run")
+    sys.exit(not ran.result.wasSuccessful())
+""",
+            before=RECORDER,
+        )
+        outcome = self.python("test_a.py")
+        self.assertPassed(outcome, 3)
+        self.assertEqual(outcome.out, "left recorder\nin the next run\n")
+        self.assertEqual([outcome.count("create recorder"), outcome.count("drop recorder")], [2, 2])
+
     def test_a_script_without_a_runner(self) -> None:
         self.write(
             "script.py",
