@@ -512,8 +512,8 @@ class World:
 class _Scopes:
     """The scopes of a program.
 
-    What only a superuser is told of after every test, others see when a scope around tests ends: so each scope
-    of theirs has one inside of it that stands for its tests.
+    What only a superuser is told of after every test, others see when a scope around tests ends: so each
+    scope of theirs has one inside of it that stands for its tests.
     """
 
     def __init__(self, world: World, around: bool) -> None:

@@ -91,9 +91,10 @@ def claim(database: Database, connection: Connection, tables: Iterable[TableName
             ownership.write_marker(connection, before, database.adopt)
     except psycopg.errors.InsufficientPrivilege:
         info = connection.raw.info
+        grant = f"GRANT CREATE ON DATABASE {quoted(info.dbname)} TO {quoted(info.user)}"
         raise ConfigurationError(
-            f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says whose the "
-            f"database is. Allow it with:  GRANT CREATE ON DATABASE {quoted(info.dbname)} TO {quoted(info.user)}"
+            f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says whose "
+            f"the database is. Allow it with:  {grant}"
         ) from None
     return before
 
