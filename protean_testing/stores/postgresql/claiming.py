@@ -93,8 +93,8 @@ def claim(database: Database, connection: Connection, tables: Iterable[TableName
         info = connection.raw.info
         grant = f"GRANT CREATE ON DATABASE {quoted(info.dbname)} TO {quoted(info.user)}"
         raise ConfigurationError(
-            f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says whose "
-            f"the database is. Allow it with:  {grant}"
+            f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says "
+            f"whose the database is. Allow it with:  {grant}"
         ) from None
     return before
 
