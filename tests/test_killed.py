@@ -16,6 +16,7 @@ import redis
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
 from protean_testing.servers.redis import PrivateRedis, start_redis
 
+from .processes import of_run
 from .suite import MODELS, SuiteTestCase
 
 SUITE = """
@@ -119,7 +120,7 @@ class KilledTests(SuiteTestCase):
 
     def kill_at(self, stage: str, number: signal.Signals) -> None:
         process = self.start(stage)
-        servers = psutil.Process(process.pid).children(recursive=True)
+        servers = of_run(process.pid)
         process.send_signal(number)
         process.communicate(timeout=30)
         self.assertNotEqual(process.returncode, 0)

@@ -27,6 +27,7 @@ from protean_testing.servers.entries import cache, new_entry, reap
 from protean_testing.servers.postgresql import PrivatePostgreSQL, private_postgresql, start_postgresql
 from protean_testing.servers.redis import private_redis, start_redis
 
+from .processes import of_run
 from .test_servers_end import RunsTestCase
 
 SYSTEM = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -42,15 +43,10 @@ def value(url: str, query: str) -> object:
         engine.dispose()
 
 
-def family(pid: int) -> list[psutil.Process]:
-    process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
-
-
 def listening() -> set[tuple[str, int]]:
     """The addresses on which processes started by this one listen."""
     found = set()
-    for process in family(os.getpid()):
+    for process in of_run(os.getpid()):
         try:
             found |= {c.laddr[:2] for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
         except psutil.NoSuchProcess:
@@ -179,7 +175,7 @@ class PostgreSQLTests(unittest.TestCase):
     def assert_secret(self, password: str, log: Path, text: str) -> None:
         """A password is in no arguments and no environment of a process, and in no log."""
         self.assertGreater(len(password), 20)
-        for process in family(os.getpid()):
+        for process in of_run(os.getpid()):
             try:
                 self.assertNotIn(password, f"{process.cmdline()} {process.environ()}")
             except psutil.NoSuchProcess:

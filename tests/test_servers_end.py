@@ -22,6 +22,8 @@ import redis
 
 from protean_testing.servers.directories import roots
 
+from .processes import of_run
+
 ROOT = Path(__file__).resolve().parent.parent
 WITHIN = 5.0  # seconds
 CHOOSING = ("PROTEAN_TESTING_POSTGRESQL", "PROTEAN_TESTING_REDIS")
@@ -34,11 +36,12 @@ from protean_testing.errors import ConfigurationError
 from protean_testing.servers import binaries
 from protean_testing.servers.postgresql import private_postgresql, start_postgresql
 from protean_testing.servers.redis import private_redis, start_redis
+from tests.processes import guards, of_run
 
 def tell(*servers, **more):
     '''Say what these servers are made of: processes, directories, shared memory.'''
     processes, shared = [], set()
-    for process in psutil.Process().children(recursive=True):
+    for process in of_run(os.getpid()):
         try:
             processes.append((process.pid, process.create_time(), process.cmdline()))
             shared |= {m.path for m in process.memory_maps() if "PostgreSQL." in m.path}
@@ -194,6 +197,20 @@ class EndTests(RunsTestCase):
                 self.assertEqual(run.wait(30), code)
                 self.assertGone(told)
 
+    def test_code_that_waits_for_all_its_children(self) -> None:
+        rest = """
+            if not os.fork(): os._exit(0)
+            waited = 0
+            try:
+                while os.wait(): waited += 1
+            except ChildProcessError:
+                tell(waited=waited)
+        """
+        with self.servers(rest) as (run, told):
+            self.assertEqual(self.told(run)["waited"], 1)
+            self.assertEqual(run.wait(30), 0)
+            self.assertGone(told)
+
     def test_stopped_by_hand(self) -> None:
         with self.servers("for s in servers: s.stop(); s.stop()\ntell()\ntime.sleep(60)") as (run, told):
             self.assertEqual(self.told(run)["processes"], [])
@@ -261,7 +278,7 @@ class EndTests(RunsTestCase):
         script = """
             servers = start_postgresql(), start_redis()
             tell(*servers)
-            for process in psutil.Process().children(): process.kill()
+            for process in guards(os.getpid()): process.kill()
             for server in servers: server.stop()
             tell()
             time.sleep(60)
@@ -354,7 +371,7 @@ class EndTests(RunsTestCase):
     def kill_after(self, run: subprocess.Popen[str], delay: float) -> None:
         time.sleep(delay)
         processes = []
-        for process in psutil.Process(run.pid).children(recursive=True):
+        for process in of_run(run.pid):
             try:
                 processes.append((process.pid, process.create_time(), process.cmdline()))
             except psutil.NoSuchProcess:

@@ -5,7 +5,9 @@ alone. ENTRY is the file in which the run writes what it owns, LOCK a descriptor
 (whoever can take that lock knows that this guard is gone), RUN the pid of the run. Standard input is a
 pipe from the run. Lines of JSON come in: what is to be looked at, what is to be started, that all is over.
 One line goes out for each of the first two, and one when the server has ended. The end of that pipe is the
-end of the run; a forked child of the run may hold it open, so the parent's pid is looked at too.
+end of the run; a forked child of the run may hold it open, so the run is looked at too.
+
+This process is nobody's child: code under test that waits for all children of the run must not wait for it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ try:
 except ImportError:  # a Python built without libffi: no namespace, and no signal when the guard dies
     ctypes = None  # type: ignore[assignment]
 
-LOOK_AT_PARENT = 0.2  # seconds
+LOOK_AT_RUN = 0.2  # seconds
 STOP_WITHIN = 5.0  # seconds until a server that was asked to stop is killed
 
 CLONE_NEWUSER = 0x10000000
@@ -185,7 +187,25 @@ def remove(directories: list[str], *, within: float = STOP_WITHIN) -> bool:
     return True
 
 
+def end_of(run: int) -> set[int]:
+    """A descriptor that can be read from once the run has ended, where the system has such a thing."""
+    try:
+        return {os.pidfd_open(run)}
+    except (AttributeError, OSError):
+        return set()
+
+
+def lives(run: int) -> bool:
+    try:
+        os.kill(run, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def main(entry: str, lock: int, run: int) -> None:
+    if os.fork():
+        os._exit(0)
     os.set_inheritable(lock, False)  # the server must not hold it
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
@@ -201,8 +221,11 @@ def main(entry: str, lock: int, run: int) -> None:
 
     server, signum, pending = 0, 0, b""
     try:
-        while os.getppid() == run and not over:
-            readable, _, _ = select.select([0, wake], [], [], LOOK_AT_PARENT)
+        end = end_of(run)
+        while lives(run) and not over:
+            readable, _, _ = select.select([0, wake, *end], [], [], LOOK_AT_RUN)
+            if not end.isdisjoint(readable):
+                break
             if wake in readable:
                 os.read(wake, 4096)
             if server and (code := ended(server)) is not None:

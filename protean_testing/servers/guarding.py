@@ -18,11 +18,6 @@ ANSWER_WITHIN = 60.0  # seconds
 STOP_WITHIN = 30.0  # seconds
 
 
-class _Process(subprocess.Popen[bytes]):
-    def __del__(self) -> None:
-        """Say nothing of a process that still runs: a guard is meant to outlive the run."""
-
-
 class Guard:
     """A process of its own, see `guard`, that ends what it started when this run is over.
 
@@ -38,7 +33,7 @@ class Guard:
         self._answers, answered = os.pipe()
         self._read, self._stopped = b"", False
         try:
-            self._process = _Process(
+            self._starter = subprocess.Popen(  # it ends at once, and leaves the guard
                 [sys.executable, "-I", "-S", guard.__file__, str(self.entry), str(lock), str(self._run)],
                 stdin=asked,
                 stdout=answered,
@@ -68,6 +63,7 @@ class Guard:
         Raises:
             ConfigurationError: The guard has ended.
         """
+        self._starter.wait()
         while b"\n" not in self._read:
             if not select.select([self._answers], [], [], within)[0]:
                 return None
@@ -86,16 +82,14 @@ class Guard:
         self._stopped = True
         self.ask(over=True)  # a forked child may keep the pipe open
         os.close(self._questions)
-        try:
-            self._process.wait(STOP_WITHIN)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._starter.wait()
+        while select.select([self._answers], [], [], STOP_WITHIN)[0] and os.read(self._answers, 65536):
+            pass  # the end of the pipe is its end
         os.close(self._answers)
         self._replace()
         atexit.unregister(self._replace)
 
     def _replace(self) -> None:
-        """Do what the guard would have done, where it was killed. One that lives does it after the exit."""
-        if os.getpid() == self._run and self._process.poll() is not None:
+        """Do what the guard would have done, where it was killed: one that lives holds its lock."""
+        if os.getpid() == self._run:
             reap_entry(self.entry, own=True)

@@ -1,0 +1,28 @@
+"""The processes of a run, also those that are not its children."""
+
+from __future__ import annotations
+
+import psutil
+
+
+def guards(run: int) -> list[psutil.Process]:
+    """The processes that guard the private servers of a run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue  # it ended, or is another user's
+        if words[-1:] == [str(run)] and any(word.endswith("guard.py") for word in words):
+            found.append(process)
+    return found
+
+
+def of_run(run: int) -> list[psutil.Process]:
+    """What a run has started and is still there: its children, its guards, and theirs."""
+    found = {}
+    for root in [psutil.Process(run), *guards(run)]:
+        for process in [root, *root.children(recursive=True)]:
+            found[process.pid] = process
+    del found[run]
+    return list(found.values())
