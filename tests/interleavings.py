@@ -1,11 +1,11 @@
 """Random pairs of transactions, step by step, with the fast reset installed and without: the same outcomes.
 
-``python -m tests.interleavings --pairs 10000`` runs that many at every isolation level. An outcome is what each
-statement gave, or its error, and whether it had to wait for the other transaction.
+``python -m tests.interleavings --pairs 10000`` runs that many at every isolation level. An outcome is what
+each statement gave, or its error, and whether it had to wait for the other transaction.
 
 Both databases begin every pair with the same files: where rows lie decides which of them is locked first, and
-what the predicate locks of SERIALIZABLE cover. Nothing else runs in them. What differs all the same is run again
-in both. It counts as unstable where what came with us comes without us as well, or never again.
+what the predicate locks of SERIALIZABLE cover. Nothing else runs in them. What differs all the same is run
+again in both. It counts as unstable where what came with us comes without us as well, or never again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ CREATE TABLE bare (id serial PRIMARY KEY, a int, u int UNIQUE);
 CREATE TABLE few (id serial PRIMARY KEY, a int, u int UNIQUE);
 CREATE TABLE many (id serial PRIMARY KEY, a int, u int UNIQUE);
 CREATE TABLE child (
-    id serial PRIMARY KEY, few int REFERENCES few ON DELETE CASCADE, many int REFERENCES many ON DELETE SET NULL,
+    id serial PRIMARY KEY, few int REFERENCES few ON DELETE CASCADE,
+    many int REFERENCES many ON DELETE SET NULL,
     bare int REFERENCES bare DEFERRABLE INITIALLY DEFERRED
 );
 CREATE TABLE keyless (a int);
