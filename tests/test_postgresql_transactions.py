@@ -56,6 +56,16 @@ class OpenTransactionTests(Mixin):
                 keeper.drop()
                 keeper.close()
 
+    def test_a_savepoint_that_was_rolled_back_keeps_a_sequence(self) -> None:
+        keeper = self.keeper(schema="CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY (CACHE 5), a int)")
+        mark = keeper.save()
+        self.run_sql("INSERT INTO t (a) VALUES (1)")
+        connection = self.left_open("SAVEPOINT s", "INSERT INTO t (a) VALUES (2)", "ROLLBACK TO SAVEPOINT s")
+        with self.assertWarnsRegex(LeakWarning, f"pid {connection.info.backend_pid}"):
+            keeper.reset(mark)
+        self.run_sql("INSERT INTO t (a) VALUES (3)")
+        self.assertEqual(self.rows("SELECT id, a FROM t"), [(1, 3)])
+
     def test_a_worker_that_is_only_slow_is_waited_for(self) -> None:
         keeper = self.keeper(schema=TABLE, on_leak="fail", wait=5)
         mark = keeper.save()

@@ -78,15 +78,18 @@ class OpenTransaction:
 
 
 def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[OpenTransaction]:
-    """Those of other sessions that hold one of these locks on a table of this database."""
+    """Those of other sessions that hold one of these locks on a table of this database.
+
+    `READERS` counts sequences as well: one from which a value was taken cannot be dropped or altered.
+    """
     listed = ", ".join(map(literal, modes))
+    kinds = "'r', 'p', 'm', 'S'" if modes is READERS else "'r', 'p', 'm'"
+    statement = sql.text("open_transactions").replace(":modes", listed).replace(":kinds", kinds)
     return [
         OpenTransaction(
             pid, gid, user or "?", application or "", state or "", seconds or 0.0, _short(statement), version
         )
-        for pid, gid, user, application, state, seconds, statement, version in connection.rows(
-            sql.text("open_transactions").replace(":modes", listed)
-        )
+        for pid, gid, user, application, state, seconds, statement, version in connection.rows(statement)
     ]
 
 

@@ -1,4 +1,5 @@
--- Transactions of other sessions that hold one of :modes on a table of this database, and prepared ones.
+-- Transactions of other sessions that hold one of :modes on something of :kinds in this database, and prepared
+-- ones.
 WITH holding AS (
     SELECT DISTINCT l.pid
       FROM pg_locks l
@@ -7,7 +8,7 @@ WITH holding AS (
      WHERE l.locktype = 'relation' AND l.granted AND l.mode IN (:modes)
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND l.pid IS DISTINCT FROM pg_backend_pid()
-       AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+       AND c.relkind IN (:kinds) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 )
 SELECT a.pid, NULL, a.usename::text, a.application_name, a.state,
        extract(epoch FROM clock_timestamp() - a.state_change)::float8, a.query,
