@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
+    from .live import LiveServer
     from .stores.sqlalchemy import SQLAlchemyStore
 
 
@@ -87,6 +88,25 @@ class Database:
         session = AsyncSession(self.async_engine, **arguments)
         self._scope().async_closing.push_async_callback(session.close)
         return session
+
+    def serve(self, application: Callable[..., Any], **options: Any) -> LiveServer:
+        """Serve an application on a port, from a thread, until the innermost open scope ends.
+
+        At the end of each test its requests are waited for before the data is given back.
+
+        Parameters:
+            application: A WSGI application, or an ASGI one.
+            options: As for `protean_testing.live.LiveServer`: interface, host, port, wait.
+
+        Raises:
+            ConfigurationError: It cannot be served.
+        """
+        from .live import LiveServer
+
+        scope = self._scope()
+        server = LiveServer(application, **options)
+        scope.keep_beside(server)
+        return server
 
     def scope(self) -> Block:
         """A scope inside this one: ``with db.scope():``, or ``async with``. Real commits, gone at its end."""

@@ -102,6 +102,10 @@ class Hold:
             if self._owed is None:
                 finished(self.store.forget_data(level.mark))
 
+    def owe(self, scope: Scope) -> None:
+        """Bring back the data at the start of `scope` before anything else begins."""
+        self._owed = self._level(scope)
+
     def settle(self) -> None:
         """Try once more what an earlier reset could not do."""
         if self._owed is None:

@@ -9,8 +9,10 @@ import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 
 from .awaiting import finished
+from .beside import Beside
 from .errors import ConfigurationError, ScopeError
 from .figures import Figures
 from .hold import Hold
@@ -25,6 +27,7 @@ class Run:
         refused: What a check refused, by the store's identity.
         decided: The URLs that were chosen for this run, for stores that leave theirs open.
         figures: What was done, and how long it took.
+        beside: What works beside the tests, each with the scope that keeps it.
         inherited: True in a forked child, to which nothing of this belongs.
     """
 
@@ -34,6 +37,7 @@ class Run:
         self.refused: dict[Hashable, Exception] = {}
         self.decided: dict[Hashable, str] = {}
         self.figures = Figures()
+        self.beside: list[tuple[Scope, Beside]] = []
         self.inherited = False
 
     def hold(self, stores: Sequence[Store], holder: str) -> list[Hold]:
@@ -186,6 +190,7 @@ class Scope:
                 undo.pop_all()
             Scope._count += 1
             self.number, self._holds, self._thread = Scope._count, holds, threading.get_ident()
+            self._resume()
 
     def reset(self) -> bool:
         """Go back to the start of this scope, which stays open.
@@ -203,7 +208,10 @@ class Scope:
             inner = self._inner()
             if inner:
                 raise ScopeError(f"{self.label} cannot be reset while {inner[-1].label} is open inside it.")
-            return self._give_back(self._holds, Hold.reset)
+            try:
+                return self._reset(self._holds)
+            finally:
+                self._resume()
 
     def restart(self, keep: Sequence[Store] = ()) -> None:
         """As `reset`, for the next test: scopes that were left open inside are ended, with an error.
@@ -215,7 +223,7 @@ class Scope:
             if run.inherited:
                 return
             kept = [run.holds[store.place()] for store in keep]
-            self._give_back([hold for hold in self._holds if hold not in kept], Hold.reset, self._end_inner())
+            self._reset([hold for hold in self._holds if hold not in kept], self._end_inner())
 
     def leave(self) -> None:
         """Go back to the start of this scope and end it; inner scopes are ended first, with an error."""
@@ -223,9 +231,16 @@ class Scope:
             if run.inherited:
                 return
             self.must_be_open()
-            errors = self._end_inner()
+            errors = [*self._end_inner(), *self._pause()]
+            around = self._beside()
+            own = [beside for scope, beside in run.beside if scope is self]
+            run.beside = [entry for entry in run.beside if entry[0] is not self]
             self.number = 0
-            self._give_back(self._holds, Hold.leave, errors)
+            try:
+                self._give_back(self._holds, Hold.leave, errors)
+            finally:
+                for beside in around:
+                    (beside.close if beside in own else beside.resume)()
 
     def settle(self) -> None:
         """Begin again after a reset: what that could not do is tried once more.
@@ -235,8 +250,11 @@ class Scope:
         """
         with run.lock:
             run.refuse_child()
+            for beside in self._beside():
+                beside.check()
             for hold in self._holds:
                 hold.settle()
+            self._resume()
 
     def innermost(self) -> Scope:
         """The innermost scope that is open inside this one, or this one."""
@@ -269,6 +287,36 @@ class Scope:
                     errors.append(error)
         raise_all(errors, f"after {self.label}")
         return changed
+
+    def _reset(self, holds: Sequence[Hold], errors: Sequence[Exception] = ()) -> bool:
+        restless = self._pause()
+        try:
+            return self._give_back(holds, Hold.reset, [*errors, *restless])
+        finally:
+            if restless:  # it may still write: once more before the next test
+                for hold in holds:
+                    hold.owe(self)
+
+    def keep_beside(self, beside: Beside) -> None:
+        """Have it pause whenever data of this scope, or of one inside it, is given back; end it with this one."""
+        with run.lock:
+            self.must_be_open()
+            run.beside.append((self, beside))
+
+    def _pause(self) -> list[Exception]:
+        return _attempts(partial(beside.pause, self.label) for beside in self._beside())
+
+    def _resume(self) -> None:
+        for beside in self._beside():
+            beside.resume()
+
+    def _beside(self) -> list[Beside]:
+        """What works beside this scope: it was begun in it or around it, on one of its stores."""
+        return [
+            beside
+            for scope, beside in run.beside
+            if scope.number <= self.number and not set(self._holds).isdisjoint(scope._holds)
+        ]
 
     @property
     def outlived_run(self) -> bool:
