@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "protean_testing"
 # may import what stands in lower rows, and from its own package; nothing from beside it or above.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"store", "safeguard", "environ", "ownership", "awaiting", "beside", "live", "figures"},
+    {"store", "safeguard", "environ", "ownership", "awaiting", "beside", "live", "figures", "workers"},
     {"hold", "hooks", "stores.keeper", "stores.memory", "servers"},
     {"lifecycle", "conformance", "stores", "stores.sqlalchemy"},
     {"run_end", "database"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,8 @@ class Database:
         wait: Seconds to wait for a transaction of the code under test that is still at work.
         on_leak: What to do where a test left a transaction open: reset only, warn, or fail.
         reset: "fast", or "generic" to install nothing in the database and look at every table.
+        definition: Names what makes the schema. What was made by the same is used as it is; nothing is,
+            where this is empty.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Database:
     wait: float = 2.0
     on_leak: OnLeak = "warn"
     reset: str = "fast"
+    definition: str = ""
 
 
 class Keeper(Protocol):
@@ -51,9 +55,10 @@ class Keeper(Protocol):
         """Refuse, touching nothing: no test database by its name and not ours; used by a live run;
         `tables` (those about to be created) that exist, hold rows and were not made by us."""
 
-    def claim(self) -> None:
+    def claim(self) -> bool | None:
         """Mark the database as ours for this run; drop what a dead run of ours left, and drop
-        tables about to be created that are there (`check` has allowed it)."""
+        tables about to be created that are there (`check` has allowed it). True where the schema is
+        there already, as `Database.definition` has made it."""
 
     def created(self) -> None:
         """The schema was made, or a second store's schema was added to it: take it as it is now. Where
@@ -71,6 +76,9 @@ class Keeper(Protocol):
     def drop(self) -> None:
         """Drop all that came into being since `claim` (nothing that was there before, nothing where the
         schema was adopted), and the mark of ownership. Harmless where there is nothing."""
+
+    def away(self) -> AbstractContextManager[None]:
+        """While it has no connection: others may need the database for themselves."""
 
     def close(self) -> None:
         """Close every connection of the keeper's own."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import URL, Engine, create_engine
@@ -10,6 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigurationError
 from .keeper import Keeper
+from .own import own_of
 from .urls import async_url, in_private_memory, sync_url
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Place:
     ) -> None:
         self.url = url
         self.private = private
+        self.own = own_of(url)
         self._at_end = at_end
         self.closed = False
         self.claimed = False
@@ -85,6 +88,15 @@ class Place:
         for maker in self.makers:
             maker.make()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While nobody of this process is connected, as far as that is known here."""
+        engines = [self.engine()] if self._given is not None else []
+        for engine in (*engines, *filter(None, [self._engine])):
+            engine.dispose()
+        with self.keeper.away() if self.keeper is not None else nullcontext():
+            yield
+
     def close(self) -> None:
         """Close what is open. Harmless when repeated: several stores may share this place."""
         if self.closed:
@@ -94,6 +106,8 @@ class Place:
             self.keeper.close()
         if self._engine is not None:
             self._engine.dispose()
+        if self.own is not None:
+            self.own.drop()
         self._at_end()
 
 

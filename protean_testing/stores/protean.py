@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateSchema
 
 from ..errors import ConfigurationError
 from ..store import Mark, Store
+from .definition import definition
 from .sqlalchemy import SQLAlchemyStore
 
 Adapter = Callable[[], Any]
@@ -75,6 +76,11 @@ class ProviderStore(SQLAlchemyStore):
     def drop_schema(self) -> None:
         if self._place is not None and self._place.claimed:
             super().drop_schema()
+
+    def _definition(self) -> str:
+        self._tables()  # SQLAlchemy knows them all now
+        metadata = self._provider()._metadata
+        return definition([metadata], None, self._live().engine().dialect, metadata.schema)
 
     def _make_artifacts(self) -> None:
         provider = self._provider()

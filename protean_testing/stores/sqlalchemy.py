@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import URL, Engine, MetaData
+from sqlalchemy import inspect as inspect_database
 from sqlalchemy.schema import CreateSchema
 
 from ..awaiting import finished
 from ..errors import ConfigurationError
 from ..store import Mark, OnLeak, ResetAfter, Store
 from .beside import empty_beside
+from .definition import definition
 from .keeper import Database, Keeper
+from .own import worker_url
 from .place import AnEngine, Place, engine_of
 from .urls import parsed_url, readable, sync_url
 
@@ -101,14 +105,15 @@ class SQLAlchemyStore(Store):
             beside, drop = empty_beside(sync_url(parsed_url(url)))
             self._place = Place(beside, at_end=drop)
         else:
-            self._place = Place(parsed_url(url), engine=self._engine, private=private)
+            at = parsed_url(url)
+            self._place = Place(at if private else worker_url(at), engine=self._engine, private=private)
 
     def _live(self) -> Place:
         if self._place is None or self._place.closed:
             if self._engine is not None:
                 self._place = Place(sync_url(engine_of(self._engine).url), engine=self._engine)
             elif self._url is not None:
-                self._place = Place(self._url)
+                self._place = Place(worker_url(self._url))
             else:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
         return self._place
@@ -182,22 +187,33 @@ class SQLAlchemyStore(Store):
             raise ConfigurationError(
                 f"store {self.name!r}: its metadata has no tables. Are the modules with the models imported?"
             )
-        self._keeper().check(self._tables())
+        place = self._live()
+        if place.own is not None and not place.claimed:
+            place.own.check(self.name, unsafe=self.unsafe)
+        else:
+            self._keeper().check(self._tables())
 
     def create_schema(self) -> None:
         place, keeper = self._live(), self._keeper()
-        if not place.claimed:
-            keeper.claim()
-            place.claimed = True
-        else:
+        if place.claimed:
             for metadata in self.metadata:
                 metadata.drop_all(place.engine())
-        place.makers.append(self)
-        self.make()
-        keeper.created()
+            place.makers.append(self)
+            self.make()
+            keeper.created()
+            return
+        with self._own_database(place):
+            is_made = keeper.claim()
+            place.claimed = True
+            place.makers.append(self)
+            if not is_made:
+                self.make()
+                self._refuse_schema_elsewhere(place)
+            keeper.created()
 
     def drop_schema(self) -> None:
-        if self._live().claimed:
+        place = self._live()
+        if place.claimed and (place.own is None or place.own.needs_keeper):
             self._keeper().drop()
 
     def save_data(self) -> Mark:
@@ -221,15 +237,39 @@ class SQLAlchemyStore(Store):
                     name=self.name,
                     url=place.url,
                     engine=place.engine,
-                    private=place.private,
+                    private=place.private or place.own is not None,
                     adopt=self.adopt,
                     unsafe=self.unsafe,
                     tables=self._tables(),
                     rebuild=None if self.adopt else place.make_all,
+                    definition="" if place.own is None else self._definition(),
                     **self._options,
                 )
             )
         return place.keeper
+
+    def _own_database(self, place: Place) -> AbstractContextManager[None]:
+        """Make a worker's own database round this; nothing for one that is used as it was given."""
+        if place.own is None:
+            return nullcontext()
+        return place.own.making(self._definition(), adopt=self.adopt, alone=place.alone)
+
+    def _refuse_schema_elsewhere(self, place: Place) -> None:
+        if place.own is None or self._schema is None or self._engine is not None:
+            return
+        inspector = inspect_database(place.engine())
+        schemas = set(inspector.get_schema_names()) - {"information_schema", "protean_testing"}
+        if not any(inspector.get_table_names(schema) for schema in schemas):
+            called = getattr(self._schema, "__qualname__", repr(self._schema))
+            raise ConfigurationError(
+                f"store {self.name!r}: this process is one of several workers and has a database of its own, "
+                f"but schema={called} made nothing in it ({place.shown}). Does it go by another URL?\n"
+                f"Let it take the engine:  def {called}(engine): ..."
+            )
+
+    def _definition(self) -> str:
+        dialect = self._live().engine().dialect
+        return definition(self.metadata, self._schema, dialect, self.adopt, self.empty)
 
     def _tables(self) -> set[tuple[str | None, str]]:
         return {

@@ -115,6 +115,11 @@ class GenericKeeper:
                 ownership.erase(connection)
             self._claimed = False
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody copies it behind its back."""
+        yield
+
     def close(self) -> None:
         if self._open is not None:
             self._open.close()

@@ -64,11 +64,14 @@ def _refuse_rows_of_others(
                 )
 
 
-def claim(database: Database, connection: Connection, tables: Iterable[TableName]) -> frozenset[str]:
+def claim(
+    database: Database, connection: Connection, tables: Iterable[TableName]
+) -> tuple[frozenset[str], bool]:
     """Mark the database as this run's, and clear it of what a dead run left, and of stale tables.
 
     Returns:
-        What is there now, as `fingerprint.objects` names it.
+        What is there beside the schema, as `fingerprint.objects` names it; and whether the schema is there
+        already, as `database.definition` has made it.
 
     Raises:
         UnsafeStoreError: Another run was quicker.
@@ -79,13 +82,16 @@ def claim(database: Database, connection: Connection, tables: Iterable[TableName
             database, "another run has just begun to use it.", "Give each run a database of its own."
         )
     marker = ownership.read_marker(connection)
+    made = marker is not None and bool(database.definition) and marker.made == database.definition
     if marker is not None:
         adopted.give_back(connection)
-        clear(database, marker.before, adopted=marker.adopted)
-    if not database.adopt:
+        clear(database, marker.before, adopted=marker.adopted or made)
+    if not database.adopt and not made:
         for table in tables:
             connection.run(f"DROP TABLE IF EXISTS {_place(database, table)} CASCADE")
     before = frozenset(map(str, fingerprint.objects(connection)))
+    if marker is not None and made:
+        before = marker.before
     try:
         with connection.raw.transaction():
             ownership.write_marker(connection, before, database.adopt)
@@ -96,7 +102,7 @@ def claim(database: Database, connection: Connection, tables: Iterable[TableName
             f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says "
             f"whose the database is. Allow it with:  {grant}"
         ) from None
-    return before
+    return before, made
 
 
 def clear(database: Database, before: frozenset[str], *, adopted: bool) -> None:

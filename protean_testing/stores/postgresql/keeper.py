@@ -77,12 +77,13 @@ class PostgreSQLKeeper:
             with self._told("check"):
                 claiming.refuse_unsafe(self.database, self._connection, tables)
 
-    def claim(self) -> None:
+    def claim(self) -> bool:
         with self._told("claim"):
             self._make_way(transactions.READERS)
             connection = self._connection
-            self._before = claiming.claim(self.database, connection, self._tables)
+            self._before, made = claiming.claim(self.database, connection, self._tables)
             connection.run(baseline.INSTALL)
+        return made
 
     def drop(self) -> None:
         if self._before is None:
@@ -95,6 +96,18 @@ class PostgreSQLKeeper:
         claiming.clear(self.database, before, adopted=self.database.adopt)
         self._before = self._schemas = self._data = self._fast = None
         self._marks = []
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        if self._open is None:
+            yield
+            return
+        self._open.close()
+        try:
+            yield
+        finally:
+            self._open.renew()
+            ownership.take_lock(self._open)
 
     def close(self) -> None:
         if self._open is not None:
@@ -119,6 +132,7 @@ class PostgreSQLKeeper:
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
                     self._fast.begin()
+            ownership.say_made(connection, self.database.definition)
             self._schemas.glance()
 
     def save(self) -> Mark:

@@ -29,6 +29,7 @@ class Marker:
         before: Every object that was there when it came, as pg_identify_object names them.
         alive: Whether that run still lives (it may be our own).
         adopted: The schema was there already, so nothing but our own schema is to be dropped.
+        made: The definition by which the schema was made; empty where it was not, or not to its end.
     """
 
     host: str
@@ -37,6 +38,7 @@ class Marker:
     before: frozenset[str]
     alive: bool
     adopted: bool
+    made: str
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host} since {self.since}"
@@ -50,11 +52,14 @@ def read_marker(connection: Connection) -> Marker | None:
     """The marker of the run that has this database or had it; None where there is none."""
     if connection.value(f"SELECT to_regclass('{OURS}.owner')") is None:
         return None
-    found = connection.rows(f"SELECT host, pid, since::text, before::text, adopted FROM {OURS}.owner")
+    found = connection.rows(
+        "SELECT host, pid, since::text, before::text, adopted, coalesce(to_jsonb(o) ->> 'made', '') "
+        f"FROM {OURS}.owner o"
+    )
     if not found:
         return None
-    host, pid, since, before, adopted = found[0]
-    return Marker(host, pid, since, frozenset(json.loads(before)), _locked(connection), adopted)
+    host, pid, since, before, adopted, made = found[0]
+    return Marker(host, pid, since, frozenset(json.loads(before)), _locked(connection), adopted, made)
 
 
 def _locked(connection: Connection) -> bool:
@@ -78,12 +83,18 @@ def write_marker(connection: Connection, before: Collection[str], adopted: bool)
     connection.run(f"CREATE SCHEMA {OURS}")
     connection.run(
         f"CREATE TABLE {OURS}.owner (run uuid, host text, pid int, started timestamptz, "
-        "since timestamptz(0), adopted bool, before jsonb)"
+        "since timestamptz(0), adopted bool, before jsonb, made text)"
     )
     connection.run(
         f"INSERT INTO {OURS}.owner VALUES ('{RUN}', {literal(platform.node())}, {os.getpid()}, "
         f"{literal(started.isoformat())}, now(), {adopted}, {literal(json.dumps(sorted(before)))})"
     )
+
+
+def say_made(connection: Connection, definition: str) -> None:
+    """Write down by what the schema was made, now that it is."""
+    if definition:
+        connection.run(f"UPDATE {OURS}.owner SET made = {literal(definition)}")
 
 
 def erase_marker(connection: Connection) -> None:

@@ -1,0 +1,97 @@
+"""In a worker process a given database stays as it is: it stands for one of the worker's own beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from sqlalchemy import URL
+
+from ..workers import Worker, worker
+
+LONGEST = 63  # bytes of a PostgreSQL name
+_MARK = "_protean_testing_"
+
+_given: dict[Hashable, URL] = {}
+
+
+class Own(Protocol):
+    """A database of this worker's own, from before its schema is made until its place is closed.
+
+    Attributes:
+        needs_keeper: Its keeper must drop what came into it, and lets go of it by that.
+    """
+
+    needs_keeper: bool
+
+    def check(self, store: str, *, unsafe: bool) -> None:
+        """Refuse, before anything is made: no test database by the given name, or nobody may make one."""
+
+    def making(
+        self, definition: str, *, adopt: bool, alone: Callable[[], AbstractContextManager[None]]
+    ) -> AbstractContextManager[None]:
+        """Make it, as a copy of what another worker has made by the same definition, else empty; inside,
+        the schema is made in it. At the end other workers may copy it.
+
+        Parameters:
+            definition: Names what makes the schema.
+            adopt: It is a copy of the given one.
+            alone: While nobody is connected to it.
+        """
+
+    def drop(self) -> None:
+        """Remove it. Harmless where there is none."""
+
+
+def worker_url(url: URL) -> URL:
+    """Where this process has the database that `url` gives: there, or in a worker at a place of its own."""
+    me = worker()
+    if me is None or _key(url) in _given or not url.database or me.has(url.database):
+        return url
+    match url.get_backend_name():
+        case "postgresql":
+            own = url.set(database=own_name(url.database, me))
+        case "sqlite":
+            from .sqlite.own import own_file
+
+            own = own_file(url, me)
+        case _:
+            return url
+    if own != url:
+        _given[_key(own)] = url
+    return own
+
+
+def own_of(url: URL) -> Own | None:
+    """This worker's own database at `url`; None where a database was given that is used as it is."""
+    given, me = _given.get(_key(url)), worker()
+    if given is None or me is None:
+        return None
+    if url.get_backend_name() == "sqlite":
+        from .sqlite.own import OwnFile
+
+        return OwnFile(given, url)
+    from .postgresql.cloning import Clone
+
+    return Clone(given, str(url.database), me)
+
+
+def own_name(given: str, me: Worker) -> str:
+    """The name of a worker's own database, plainly one for tests."""
+    return derived_name(given, me.run, me.label)
+
+
+def derived_name(given: str, run: str, label: str) -> str:
+    """A name of ours that begins as the given one does, as far as there is room."""
+    end = f"{_MARK}{run}_{label}"
+    name, room = given.encode(), LONGEST - len(end)
+    if len(name) > room:
+        digest = hashlib.sha256(name).hexdigest()[:8]
+        name = name[: room - 9].decode(errors="ignore").encode() + f"_{digest}".encode()
+    return name.decode() + end
+
+
+def _key(url: URL) -> Hashable:
+    return (url.get_backend_name(), url.host, url.port, url.database)
