@@ -11,11 +11,12 @@ from weakref import WeakKeyDictionary
 
 from . import run_end
 from .database import Database
-from .errors import ConfigurationError, ScopeError
+from .errors import ConfigurationError, LeakError, ScopeError
 from .hooks import Hook
+from .leaks import strictest, tell_of_leak
 from .lifecycle import Scope, raise_all
 from .resolve import declared, resolve
-from .store import Store
+from .store import Store, ended_scope
 
 _frames: WeakKeyDictionary[type, ClassFrame] = WeakKeyDictionary()
 _unframed: list[type] = []
@@ -41,6 +42,7 @@ class ClassFrame:
         self._class_hooks = ExitStack()
         self._test_hooks: ExitStack | None = None
         self._in_test = False
+        self._last: unittest.TestCase | None = None
 
     def begin(self) -> None:
         resolve(self.stores)
@@ -53,14 +55,18 @@ class ClassFrame:
         open_scopes = [scope for scope in (self.tests, self.scope) if scope.is_open]
         _try_all([*(scope.leave for scope in open_scopes), self._class_hooks.close], self.scope.label)
 
-    def begin_test(self, label: str) -> None:
-        """The first test fixes what the class holds; after each one the data is back at that."""
-        self.tests.label = label
+    def begin_test(self, case: unittest.TestCase, result: Any) -> None:
+        """The first test fixes what the class holds; after each one the data is back at that.
+
+        What the last test's threads have written since is told to `result` as that test's error.
+        """
+        self.tests.label = case.id()
         if self.tests.is_open:
-            self.tests.settle()
+            for error in self.tests.settle():
+                _add_error(result, self._last or case, error)
         else:
             self.tests.enter()
-        self._in_test = True
+        self._in_test, self._last = True, case
 
     def enter_hooks(self) -> None:
         with self._entered("test") as stack:
@@ -68,7 +74,7 @@ class ClassFrame:
 
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
-        errors = await _end_tasks()
+        errors = await _end_tasks(self._tell_of_tasks)
         try:
             await self.tests.innermost().async_closing.aclose()
         except Exception as error:
@@ -87,6 +93,16 @@ class ClassFrame:
         elif any(hook.around == "test" for hook in self._hooks):
             steps.append(self._hooks_were_forgotten)
         _try_all(steps, self.tests.label)
+
+    def _tell_of_tasks(self, names: str) -> None:
+        ended_scope.set(self.tests.label)
+        stores = ", ".join(store.name for store in self.stores)
+        tell_of_leak(
+            f"left {names} running, cancelled before the reset of {stores}.\n"
+            "Wait for it in the test, or cancel it there:  task.cancel()",
+            stores,
+            strictest(store.on_leak for store in self.stores),
+        )
 
     @contextmanager
     def _entered(self, around: str) -> Iterator[ExitStack]:
@@ -139,7 +155,7 @@ def run_framed(
     frame: ClassFrame | None = None
     try:
         frame = _frame_of(type(case), what)
-        frame.begin_test(case.id())
+        frame.begin_test(case, result)
         if isinstance(case, unittest.IsolatedAsyncioTestCase):
             case.addAsyncCleanup(frame.end_async_test)
         else:
@@ -216,13 +232,20 @@ def _end_in(result: Any, case: unittest.TestCase, frame: ClassFrame | None) -> N
         if frame is not None:
             frame.end_test()
     except Exception as error:
-        if result is None:
-            raise
-        result.addError(case, (type(error), error, error.__traceback__))
+        _add_error(result, case, error)
 
 
-async def _end_tasks() -> list[Exception]:
+def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
+    if result is None:
+        raise error
+    result.addError(case, (type(error), error, error.__traceback__))
+
+
+async def _end_tasks(tell: Callable[[str], None]) -> list[Exception]:
     """Cancel what the test left running in its loop, and wait for it.
+
+    Parameters:
+        tell: Called with what it was.
 
     Returns:
         The errors of tasks that failed instead of ending, or do not end at all.
@@ -230,6 +253,13 @@ async def _end_tasks() -> list[Exception]:
     loop = asyncio.get_running_loop()
     left = asyncio.all_tasks(loop) - {asyncio.current_task()}
     tasks = set(left)
+    told: list[Exception] = []
+    if tasks:
+        names = ", ".join(sorted(f"{task.get_name()} ({_coroutine(task)})" for task in tasks))
+        try:
+            tell(f"task{'s' * (len(tasks) > 1)} {names}")
+        except LeakError as leak:
+            told.append(leak)
     for _ in range(TRIES):  # a client's own time limits may swallow a cancellation
         for task in left:
             task.cancel()
@@ -241,7 +271,11 @@ async def _end_tasks() -> list[Exception]:
     if left:
         names = ", ".join(sorted(task.get_name() + " " + repr(task.get_coro()) for task in left))
         errors.append(ScopeError(f"tasks of the test do not end, though they were cancelled: {names}"))
-    return [error for error in errors if isinstance(error, Exception)]
+    return told + [error for error in errors if isinstance(error, Exception)]
+
+
+def _coroutine(task: asyncio.Task[Any]) -> str:
+    return str(getattr(task.get_coro(), "__qualname__", task.get_coro()))
 
 
 def _is_skipped(case: unittest.TestCase) -> bool:

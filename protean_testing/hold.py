@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .awaiting import finished
 from .errors import LateWriteWarning, LeakError, ScopeError, StoreError
 from .figures import Figures
-from .store import EMPTY, Mark, Store, ended_scope
+from .leaks import Everything, differences, listed, strictest, tell_of_leak
+from .store import EMPTY, Mark, OnLeak, Store, ended_scope
 
 if TYPE_CHECKING:
     from .lifecycle import Scope
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One scope on the line of one place; the run's own has none."""
+    """One scope on the line of one place; the run's own has none.
+
+    Attributes:
+        seen: Everything that was there, where a store is paranoid.
+    """
 
     scope: Scope | None
     mark: Mark
+    seen: dict[str, Any]
 
 
 class Hold:
@@ -57,7 +63,7 @@ class Hold:
             with figures.creating(store.name) if has_schema else nullcontext():
                 finished(store.create_schema())
                 if not self.line:
-                    self.line.append(Level(None, finished(self.store.save_data())))
+                    self.line.append(Level(None, finished(self.store.save_data()), self._seen()))
         except Exception as error:
             self.failed[identity] = error
             raise
@@ -76,7 +82,7 @@ class Hold:
                 f"{top.scope.label}: it could not give back what is there now.\n"
                 "Give the store save= and restore=, or is_empty= where it is known to be empty."
             )
-        self.line.append(Level(scope, mark))
+        self.line.append(Level(scope, mark, self._seen()))
 
     def reset(self, scope: Scope) -> bool:
         """Bring back the data at the start of `scope`, which stays on the line."""
@@ -84,12 +90,16 @@ class Hold:
         self._last = scope.label
         ended_scope.set(scope.label)
         self._owed = level
+        leak: LeakError | None = None
         try:
             changed = bool(finished(self.store.reset_data(level.mark)))
-        except LeakError:
-            self._owed = None
-            raise
+        except LeakError as error:
+            leak, changed = error, True
         self._owed = None
+        if self._is_paranoid:
+            self._compare(level, leak)
+        if leak is not None:
+            raise leak
         return changed
 
     def leave(self, scope: Scope) -> bool:
@@ -125,6 +135,28 @@ class Hold:
             finished(self.store.forget_data(owed.mark))
         self._owed = None
 
+    def reset_again(self, scope: Scope, by: str) -> None:
+        """Bring back what was written since the reset at the end of `scope`, and tell of it.
+
+        Parameters:
+            by: Who is still at work.
+
+        Raises:
+            LeakError: Something was, and it is to fail.
+        """
+        level, store = self._level(scope), self.store
+        exact = self._on_leak == "fail" and type(store).look_at_all is not Store.look_at_all
+        there = finished(store.look_at_all()) if exact else {}
+        ended_scope.set(self._last)
+        if not finished(store.reset_data(level.mark)):
+            return
+        written = differences(finished(store.look_at_all()), there) if exact else []
+        text = (
+            f"left {by} running, which wrote into store {store.name!r} after its end.\n{listed(written)}"
+            "The data was wiped. Stop it in the test, e.g.  self.addCleanup(thread.join)"
+        )
+        tell_of_leak(text, store.name, self._on_leak, LateWriteWarning)
+
     def warn_of_late_write(self) -> None:
         after = f"after {self._last} had ended" if self._last else "before any test began"
         warnings.warn(
@@ -140,6 +172,42 @@ class Hold:
             yield store.drop_schema
         for store in reversed(self.schemas.values()):
             yield store.close
+
+    @property
+    def _on_leak(self) -> OnLeak:
+        return strictest(store.on_leak for store in self.schemas.values())
+
+    @property
+    def _is_paranoid(self) -> bool:
+        return any(store.paranoid for store in self.schemas.values())
+
+    def _seen(self) -> dict[str, Any]:
+        return dict(finished(self.store.look_at_all())) if self._is_paranoid else {}
+
+    def _compare(self, level: Level, leak: LeakError | None) -> None:
+        """Tell of what a reset did not bring back, and then do so by looking at everything.
+
+        What cannot be brought back is told once: all that are open take it as it is.
+        """
+        now: Everything = finished(self.store.look_at_all())
+        wrong = differences(level.seen, now)
+        if not wrong:
+            return
+        finished(self.store.mend_data(level.mark))
+        mended = finished(self.store.look_at_all())
+        still = differences(level.seen, mended)
+        for name in level.seen.keys() | mended.keys() if still else ():
+            if level.seen.get(name) != mended.get(name):
+                for one in self.line:
+                    one.seen[name] = mended.get(name, ())
+        end = "Not all of it can be undone." if still else "It was brought back by looking at everything."
+        text = f"left in store {self.store.name!r} what its reset did not see:\n{listed(wrong)}{end}"
+        try:
+            tell_of_leak(text, self.store.name, "fail" if self._on_leak == "fail" else "warn")
+        except LeakError as error:
+            if leak is None:
+                raise
+            leak.add_note(str(error))
 
     def _level(self, scope: Scope) -> Level:
         return next(level for level in reversed(self.line) if level.scope is scope)

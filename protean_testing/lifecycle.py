@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 
 from .awaiting import finished
+from .background import PATIENCE, Background, named
 from .beside import Beside
 from .errors import ConfigurationError, ScopeError
 from .figures import Figures
@@ -167,6 +169,7 @@ class Scope:
         self.async_closing = AsyncExitStack()
         self._holds: list[Hold] = []
         self._thread = 0
+        self._background: Background | None = None
 
     @property
     def is_open(self) -> bool:
@@ -190,6 +193,8 @@ class Scope:
                 undo.pop_all()
             Scope._count += 1
             self.number, self._holds, self._thread = Scope._count, holds, threading.get_ident()
+            if self.outer is None or not self.nested:  # a scope inside a test sees the test's own threads
+                self._background = Background()
             self._resume()
 
     def reset(self) -> bool:
@@ -219,14 +224,17 @@ class Scope:
         Parameters:
             keep: Stores whose data stays as it is.
         """
+        threads = self._threads_left()
         with run.lock:
             if run.inherited:
                 return
             kept = [run.holds[store.place()] for store in keep]
-            self._reset([hold for hold in self._holds if hold not in kept], self._end_inner())
+            holds = [hold for hold in self._holds if hold not in kept]
+            self._reset(holds, self._end_inner(), threads)
 
     def leave(self) -> None:
         """Go back to the start of this scope and end it; inner scopes are ended first, with an error."""
+        threads = self._threads_left()
         with run.lock:
             if run.inherited:
                 return
@@ -237,13 +245,16 @@ class Scope:
             run.beside = [entry for entry in run.beside if entry[0] is not self]
             self.number = 0
             try:
-                self._give_back(self._holds, Hold.leave, errors)
+                self._give_back(self._holds, Hold.leave, errors, threads)
             finally:
                 for beside in around:
                     (beside.close if beside in own else beside.resume)()
 
-    def settle(self) -> None:
+    def settle(self) -> list[Exception]:
         """Begin again after a reset: what that could not do is tried once more.
+
+        Returns:
+            What threads that earlier tests left running have written since.
 
         Raises:
             StoreError: A store is still not clean.
@@ -254,7 +265,9 @@ class Scope:
                 beside.check()
             for hold in self._holds:
                 hold.settle()
+            late = self._begin_background()
             self._resume()
+            return late
 
     def innermost(self) -> Scope:
         """The innermost scope that is open inside this one, or this one."""
@@ -274,11 +287,36 @@ class Scope:
             errors += _attempts([inner.leave])
         return errors
 
+    def _begin_background(self) -> list[Exception]:
+        if self._background is None:
+            return []
+        threads = self._background.left()
+        self._background.begin()
+        return self._late_writes(self._holds, threads)
+
+    def _threads_left(self) -> list[threading.Thread]:
+        return self._background.leave() if self._background is not None else []
+
+    def _late_writes(self, holds: Sequence[Hold], threads: Sequence[threading.Thread]) -> list[Exception]:
+        return _attempts(partial(hold.reset_again, self, named(threads)) for hold in holds if threads)
+
     def _give_back(
-        self, holds: Sequence[Hold], how: Callable[[Hold, Scope], bool], errors: Sequence[Exception] = ()
+        self,
+        holds: Sequence[Hold],
+        how: Callable[[Hold, Scope], bool],
+        errors: Sequence[Exception] = (),
+        threads: Sequence[threading.Thread] = (),
     ) -> bool:
-        """Close the handles, then bring back every store, whatever happens to the others."""
+        """Close the handles, then bring back every store, whatever happens to the others.
+
+        Parameters:
+            threads: Those that this scope left running: what they write now is found as well.
+        """
         errors, changed = [*errors, *_attempts([self.closing.close])], False
+        if threads:
+            errors += _attempts(partial(hold.reset, self) for hold in reversed(holds))
+            time.sleep(PATIENCE)
+            errors += self._late_writes(holds, threads)
         for hold in reversed(holds):
             with run.figures.resetting():
                 try:
@@ -288,10 +326,15 @@ class Scope:
         raise_all(errors, f"after {self.label}")
         return changed
 
-    def _reset(self, holds: Sequence[Hold], errors: Sequence[Exception] = ()) -> bool:
+    def _reset(
+        self,
+        holds: Sequence[Hold],
+        errors: Sequence[Exception] = (),
+        threads: Sequence[threading.Thread] = (),
+    ) -> bool:
         restless = self._pause()
         try:
-            return self._give_back(holds, Hold.reset, [*errors, *restless])
+            return self._give_back(holds, Hold.reset, [*errors, *restless], threads)
         finally:
             if restless:  # it may still write: once more before the next test
                 for hold in holds:

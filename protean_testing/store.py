@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
+from .errors import ConfigurationError
+
 Mark: TypeAlias = Any
 """What ``save_data`` returns: known to its store alone."""
 
@@ -35,10 +37,14 @@ class Store(ABC):
     Attributes:
         name: What messages call the store.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left something open or at work.
+        paranoid: Look at everything after each reset, and tell of what is not as it was.
     """
 
     name: str = "store"
     reset_after: ResetAfter = "test"
+    on_leak: OnLeak = "warn"
+    paranoid: bool = False
 
     def identity(self) -> Hashable:
         """Equal for two stores that mean the same place and the same schema; they share one schema."""
@@ -91,6 +97,24 @@ class Store(ABC):
 
     def forget_data(self, mark: Mark) -> Any:
         """Drop `mark` and those saved after it. The data stays as it is."""
+
+    def mend_data(self, mark: Mark) -> Any:
+        """As `reset_data`, where looking at everything has shown that something is not as it was."""
+        return self.reset_data(mark)
+
+    def look_at_all(self) -> Any:
+        """Everything that is there now, for `paranoid`: by table, key or other thing, its rows or values.
+
+        Returns:
+            A mapping of names to lists (or counters) of what can be compared and hashed.
+
+        Raises:
+            ConfigurationError: The store cannot look.
+        """
+        raise ConfigurationError(
+            f"store {self.name!r} cannot be paranoid: {type(self).__name__} has no look_at_all(), which says "
+            "what is there."
+        )
 
     def is_empty(self) -> bool:
         """True where a store that can only be cleared is known to hold nothing now."""

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "protean_testing"
 FLOORS: list[set[str]] = [
     {"errors"},
     {"store", "safeguard", "environ", "ownership", "awaiting", "beside", "live", "figures", "workers"},
+    {"leaks", "background"},
     {"hold", "hooks", "stores.keeper", "stores.memory", "servers"},
     {"lifecycle", "conformance", "stores", "stores.sqlalchemy"},
     {"run_end", "database"},

@@ -1,0 +1,56 @@
+"""Threads that a test started and did not stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+PATIENCE = 0.05  # seconds for threads that are about to end
+OURS = "protean_testing"  # the name of this library's own
+
+
+class Background:
+    """The threads that were started since a moment. Looking costs nothing where none was."""
+
+    def __init__(self) -> None:
+        self._left: list[threading.Thread] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Threads that run now belong to somebody else; those that were found left stay in mind."""
+        self._before = set(threading.enumerate())
+
+    def started(self) -> list[threading.Thread]:
+        """Those that were started since and still run."""
+        if threading.active_count() == 1:
+            return []
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread not in self._before
+            and thread is not threading.current_thread()
+            and not thread.name.startswith(OURS)
+        ]
+
+    def leave(self) -> list[threading.Thread]:
+        """Wait a moment for those that were started, and keep in mind those that stay."""
+        started = self.started()
+        until = time.monotonic() + PATIENCE
+        for thread in started:
+            thread.join(max(0.0, until - time.monotonic()))
+        left = [thread for thread in started if thread.is_alive()]
+        self._left += left
+        return left
+
+    def left(self) -> list[threading.Thread]:
+        """Those of earlier tests that still run."""
+        if self._left:
+            self._left = [thread for thread in self._left if thread.is_alive()]
+        return self._left
+
+
+def named(threads: Iterable[threading.Thread]) -> str:
+    """How many they are, and their names."""
+    names = sorted(repr(thread.name) for thread in threads)
+    return f"thread{'s' * (len(names) > 1)} {', '.join(names)}"
