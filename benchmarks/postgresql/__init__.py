@@ -1,0 +1,1 @@
+"""What a reset costs on PostgreSQL, beside the other ways: ``python -m benchmarks.postgresql``."""
