@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -42,6 +43,7 @@ class ClassFrame:
         self._class_hooks = ExitStack()
         self._test_hooks: ExitStack | None = None
         self._in_test = False
+        self._thread = 0
         self._last: unittest.TestCase | None = None
 
     def begin(self) -> None:
@@ -60,6 +62,13 @@ class ClassFrame:
 
         What the last test's threads have written since is told to `result` as that test's error.
         """
+        if self._in_test and self._thread != threading.get_ident():
+            raise ScopeError(
+                f"{case.id()} cannot begin while {self.tests.label} is running in another thread: the end of "
+                "either would reset the data of both.\n"
+                "Run the tests of a class in one thread, or in several processes."
+            )
+        self._thread = threading.get_ident()
         self.tests.label = case.id()
         if self.tests.is_open:
             for error in self.tests.settle():
@@ -75,10 +84,11 @@ class ClassFrame:
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
         errors = await _end_tasks(self._tell_of_tasks)
-        try:
-            await self.tests.innermost().async_closing.aclose()
-        except Exception as error:
-            errors.append(error)
+        for close in (self.tests.innermost().async_closing.aclose, *(s.leave_loop for s in self.stores)):
+            try:
+                await close()
+            except Exception as error:
+                errors.append(error)
         _try_all([self.end_test], self.tests.label, errors)
 
     def end_test(self) -> None:
@@ -154,8 +164,9 @@ def run_framed(
         return call()
     frame: ClassFrame | None = None
     try:
-        frame = _frame_of(type(case), what)
-        frame.begin_test(case, result)
+        found = _frame_of(type(case), what)
+        found.begin_test(case, result)
+        frame = found
         if isinstance(case, unittest.IsolatedAsyncioTestCase):
             case.addAsyncCleanup(frame.end_async_test)
         else:

@@ -341,7 +341,7 @@ class Scope:
                     hold.owe(self)
 
     def keep_beside(self, beside: Beside) -> None:
-        """Have it pause whenever data of this scope or of an inner one is given back, and end it with this."""
+        """Have it pause whenever data of this scope or of an inner one is given back; end it with this."""
         with run.lock:
             self.must_be_open()
             run.beside.append((self, beside))

@@ -120,6 +120,9 @@ class Store(ABC):
         """True where a store that can only be cleared is known to hold nothing now."""
         return False
 
+    async def leave_loop(self) -> None:
+        """The event loop of a test ends, in which this runs: let go of what is bound to it."""
+
     def close(self) -> Any:
         """Give back connections and files. The store is not used afterwards."""
 

@@ -83,6 +83,13 @@ class Place:
             self._async_engine = _made(_create_async_engine, async_url(self.url), poolclass=NullPool)
         return self._async_engine
 
+    async def leave_loop(self) -> None:
+        """Close what the application's async engine keeps in its pool: it is bound to the loop that ends."""
+        if self._given is not None:
+            engine = engine_of(self._given)
+            if not isinstance(engine, Engine):
+                await engine.dispose()
+
     def make_all(self) -> None:
         """Make every schema of this database again."""
         for maker in self.makers:

@@ -225,6 +225,9 @@ class SQLAlchemyStore(Store):
     def forget_data(self, mark: Mark) -> None:
         self._keeper().forget(mark)
 
+    async def leave_loop(self) -> None:
+        await self._live().leave_loop()
+
     def close(self) -> None:
         if self._place is not None:
             self._place.close()
