@@ -33,10 +33,10 @@ class Background:
             and not thread.name.startswith(OURS)
         ]
 
-    def leave(self) -> list[threading.Thread]:
-        """Wait a moment for those that were started, and keep in mind those that stay."""
+    def leave(self, patience: float) -> list[threading.Thread]:
+        """Wait for those that were started, some seconds, and keep in mind those that stay."""
         started = self.started()
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + patience
         for thread in started:
             thread.join(max(0.0, until - time.monotonic()))
         left = [thread for thread in started if thread.is_alive()]

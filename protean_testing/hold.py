@@ -145,7 +145,7 @@ class Hold:
             LeakError: Something was, and it is to fail.
         """
         level, store = self._level(scope), self.store
-        exact = self._on_leak == "fail" and type(store).look_at_all is not Store.look_at_all
+        exact = self.on_leak == "fail" and type(store).look_at_all is not Store.look_at_all
         there = finished(store.look_at_all()) if exact else {}
         ended_scope.set(self._last)
         if not finished(store.reset_data(level.mark)):
@@ -155,7 +155,7 @@ class Hold:
             f"left {by} running, which wrote into store {store.name!r} after its end.\n{listed(written)}"
             "The data was wiped. Stop it in the test, e.g.  self.addCleanup(thread.join)"
         )
-        tell_of_leak(text, store.name, self._on_leak, LateWriteWarning)
+        tell_of_leak(text, store.name, self.on_leak, LateWriteWarning)
 
     def warn_of_late_write(self) -> None:
         after = f"after {self._last} had ended" if self._last else "before any test began"
@@ -174,7 +174,8 @@ class Hold:
             yield store.close
 
     @property
-    def _on_leak(self) -> OnLeak:
+    def on_leak(self) -> OnLeak:
+        """What follows a leak here: the strictest that a store of this place asks for."""
         return strictest(store.on_leak for store in self.schemas.values())
 
     @property
@@ -203,7 +204,7 @@ class Hold:
         end = "Not all of it can be undone." if still else "It was brought back by looking at everything."
         text = f"left in store {self.store.name!r} what its reset did not see:\n{listed(wrong)}{end}"
         try:
-            tell_of_leak(text, self.store.name, "fail" if self._on_leak == "fail" else "warn")
+            tell_of_leak(text, self.store.name, "fail" if self.on_leak == "fail" else "warn")
         except LeakError as error:
             if leak is None:
                 raise

@@ -295,7 +295,12 @@ class Scope:
         return self._late_writes(self._holds, threads)
 
     def _threads_left(self) -> list[threading.Thread]:
-        return self._background.leave() if self._background is not None else []
+        """What this scope left running; it is waited for, and watched, where that shall fail the test."""
+        if self._background is None:
+            return []
+        strict = any(hold.on_leak == "fail" for hold in self._holds)
+        left = self._background.leave(PATIENCE if strict else 0.0)
+        return left if strict else []
 
     def _late_writes(self, holds: Sequence[Hold], threads: Sequence[threading.Thread]) -> list[Exception]:
         return _attempts(partial(hold.reset_again, self, named(threads)) for hold in holds if threads)
