@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from .. import environ
 from ..errors import ConfigurationError
 from ..resolve import database_url, private_database, redis_url
+from ..workers import worker
 from .config import Config, is_managed
 
 REDIS = ("redis", "redis_pubsub")
@@ -68,6 +69,24 @@ class Places:
                 entry["database_uri"], private = self._message_db(key)
             if private:
                 self.private.add((section, name))
+            elif section != "databases" or is_managed(entry):
+                self._move(section, name, entry)
+
+    def _move(self, section: str, name: str, entry: Config) -> None:
+        """In a worker process, write the URL of the worker's own place over the given one."""
+        provider, options = entry.get("provider"), self.options.get((section, name), {})
+        if worker() is None:
+            return
+        if provider in ("sqlite", "postgresql", "message_db"):
+            for where, key in ((entry, "database_uri"), (options, "url")):
+                if where.get(key):
+                    where[key] = _worker_database(where[key])
+        elif provider in REDIS:
+            for key in ("URI", "redis_url"):
+                if entry.get(key):
+                    from ..stores.redis.numbers import worker_redis_url
+
+                    entry[key] = worker_redis_url(entry[key], name)
 
     def _message_db(self, key: Hashable) -> tuple[str, bool]:
         """The URL for Protean, in the role that Message DB makes for its users, and whether it is private."""
@@ -77,6 +96,18 @@ class Places:
         url = private_database((key, "event store"), "postgresql").replace("+psycopg", "", 1)
         self.options["event_store", ""] = {"url": url, **self.options.get(("event_store", ""), {})}
         return url.replace("postgres@", "message_store@", 1), True
+
+
+def _worker_database(given: str) -> str:
+    from ..stores.own import worker_url
+    from ..stores.urls import parsed_url, readable
+
+    url = parsed_url(given)
+    own = worker_url(url)
+    if own == url:
+        return given
+    scheme = given.partition("://")[0]
+    return f"{scheme}://{readable(own).partition('://')[2]}"
 
 
 def _entries(config: Config) -> Iterator[tuple[str, str, Config]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -14,6 +14,8 @@ from ..ownership import Claim, claim, left_over
 from ..safeguard import is_test_name
 from ..store import Mark, ResetAfter, Store
 from .message_db_sql import find, install
+from .own import own_of, worker_url
+from .urls import parsed_url, readable
 
 _MESSAGES = "message_store.messages"
 _SEQUENCE = "message_store.messages_global_position_seq"
@@ -39,7 +41,8 @@ class MessageDBStore(Store):
     """The messages of a Message DB. Those that were there before are never touched.
 
     Messages are only ever added to it, so what is newer than a mark is what came since: it is deleted, and
-    the sequence is set back. A given Message DB is used as it is; a private one is installed first.
+    the sequence is set back. A given Message DB is used as it is, and copied for a worker process; a private
+    one is installed first.
 
     Parameters:
         url: Where it is, for a role that may delete messages and set the sequence (the role
@@ -67,9 +70,13 @@ class MessageDBStore(Store):
     ) -> None:
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.partition('+')[0]}://{rest}"
+        if not private:
+            url = readable(worker_url(parsed_url(self._url)))
+            self._url = url.replace("+psycopg", "", 1)
         self.name = name
         self.reset_after = reset_after
         self._private, self._package, self._unsafe, self._wait = private, package, unsafe, wait
+        self._own = None if private else own_of(parsed_url(self._url))
         self._connection: Any = None
         self._claim: Claim | None = None
         self._first: Position | None = None
@@ -83,6 +90,9 @@ class MessageDBStore(Store):
     def check(self) -> None:
         if self._private:
             find(self._package)
+            return
+        if self._own is not None and self._connection is None:
+            self._own.check(self.name, unsafe=True)  # the given one is only copied
             return
         with self._connect() as connection:
             if connection.execute(f"SELECT to_regclass('{_MESSAGES}')").fetchone() == (None,):
@@ -112,7 +122,11 @@ class MessageDBStore(Store):
             )
 
     def create_schema(self) -> None:
-        self._connection = self._connect()
+        with nullcontext() if self._own is None else self._own.making("", adopt=True, alone=nullcontext):
+            self._connection = self._connect()
+        if self._own is not None:
+            self._first = self._now()
+            return
         if self._private:
             if self._execute(f"SELECT to_regclass('{_MESSAGES}')") == (None,):
                 install(self._connection, self._package)
@@ -160,6 +174,8 @@ class MessageDBStore(Store):
             self._connection = None
         if self._claim is not None:
             self._claim.abandon()
+        if self._own is not None:
+            self._own.drop()
 
     # The connection
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import redis
 import redis.asyncio
@@ -114,6 +114,15 @@ def from_url(url: str) -> Address:
             "a Redis URL cannot be read (it is not shown here, since it may hold a password). " + _EXAMPLE
         ) from None
     return Address(url, arguments.pop("connection_class", redis.Connection), arguments)
+
+
+def with_db(address: Address, number: int) -> Address:
+    """Another database of the same server."""
+    parts = urlsplit(address.url)
+    query = {name: value for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "db"}
+    if parts.scheme == "unix":
+        return from_url(f"{address.url.partition('?')[0]}?{urlencode({**query, 'db': number})}")
+    return from_url(parts._replace(path=f"/{number}", query=urlencode(query)).geturl())
 
 
 def from_client(client: Any) -> Address:

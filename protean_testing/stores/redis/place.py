@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import redis
@@ -13,6 +14,9 @@ from .async_clients import AsyncClients
 from .data import Data
 from .wire import Wire
 
+if TYPE_CHECKING:
+    from .numbers import Number
+
 
 class Place:
     """Where a store is, and all that is open there.
@@ -21,18 +25,28 @@ class Place:
         address: The database.
         prefix: The keys of the store begin with it.
         wait: Seconds to wait for the server.
-        private: True where the server was started for this run alone.
+        private: True where the server was started for this run alone, or the number is this worker's own.
+        own: That number.
         closed: True when it is not used any more.
         claim: What keeps other runs out; a private place needs none.
         data: None before the place was taken, and after it was given back.
         forbidden: What the user of the server may not do, as far as it was told.
     """
 
-    def __init__(self, address: Address, prefix: str, wait: float, *, private: bool = False) -> None:
+    def __init__(
+        self,
+        address: Address,
+        prefix: str,
+        wait: float,
+        *,
+        private: bool = False,
+        own: Number | None = None,
+    ) -> None:
         self.address = address
         self.prefix = prefix.encode()
         self.wait = wait
         self.private = private
+        self.own = own
         self.closed = False
         self.wire = Wire(lambda: address.connection(wait))
         self.claim: ownership.Claim | None = None
@@ -69,6 +83,8 @@ class Place:
 
     def close(self) -> None:
         """Harmless when repeated: several stores may share this place."""
+        if self.closed:
+            return
         self.closed = True
         if self.claim is not None:
             self.claim.abandon()
@@ -77,6 +93,8 @@ class Place:
         if self._client is not None:
             self._client.connection_pool.disconnect()
         in_use.discard(self)
+        if self.own is not None:
+            self.own.left(self)
 
 
 in_use: WeakSet[Place] = WeakSet()

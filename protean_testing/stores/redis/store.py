@@ -24,8 +24,9 @@ from ...errors import (
 )
 from ...store import Mark, OnLeak, ResetAfter, Store, ended_scope
 from . import server, taking
-from .address import from_client, from_url
+from .address import Address, from_client, from_url
 from .data import Data
+from .numbers import own_number, sweep
 from .place import Place, in_use
 from .transactions import OpenMulti
 from .wire import LOST
@@ -81,6 +82,7 @@ class RedisStore(Store):
         self.name, self.reset_after = name, reset_after
         self.prefix, self.unsafe, self.adopt = prefix, unsafe, adopt
         self._given = from_client(client) if client is not None else None if url is None else from_url(url)
+        self._client_given = client is not None
         self._wait = wait
         self._on_leak = on_leak
         self._place: Place | None = None
@@ -94,13 +96,23 @@ class RedisStore(Store):
 
     def bind(self, url: str, *, private: bool = False) -> None:
         """Say where the database is. `private` means that its server was started for this run alone."""
-        self._place = Place(from_url(url), self.prefix, self._wait, private=private)
+        at = from_url(url)
+        self._place = Place(at, self.prefix, self._wait, private=True) if private else self._placed(at)
+
+    def _placed(self, address: Address) -> Place:
+        """The place of a given database, or of the one that a worker has for itself."""
+        number = own_number(address, self.name, self._wait)
+        if number is None:
+            return Place(address, self.prefix, self._wait)
+        return number.place(self.prefix, self._wait)
 
     def _live(self) -> Place:
         if self._place is None or self._place.closed:
             if self._given is None:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
-            self._place = Place(self._given, self.prefix, self._wait)
+            is_client = self._client_given
+            at = self._given
+            self._place = Place(at, self.prefix, self._wait) if is_client else self._placed(at)
         return self._place
 
     def identity(self) -> Hashable:
@@ -116,7 +128,10 @@ class RedisStore(Store):
                 f"stores {first.name!r} and {self.name!r} are both {self._live()}, but only one of them has "
                 "adopt=True."
             )
-        self._place = first._live()
+        place = first._live()
+        if self._place is not None and self._place is not place:
+            self._place.close()
+        self._place = place
 
     # What a test uses
 
@@ -155,7 +170,10 @@ class RedisStore(Store):
         place = self._live()
         taking.refuse_overlap(place, self.name)
         if not place.private:
+            sweep(place.address)
             place.claim = ownership.claim(str(place))
+        elif place.own is not None and self.adopt:
+            self._again("copy into", place.own.copy_given)
         in_use.add(place)
         data = place.new_data(self._tell)
         try:

@@ -1,0 +1,203 @@
+"""In a worker process a given Redis database stands for one of the worker's own: a higher number there.
+
+The number is the worker's while it holds the record of it on this machine, and a connection to it, which
+tells other machines. What is no worker's, and not empty, is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
+
+from redis.exceptions import RedisError, ResponseError
+
+from ... import ownership
+from ...errors import ConfigurationError, UnsafeStoreError
+from ...workers import worker
+from . import server
+from .address import Address, from_url, with_db
+from .place import Place
+from .values import AT_ONCE
+from .wire import Wire
+
+TIME_LIMIT = 10.0  # seconds
+MOST = 256
+"""Numbers from this on are not looked for."""
+
+_own: dict[Hashable, Number] = {}  # by the given address, and by their own
+os.register_at_fork(after_in_child=_own.clear)
+
+
+class Number:
+    """One database of a server, for this worker alone.
+
+    Attributes:
+        address: Where it is.
+    """
+
+    def __init__(self, given: Address, address: Address, wire: Wire, claim: ownership.Claim) -> None:
+        self.address = address
+        self._given, self._wire, self._claim = given, wire, claim
+        self._users: list[Place] = []
+
+    def place(self, prefix: str, wait: float) -> Place:
+        """A place in it."""
+        place = Place(self.address, prefix, wait, private=True, own=self)
+        self._users.append(place)
+        return place
+
+    def left(self, place: Place) -> None:
+        """Give it back, where this was the last place in it."""
+        if place in self._users:
+            self._users.remove(place)
+        if self._users:
+            return
+        for key in (self._given.key, self.address.key):
+            _own.pop(key, None)
+        try:
+            if _holds_keys(self._wire):
+                self._claim.abandon()
+            else:
+                self._claim.release()
+        except RedisError:
+            self._claim.abandon()
+        finally:
+            self._wire.close()
+
+    def copy_given(self) -> None:
+        """Put a copy of every key of the given database into it.
+
+        Raises:
+            redis.exceptions.RedisError: The server refuses.
+        """
+        source = _wire(self._given, TIME_LIMIT)
+        cursor: bytes = b"0"
+        try:
+            while True:
+                ((cursor, names),) = source.call(("SCAN", cursor, "COUNT", AT_ONCE))
+                copies = (("COPY", name, name, "DB", self.address.db, "REPLACE") for name in names)
+                if names:
+                    source.call(*copies)
+                if cursor == b"0":
+                    return
+        finally:
+            source.close()
+
+
+def own_number(given: Address, store: str, wait: float) -> Number | None:
+    """The database of this worker in place of a given one; None where this process is no worker.
+
+    Parameters:
+        given: A database of the server; the worker's has a higher number.
+        store: What messages call the store.
+        wait: Seconds to wait for the server.
+
+    Raises:
+        ConfigurationError: The server cannot be used, or has no number left.
+    """
+    me = worker()
+    if me is None:
+        return None
+    if given.key not in _own:
+        place = Place(given, "", wait)
+        try:
+            server.check(place, store)
+        finally:
+            place.close()
+        number = _taken(given, store, wait)
+        _own[given.key] = _own[number.address.key] = number
+    return _own[given.key]
+
+
+def worker_redis_url(url: str, store: str, wait: float = TIME_LIMIT) -> str:
+    """Where this process has the Redis database that `url` gives: see `own_number`."""
+    number = own_number(from_url(url), store, wait)
+    return url if number is None else number.address.url
+
+
+def sweep(given: Address) -> None:
+    """Clear the numbers that dead workers of this machine have left."""
+    for address in _higher(given):
+        place = f"Redis database {address}"
+        with suppress(UnsafeStoreError):
+            if ownership.left_over(place) is None:
+                continue
+            claim = ownership.claim(place)
+            wire = _wire(address, TIME_LIMIT)
+            try:
+                _clear(wire)
+                claim.release()
+            except RedisError:
+                claim.abandon()
+            finally:
+                wire.close()
+
+
+def _taken(given: Address, store: str, wait: float) -> Number:
+    sweep(given)
+    used: list[str] = []
+    last = given.db
+    for address in _higher(given):
+        wire = _wire(address, wait)
+        try:
+            wire.call(("PING",))
+        except ResponseError:  # there is no such number
+            break
+        last = address.db
+        try:
+            claim = ownership.claim(f"Redis database {address}")
+        except UnsafeStoreError:
+            used.append(f"{last} by another worker")
+        else:
+            if not _others_are_in(wire, address.db) and not _holds_keys(wire):
+                return Number(given, address, wire, claim)
+            claim.release()
+            used.append(f"{last} by others, or for keys that we did not make")
+        wire.close()
+    listed = ", ".join(used) or "there is none"
+    raise ConfigurationError(
+        f"store {store!r}: each worker has a Redis database of its own, with a higher number than {given}. "
+        f"The server has {last + 1} databases, and none of them is left: {listed}.\n"
+        "Run fewer workers, give a lower number, raise `databases` in the server's settings, or leave the "
+        "URL out for private servers."
+    )
+
+
+def _higher(given: Address) -> Iterator[Address]:
+    for number in range(given.db + 1, MOST):
+        yield with_db(given, number)
+
+
+def _wire(address: Address, wait: float) -> Wire:
+    return Wire(lambda: address.connection(wait))
+
+
+def _others_are_in(wire: Wire, db: int) -> bool:
+    """Whether somebody was connected to it before us, from whatever machine."""
+    me, clients = wire.attempt(("CLIENT", "ID"), ("CLIENT", "LIST"))
+    if isinstance(me, ResponseError) or isinstance(clients, ResponseError):
+        return False  # we may not ask
+    for line in clients.decode(errors="replace").splitlines():
+        facts = dict(part.partition("=")[::2] for part in line.split(" "))
+        if facts.get("db") == str(db) and int(facts["id"]) < int(me):
+            return True
+    return False
+
+
+def _holds_keys(wire: Wire) -> bool:
+    cursor = b"0"
+    while True:
+        ((cursor, names),) = wire.call(("SCAN", cursor, "COUNT", AT_ONCE))
+        if names or cursor == b"0":
+            return bool(names)
+
+
+def _clear(wire: Wire) -> None:
+    cursor = b"0"
+    while True:
+        ((cursor, names),) = wire.call(("SCAN", cursor, "COUNT", AT_ONCE))
+        if names:
+            wire.call(("UNLINK", *names))
+        if cursor == b"0":
+            return
