@@ -172,7 +172,10 @@ class Session:
             return False
         while (result := self.server.get_result()) is not None:
             if result.status == ExecStatus.FATAL_ERROR:
-                self.outcome[-1].append(result.error_field(DiagnosticField.SQLSTATE))
+                code = result.error_field(DiagnosticField.SQLSTATE)
+                if code == b"40P01" and not self.blocked:  # it was too quick to be seen
+                    self.outcome[-1].append("waits")
+                self.outcome[-1].append(code)
                 self.outcome[-1].append(result.error_field(DiagnosticField.MESSAGE_PRIMARY))
             else:
                 columns = range(result.nfields)
