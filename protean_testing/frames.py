@@ -7,6 +7,7 @@ import threading
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,7 @@ from .resolve import declared, resolve
 from .store import Store, ended_scope
 
 _frames: WeakKeyDictionary[type, ClassFrame] = WeakKeyDictionary()
-_unframed: list[type] = []
+_unframed: list[type[unittest.TestCase]] = []
 
 _DECLARATIONS = ("metadata", "stores", "domain", "config")
 
@@ -134,7 +135,6 @@ def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
     Raises:
         ConfigurationError, UnsafeStoreError, StoreError: From the stores.
     """
-    _end_unframed()
     frame = ClassFrame(cls, what)
     frame.begin()
     _frames[cls] = frame
@@ -164,7 +164,7 @@ def run_framed(
         return call()
     frame: ClassFrame | None = None
     try:
-        found = _frame_of(type(case), what)
+        found = _frame_of(type(case), what, result)
         found.begin_test(case, result)
         frame = found
         if isinstance(case, unittest.IsolatedAsyncioTestCase):
@@ -188,14 +188,18 @@ def frame_of(case: unittest.TestCase) -> ClassFrame | None:
     return _frames.get(type(case))
 
 
-def _frame_of(cls: type[unittest.TestCase], what: Iterable[Any] | None) -> ClassFrame:
+def _frame_of(cls: type[unittest.TestCase], what: Iterable[Any] | None, result: Any) -> ClassFrame:
     if cls not in _frames and not _took_over(cls):
-        if what is None:
+        if getattr(result, "_previousTestClass", None) is not cls:  # no suite of unittest has called it
+            cls.setUpClass()
+        elif what is not None:
+            begin_class(cls, what)
+        if cls not in _frames:
             raise ConfigurationError(
                 f"{cls.__module__}.{cls.__qualname__}.setUpClass does not call super().setUpClass(), so "
-                "its stores were never prepared (or this runner calls no setUpClass at all)."
+                "its stores were never prepared."
             )
-        begin_class(cls, what)
+        run_end.first(_end_unframed)
         _unframed.append(cls)
     return _frames[cls]
 
@@ -223,9 +227,15 @@ def _end_class(cls: type) -> None:
 
 
 def _end_unframed() -> None:
-    """End classes whose runner will not say that they are over."""
-    while _unframed:
-        _end_class(_unframed.pop())
+    """End classes whose runner will not say that they are over, as a suite of unittest does."""
+    while _unframed and not any(_frames[cls]._in_test for cls in _unframed):
+        cls = _unframed.pop()
+        _try_all([cls.tearDownClass, partial(_clean_up, cls)], f"{cls.__module__}.{cls.__qualname__}")
+
+
+def _clean_up(cls: Any) -> None:
+    cls.doClassCleanups()
+    raise_all([error for _, error, _ in cls.tearDown_exceptions], f"after {cls.__qualname__}")
 
 
 def _end_behind(frame: ClassFrame | None, error: BaseException) -> None:

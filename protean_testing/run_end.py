@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 import traceback
 import unittest
@@ -12,16 +11,24 @@ from types import FrameType
 from typing import Any
 
 from . import environ
+from .exits import at_exit, is_pool_worker
 from .lifecycle import run
 
 _owner: str | None = None
 _summaries: list[str] = []
+_first: list[Callable[[], object]] = []
 
 
 def owned_by(runner: str | None) -> None:
     """Let a plugin of `runner` call `end_run` itself; ``stopTestRun`` then says nothing about the run."""
     global _owner
     _owner = runner
+
+
+def first(step: Callable[[], object]) -> None:
+    """Do this before a class or block begins, and before the run ends: it ends what nobody else will."""
+    if step not in _first:
+        _first.append(step)
 
 
 def end_run() -> list[Exception]:
@@ -32,16 +39,23 @@ def end_run() -> list[Exception]:
     """
     if run.inherited or not run.holds:
         return []
-    errors = run.end()
+    errors: list[Exception] = []
+    for step in _first:
+        try:
+            step()
+        except Exception as error:
+            errors.append(error)
+    errors += run.end()
     _summaries.append(run.figures.summary())
     return errors
 
 
 def arm() -> None:
-    """See the end also of a run in which no test case of ours takes part, or no runner at all."""
+    """Something begins: see the end also of a run without a test case of ours, or without a runner."""
+    for step in _first:
+        step()
     _watch_all()
-    atexit.unregister(_at_exit)
-    atexit.register(_at_exit)  # the last to register comes first: servers are stopped after it
+    at_exit(_at_exit)  # before what was registered earlier: servers are stopped after it
 
 
 @cache
@@ -84,7 +98,7 @@ class _RunEnd(unittest.TestCase):
 
 
 def _stop(result: Any) -> None:
-    if _owner is not None or _inside_a_test(sys._getframe()):
+    if _owner is not None or is_pool_worker() or _inside_a_test(sys._getframe()):
         return
     for error in end_run():
         _add_error(result, error)

@@ -94,3 +94,7 @@ class AsyncDatabaseTestCase(DatabaseTestCase, unittest.IsolatedAsyncioTestCase):
     Before the reset, the tasks that the test left are cancelled and waited for, and its async sessions
     are closed.
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew in the process that runs it: the base class holds a context that cannot be sent there."""
+        return type(self), (self._testMethodName,)

@@ -1,0 +1,1 @@
+"""One sample suite, and what runs it under every runner."""

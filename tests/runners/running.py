@@ -1,0 +1,154 @@
+"""Runs the sample suite under a runner, and sees from what its stores wrote down that all of it was right."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+
+import psutil
+
+from ..suite import CHOOSING, ROOT, Outcome, SuiteTestCase
+
+SAMPLE = Path(__file__).parent / "sample"
+TESTS = 60
+ON_STORES = 55  # of them
+ALL_KILLS = bool(os.environ.get("ALL_KILLS"))
+"""Set it to kill every runner in every way that `SampleTestCase.kills` lists, not only in the first."""
+
+Line = list[str]
+
+
+class SampleTestCase(SuiteTestCase):
+    """Has the sample suite in a directory of its own, and a temporary directory for what its runs leave."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        shutil.copytree(SAMPLE, self.directory, dirs_exist_ok=True)
+        self.temporary = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="r", dir="/tmp")))
+        self.variables: dict[str, str] = {}
+        self.beside = "$"  # matches what a killed runner leaves in the temporary directory by itself
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name not in CHOOSING}
+        return inherited | {
+            "LOG": str(self.directory / "log"),
+            "LEDGERS": str(self.directory / "ledgers"),
+            "PROTEAN_TESTING_STATE": str(self.directory / "state"),
+            "PYTHONPATH": os.pathsep.join([str(self.directory), str(ROOT)]),
+            "TMPDIR": str(self.temporary),
+            **self.variables,
+            **variables,
+        }
+
+    # A run that ends by itself
+
+    def assertRight(self, *command: str, workers: int = 1, tests: int = TESTS, **variables: str) -> Outcome:
+        """Every test passes, in as many processes; each of them has made, reset and dropped as it must."""
+        outcome = self.python(*command, **variables)
+        self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
+        self.assertCounts(outcome.log, workers, on_stores=ON_STORES + tests - TESTS)
+        self.assertEqual(self.left(), [])
+        return outcome
+
+    def assertCounts(self, log: list[str], workers: int, on_stores: int = ON_STORES) -> None:
+        by_process: dict[str, list[Line]] = {}
+        for line in log:
+            process, *rest = line.split()
+            by_process.setdefault(process, []).append(rest)
+        for lines in by_process.values():
+            made = Counter(line[0] for line in lines)
+            self.assertEqual((made["create"], made["drop"]), (1, 1), lines)
+            self.assertEqual((lines[0], lines[-1]), (["create"], ["drop"]))
+            self.assertEqual(made["reset"], resets([line for line in lines if line[0] == "test"]), lines)
+        names = [line.split()[2] for line in log if line.split()[1] == "test"]
+        self.assertEqual((len(set(names)), len(names)), (on_stores, on_stores))
+        self.assertLessEqual(len(by_process), workers)
+        if workers > 1:
+            self.assertGreater(len(by_process), 1, "more than one process had a part in it")
+
+    def assertFailsWithItsDrop(self, *command: str, **variables: str) -> Outcome:
+        """A drop that fails is told, and the exit code says so."""
+        outcome = self.python(*command, BROKEN_DROP="1", **variables)
+        self.assertFailed(outcome, "the ledger cannot be dropped")
+        return outcome
+
+    # A run that is killed
+
+    def assertNothingLeftAfterKills(self, *command: str, workers: int = 1, **variables: str) -> None:
+        """Killed in the middle of a test, and followed by a next run, it has left nothing."""
+        kills = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]
+        for number in kills if ALL_KILLS else kills[:1]:
+            with self.subTest(number.name):
+                self.kill(number, *command, **variables)
+                (self.directory / "log").unlink()
+                self.assertRight(*command, workers=workers, **variables)
+
+    def kill(self, number: signal.Signals, *command: str, **variables: str) -> None:
+        """Send a signal to the run, all its processes as a terminal does, while a test is on."""
+        flag = self.directory / "paused"
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=self.directory,
+            env=self.environment(PAUSE=str(flag), PAUSE_AT="AgainTests.test_04", **variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        until = time.monotonic() + 60
+        while not flag.exists():
+            if process.poll() is not None or time.monotonic() > until:
+                os.killpg(process.pid, signal.SIGKILL)
+                self.fail(f"never came to the middle:\n{process.communicate()[0].decode()}")
+            time.sleep(0.02)
+        os.killpg(process.pid, number)
+        if number != signal.SIGKILL:
+            time.sleep(0.2)
+            flag.unlink()  # a runner may end what it is at
+        try:
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
+        flag.unlink(missing_ok=True)
+        self.assertNotEqual(process.returncode, 0)
+
+    # What is left
+
+    def left(self) -> list[str]:
+        """Everything of ours that is still somewhere; servers of a dead run have some seconds to go."""
+        until = time.monotonic() + 10
+        while (left := self._left()) and time.monotonic() < until:
+            time.sleep(0.05)
+        return left
+
+    def _left(self) -> list[str]:
+        found = [*self.temporary.rglob("*"), *(self.directory / "state").rglob("*")]
+        found += (self.directory / "ledgers").glob("*")
+        left = [str(path) for path in found if not re.match(self.beside, path.name)]
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            told = " ".join([*(process.info["cmdline"] or ()), process.info["cwd"] or ""])
+            if str(self.temporary) in told or str(self.directory) in told:
+                left.append(f"process {process.pid}: {told}")
+        return left
+
+
+def resets(tests: list[Line]) -> int:
+    """How often a process that ran these tests in this order must have reset the ledger.
+
+    Once after each test, and at the end of a class what its tests share and the class's own scope; when a
+    class or a block begins, it is seen that nothing was written in between. The first has no need of that.
+    """
+    number = -1
+    for (kind, _), group in groupby(tests, lambda line: (line[1].split(".")[-2], len(line))):
+        many = len(list(group))
+        number += 3 * many if kind == "BlockTests" else many + 3
+    return number
