@@ -49,6 +49,36 @@ class SampleTestCase(SuiteTestCase):
             **variables,
         }
 
+    def python(self, *arguments: str, timeout: float = 120, **variables: str) -> Outcome:
+        """As any suite, but where it does not end, the stacks of all its processes are shown."""
+        environment = self.environment(PYTHONFAULTHANDLER="1", **variables)
+        with self.started(*arguments, environment=environment, stderr=subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGABRT)
+                out, err = process.communicate()
+                self.fail(f"no end within {timeout:.0f} s:\n{out}{err}")
+        log = self.directory / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return Outcome(process.returncode, out, err, lines)
+
+    def started(
+        self, *arguments: str, environment: dict[str, str], stderr: int = subprocess.STDOUT
+    ) -> subprocess.Popen[str]:
+        """A run in a session of its own, so that a signal reaches all its processes."""
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+
     # A run that ends by itself
 
     def assertRight(self, *command: str, workers: int = 1, tests: int = TESTS, **variables: str) -> Outcome:
@@ -95,20 +125,13 @@ class SampleTestCase(SuiteTestCase):
     def kill(self, number: signal.Signals, *command: str, **variables: str) -> None:
         """Send a signal to the run, all its processes as a terminal does, while a test is on."""
         flag = self.directory / "paused"
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=self.directory,
-            env=self.environment(PAUSE=str(flag), PAUSE_AT="AgainTests.test_04", **variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        paused = self.environment(PAUSE=str(flag), PAUSE_AT="AgainTests.test_04", **variables)
+        process = self.started(*command, environment=paused)
         until = time.monotonic() + 60
         while not flag.exists():
             if process.poll() is not None or time.monotonic() > until:
                 os.killpg(process.pid, signal.SIGKILL)
-                self.fail(f"never came to the middle:\n{process.communicate()[0].decode()}")
+                self.fail(f"never came to the middle:\n{process.communicate()[0]}")
             time.sleep(0.02)
         os.killpg(process.pid, number)
         if number != signal.SIGKILL:
