@@ -96,8 +96,12 @@ class Hold:
         except LeakError as error:
             leak, changed = error, True
         self._owed = None
+        if (
+            scope.outer is None or not scope.nested
+        ):  # a scope inside a test may end before what is opened in it
+            leak = self._tell_of_open(level, leak)
         if self._is_paranoid:
-            self._compare(level, leak)
+            leak = self._compare(level, leak)
         if leak is not None:
             raise leak
         return changed
@@ -185,7 +189,18 @@ class Hold:
     def _seen(self) -> dict[str, Any]:
         return dict(finished(self.store.look_at_all())) if self._is_paranoid else {}
 
-    def _compare(self, level: Level, leak: LeakError | None) -> None:
+    def _tell_of_open(self, level: Level, leak: LeakError | None) -> LeakError | None:
+        left = finished(self.store.left_open(level.mark))
+        if not left:
+            return leak
+        return self._told(
+            f"left something open on store {self.store.name!r}:\n{listed(left)}"
+            "The data was reset. Close it in the test, e.g.  self.addCleanup(connection.close)",
+            self.on_leak,
+            leak,
+        )
+
+    def _compare(self, level: Level, leak: LeakError | None) -> LeakError | None:
         """Tell of what a reset did not bring back, and then do so by looking at everything.
 
         What cannot be brought back is told once: all that are open take it as it is.
@@ -193,7 +208,7 @@ class Hold:
         now: Everything = finished(self.store.look_at_all())
         wrong = differences(level.seen, now)
         if not wrong:
-            return
+            return leak
         finished(self.store.mend_data(level.mark))
         mended = finished(self.store.look_at_all())
         still = differences(level.seen, mended)
@@ -201,14 +216,21 @@ class Hold:
             if level.seen.get(name) != mended.get(name):
                 for one in self.line:
                     one.seen[name] = mended.get(name, ())
-        end = "Not all of it can be undone." if still else "It was brought back by looking at everything."
+        end = "It was brought back by looking at everything."
+        if still:
+            end = f"What cannot be undone here, and stays:\n{listed(still)}Undo it in the test."
         text = f"left in store {self.store.name!r} what its reset did not see:\n{listed(wrong)}{end}"
+        return self._told(text, "fail" if self.on_leak == "fail" else "warn", leak)
+
+    def _told(self, text: str, on_leak: OnLeak, leak: LeakError | None) -> LeakError | None:
+        """Warn, or give the error to raise; the first one has the others as notes."""
         try:
-            tell_of_leak(text, self.store.name, "fail" if self.on_leak == "fail" else "warn")
+            tell_of_leak(text, self.store.name, on_leak)
         except LeakError as error:
             if leak is None:
-                raise
+                return error
             leak.add_note(str(error))
+        return leak
 
     def _level(self, scope: Scope) -> Level:
         return next(level for level in reversed(self.line) if level.scope is scope)

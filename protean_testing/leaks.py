@@ -45,7 +45,8 @@ def differences(before: Everything, now: Everything) -> list[str]:
             continue
         added, missing = (there - then).total(), (then - there).total()
         counted = [f"{added} more"] * bool(added) + [f"{missing} missing"] * bool(missing)
-        found.append(f"{name}: {', '.join(counted)}")
+        is_one = then.total() == there.total() == 1
+        found.append(f"{name}: {'changed' if is_one else ', '.join(counted)}")
     return found
 
 

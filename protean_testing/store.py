@@ -98,6 +98,11 @@ class Store(ABC):
     def forget_data(self, mark: Mark) -> Any:
         """Drop `mark` and those saved after it. The data stays as it is."""
 
+    def left_open(self, mark: Mark) -> Any:
+        """What was opened since `mark` and still is, in a line each; a reset leaves it as it is. Each is told
+        once."""
+        return []
+
     def mend_data(self, mark: Mark) -> Any:
         """As `reset_data`, where looking at everything has shown that something is not as it was."""
         return self.reset_data(mark)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Engine
 
@@ -28,6 +29,7 @@ class Database:
             nobody can (an adopted schema).
         wait: Seconds to wait for a transaction of the code under test that is still at work.
         on_leak: What to do where a test left a transaction open: reset only, warn, or fail.
+        paranoid: `Keeper.mend` is asked for what a reset did not see.
         reset: "fast", or "generic" to install nothing in the database and look at every table.
         definition: Names what makes the schema. What was made by the same is used as it is; nothing is,
             where this is empty.
@@ -43,6 +45,7 @@ class Database:
     rebuild: Callable[[], None] | None = None
     wait: float = 2.0
     on_leak: OnLeak = "warn"
+    paranoid: bool = False
     reset: str = "fast"
     definition: str = ""
 
@@ -69,6 +72,12 @@ class Keeper(Protocol):
 
     def reset(self, mark: Mark) -> bool:
         """See Store.reset_data. A schema that was changed since `created` is repaired as well."""
+
+    def mend(self, mark: Mark) -> bool:
+        """As `reset`, but look at everything: nothing that was noted is relied on."""
+
+    def look_at_all(self) -> Mapping[str, Counter[Any]]:
+        """See Store.look_at_all."""
 
     def forget(self, mark: Mark) -> None:
         """See Store.forget_data."""

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigurationError
+from .checkouts import Checkouts
 from .keeper import Keeper
 from .own import own_of
 from .urls import async_url, in_private_memory, sync_url
@@ -44,6 +45,7 @@ class Place:
         self._given = engine
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
+        self.checkouts = Checkouts()
 
     @property
     def key(self) -> Hashable:
@@ -71,6 +73,7 @@ class Place:
                 )
         if self._engine is None:
             self._engine = _made(create_engine, sync_url(self.url))
+            self.watch()
         return self._engine
 
     def async_engine(self) -> AsyncEngine:
@@ -81,6 +84,7 @@ class Place:
                 return engine
         if self._async_engine is None:
             self._async_engine = _made(_create_async_engine, async_url(self.url), poolclass=NullPool)
+            self.watch()
         return self._async_engine
 
     async def leave_loop(self) -> None:
@@ -89,6 +93,17 @@ class Place:
             engine = engine_of(self._given)
             if not isinstance(engine, Engine):
                 await engine.dispose()
+
+    def watch(self) -> Checkouts:
+        """Who has taken connections of the engines of the moment."""
+        engines: list[Any] = [
+            self._engine if self._given is None else engine_of(self._given),
+            self._async_engine,
+        ]
+        for one in engines:
+            if one is not None:
+                self.checkouts.watch(getattr(one, "sync_engine", one))
+        return self.checkouts
 
     def make_all(self) -> None:
         """Make every schema of this database again."""

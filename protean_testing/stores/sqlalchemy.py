@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import URL, Engine, MetaData
 from sqlalchemy import inspect as inspect_database
@@ -15,6 +16,7 @@ from ..awaiting import finished
 from ..errors import ConfigurationError
 from ..store import Mark, OnLeak, ResetAfter, Store
 from .beside import empty_beside
+from .checkouts import Taken
 from .definition import definition
 from .keeper import Database, Keeper
 from .own import worker_url
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 Reset = Literal["fast", "generic"]
+
+
+class _Mark(NamedTuple):
+    """What `SQLAlchemyStore.save_data` returns: its keeper's, and the connections that were checked out."""
+
+    kept: Mark
+    taken: Taken
 
 
 class SQLAlchemyStore(Store):
@@ -43,7 +52,9 @@ class SQLAlchemyStore(Store):
         unsafe: Allow a database that is not plainly a test database, or that holds rows of others.
         reset: ``"fast"``, or ``"generic"`` to install nothing and look at every table.
         wait: Seconds to wait at a reset for a transaction that is still at work.
-        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, a connection
+            checked out, or a thread that writes.
+        paranoid: Look at everything after each reset, and tell of what is not as it was.
 
     Raises:
         ConfigurationError: The arguments contradict each other.
@@ -66,6 +77,7 @@ class SQLAlchemyStore(Store):
         reset: Reset = "fast",
         wait: float = 2.0,
         on_leak: OnLeak = "warn",
+        paranoid: bool = False,
     ) -> None:
         sources = [metadata is not None or None, schema, adopt or None, empty or None]
         if sum(source is not None for source in sources) != 1:
@@ -81,12 +93,17 @@ class SQLAlchemyStore(Store):
             (metadata,) if isinstance(metadata, MetaData) else tuple(metadata or ())
         )
         self.name = name or "database"
-        self.reset_after = reset_after
+        self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
         self._schema = schema
         self._url = None if url is None else parsed_url(url)
         self._engine = engine
-        self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
+        self._options: dict[str, Any] = {
+            "reset": reset,
+            "wait": wait,
+            "on_leak": on_leak,
+            "paranoid": paranoid,
+        }
         self._place: Place | None = None
 
     # Where it is
@@ -217,13 +234,23 @@ class SQLAlchemyStore(Store):
             self._keeper().drop()
 
     def save_data(self) -> Mark:
-        return self._keeper().save()
+        return _Mark(self._keeper().save(), self._live().watch().taken())
 
-    def reset_data(self, mark: Mark) -> bool:
-        return self._keeper().reset(mark)
+    def reset_data(self, mark: _Mark) -> bool:
+        self._live().watch()
+        return self._keeper().reset(mark.kept)
 
-    def forget_data(self, mark: Mark) -> None:
-        self._keeper().forget(mark)
+    def mend_data(self, mark: _Mark) -> bool:
+        return self._keeper().mend(mark.kept)
+
+    def forget_data(self, mark: _Mark) -> None:
+        self._keeper().forget(mark.kept)
+
+    def look_at_all(self) -> Mapping[str, Counter[Any]]:
+        return self._keeper().look_at_all()
+
+    def left_open(self, mark: _Mark) -> list[str]:
+        return self._live().checkouts.left(mark.taken)
 
     async def leave_loop(self) -> None:
         await self._live().leave_loop()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -186,6 +187,26 @@ class GenericKeeper:
                 store=self.database.name,
             )
         return changed, ended
+
+    def mend(self, mark: Mark) -> bool:
+        self._ddl = None
+        return self.reset(mark)
+
+    def look_at_all(self) -> dict[str, Counter[Any]]:
+        with self._told("look at"):
+            self._ddl = None
+            self._see_schema()
+            with self._transaction() as connection:
+                held = rows.read(connection, self._tables)
+            tables = {
+                f"table {table.key[1]}": Counter(map(repr, held.get(table.key, []))) for table in self._tables
+            }
+            counters = {f"counter {name}": Counter([value]) for name, value in self._counters().items()}
+            return (
+                tables
+                | counters
+                | {f"definition of {named(thing)}": Counter([looks]) for thing, looks in self._looks.items()}
+            )
 
     def forget(self, mark: Mark) -> None:
         self._end_after(mark)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...errors import (
     LeakError,
@@ -18,7 +19,7 @@ from ...errors import (
 )
 from ...store import ended_scope
 from ..keeper import Database
-from . import adopted, baseline, claiming, data, ownership, transactions
+from . import adopted, baseline, claiming, data, everything, ownership, transactions
 from .connection import Connection, psycopg
 from .data import Data
 from .fast import Fast, Look
@@ -43,12 +44,14 @@ class Mark:
         schema: The schema it stood in.
         quick: A reset since has looked at no more than what was noted.
         hidden: So has one of a mark inside of this one, which is forgotten.
+        holders: The sessions that held advisory locks, where that is looked at.
     """
 
     data: data.Mark
     schema: Schema
     quick: bool = False
     hidden: bool = False
+    holders: frozenset[int] = frozenset()
 
 
 class PostgreSQLKeeper:
@@ -137,6 +140,8 @@ class PostgreSQLKeeper:
 
     def save(self) -> Mark:
         self._marks.append(self._again("save", self._save))
+        if self.database.paranoid:
+            self._marks[-1].holders = frozenset(everything.holders(self._connection))
         return self._marks[-1]
 
     def _save(self) -> Mark:
@@ -216,6 +221,24 @@ class PostgreSQLKeeper:
             if not self._connection.alive:
                 raise
             return EVERYTHING
+
+    def mend(self, mark: Mark) -> bool:
+        return self._again("mend", lambda: self._mend(mark))
+
+    def _mend(self, mark: Mark) -> bool:
+        """Look at all there is, and end what holds an advisory lock and sleeps."""
+        kept, _ = self._kept
+        for pid, sleeps in everything.holders(self._connection).items():
+            if sleeps and pid not in mark.holders:
+                self._connection.run(f"SELECT pg_terminate_backend({pid}, 1000)")
+        self._make_way(transactions.LOCKERS)
+        mended = self._mend_schema(mark)
+        if self._fast is not None:
+            return self._fast.reset_by_looking(mark.data, everything=True) or mended
+        return kept.reset(mark.data) or mended
+
+    def look_at_all(self) -> dict[str, Counter[Any]]:
+        return self._again("look at", lambda: everything.look(self._connection))
 
     def forget(self, mark: Mark) -> None:
         kept, _ = self._kept

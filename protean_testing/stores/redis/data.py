@@ -44,6 +44,8 @@ class Data:
         self._tracking = Tracking(wire, listener, prefix)
         self._journal = Journal()
         self._is_deaf = False
+        self._clients = b""
+        self._told_of: set[int] = set()
 
     def save(self) -> Mark:
         """A mark of what is there now."""
@@ -51,7 +53,9 @@ class Data:
         if count or self._journal.now or self._tracking.is_on:
             self._journal.found(self._changed(self._look()))
         self._tracking.settled()
-        return self._journal.push()
+        mark = self._journal.push()
+        mark.waiting = frozenset(transactions.waiting(self._clients, self._db, ()))
+        return mark
 
     def reset(self, mark: Mark) -> tuple[bool, list[OpenMulti]]:
         """Make all as at `mark`.
@@ -63,6 +67,17 @@ class Data:
         changed = self._empty(mark, count) if mark.size == 0 else self._restore(mark)
         self._tracking.settled()
         return changed, ended
+
+    def left_waiting(self, mark: Mark) -> list[str]:
+        """Clients that subscribe or wait for a key, and did not at `mark`, as of the last reset."""
+        ours = {self._tracking.listener_number}
+        found = transactions.waiting(self._clients, self._db, mark.waiting | self._told_of | ours)
+        self._told_of |= found.keys()
+        return list(found.values())
+
+    def doubt(self) -> None:
+        """Rely on nothing that the server has told: the next reset looks at every key."""
+        self._tracking.end()
 
     def reset_all(self) -> None:
         """Make all as at the first mark."""
@@ -101,7 +116,8 @@ class Data:
             self._tell("CLIENT LIST", "a MULTI that a test leaves open is not found")
             ended = []
         else:
-            found = transactions.open_multis(checked([clients])[0], self._db)
+            (self._clients,) = checked([clients])
+            found = transactions.open_multis(self._clients, self._db)
             ended = transactions.wait_until_closed(found, self._wire, self._db, self._wait, end=end)
         if ended or isinstance(count, ResponseError):
             count = self.count()

@@ -15,10 +15,12 @@ class Mark:
     Attributes:
         size: How many keys there were.
         before: What the keys held that were found written since, up to the next mark (None: nothing).
+        waiting: The clients that subscribed or waited for a key then.
     """
 
     size: int
     before: dict[bytes, Value | None] = field(default_factory=dict)
+    waiting: frozenset[int] = frozenset()
 
 
 class Journal:

@@ -23,7 +23,7 @@ from ...errors import (
     redacted,
 )
 from ...store import Mark, OnLeak, ResetAfter, Store, ended_scope
-from . import server, taking
+from . import everything, server, taking
 from .address import Address, from_client, from_url
 from .data import Data
 from .numbers import own_number, sweep
@@ -51,7 +51,9 @@ class RedisStore(Store):
         unsafe: Clear a database that holds keys of others.
         adopt: Keep the keys that are there: they are the baseline.
         wait: Seconds to wait for a server that does not answer, and for what is still at work in it.
-        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a MULTI open.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a MULTI open, a client that
+            subscribes or waits for a key, or a thread that writes.
+        paranoid: Look at everything after each reset, and tell of what is not as it was.
 
     Raises:
         ConfigurationError: The arguments contradict each other, or the URL cannot be read.
@@ -71,6 +73,7 @@ class RedisStore(Store):
         adopt: bool = False,
         wait: float = 5.0,
         on_leak: OnLeak = "warn",
+        paranoid: bool = False,
     ) -> None:
         if url is not None and client is not None:
             raise ConfigurationError("RedisStore takes url= or client=, not both.")
@@ -84,7 +87,7 @@ class RedisStore(Store):
         self._given = from_client(client) if client is not None else None if url is None else from_url(url)
         self._client_given = client is not None
         self._wait = wait
-        self._on_leak = on_leak
+        self.on_leak, self.paranoid = on_leak, paranoid
         self._place: Place | None = None
 
     # Where it is
@@ -210,6 +213,17 @@ class RedisStore(Store):
     def forget_data(self, mark: Mark) -> None:
         self._data().forget(mark)
 
+    def left_open(self, mark: Mark) -> list[str]:
+        return self._data().left_waiting(mark)
+
+    def mend_data(self, mark: Mark) -> bool:
+        self._data().doubt()
+        return self.reset_data(mark)
+
+    def look_at_all(self) -> dict[str, list[Any]]:
+        place = self._live()
+        return self._again("look at", lambda: everything.look(place.wire, self._data().values))
+
     def close(self) -> None:
         if self._place is not None:
             self._place.close()
@@ -280,7 +294,7 @@ class RedisStore(Store):
             "Its connection was closed and the data was reset. Say EXEC or DISCARD in the test, e.g.  "
             "with client.pipeline() as pipeline: ..."
         )
-        if self._on_leak == "fail":
+        if self.on_leak == "fail":
             raise LeakError(text, store=self.name)
-        if self._on_leak == "warn":
+        if self.on_leak == "warn":
             warnings.warn(text, LeakWarning, stacklevel=2)

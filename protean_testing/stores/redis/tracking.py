@@ -23,6 +23,9 @@ class Tracking:
         wire: The connection that writes for us; its own writes are not told.
         listener: A connection for this alone.
         prefix: Only keys that begin with it.
+
+    Attributes:
+        listener_number: The server's number of the second connection; 0 where there is none.
     """
 
     def __init__(self, wire: Wire, listener: Wire, prefix: bytes) -> None:
@@ -32,6 +35,7 @@ class Tracking:
         self._told: set[bytes] | None = None
         self._since = (0, 0)
         self._swaps = b""
+        self.listener_number = 0
 
     @property
     def is_on(self) -> bool:
@@ -56,6 +60,7 @@ class Tracking:
             self._listener.close()
             return refused
         self._told = set()
+        self.listener_number = _number(replies[0])
         self._since = self._generations
         self._swaps = _swaps(statistics)
         return None

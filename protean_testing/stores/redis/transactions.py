@@ -1,9 +1,13 @@
-"""MULTI left open by the code under test: what is queued there would be written into a later test."""
+"""Clients that the code under test left in the middle of something.
+
+What is queued behind a MULTI would be written into a later test; who waits for a key would take it there.
+"""
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
@@ -16,6 +20,7 @@ GRACE = 0.25
 
 _PAUSE = 0.01
 _IN_MULTI = re.compile(rb" flags=[^ ]*x")
+_WAITING = re.compile(rb"^id=(\d+) .* flags=[^ ]*[Pb]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,29 @@ def open_multis(clients: bytes, db: int) -> list[OpenMulti]:
                     int(facts["id"]), int(facts["multi"]), facts.get("addr", ""), facts.get("cmd", "").upper()
                 )
             )
+    return found
+
+
+def waiting(clients: bytes, db: int, before: Collection[int]) -> dict[int, str]:
+    """Those in the answer of CLIENT LIST that subscribe, or wait in a command, in this database.
+
+    Parameters:
+        before: The numbers of clients that may.
+
+    Returns:
+        By the client's number, what it does.
+    """
+    found: dict[int, str] = {}
+    if {int(number) for number in _WAITING.findall(clients)} <= set(before):
+        return found
+    for line in clients.decode(errors="replace").splitlines():
+        facts = dict(fact.partition("=")[::2] for fact in line.split(" "))
+        number, flags, command = int(facts["id"]), facts["flags"], facts.get("cmd", "").upper()
+        if number in before or facts.get("db") != str(db) or not {"P", "b"} & set(flags):
+            continue
+        channels = sum(int(facts.get(kind, 0)) for kind in ("sub", "psub", "ssub"))
+        what = f"{channels} subscriptions" if "P" in flags else f"waits in {command}"
+        found[number] = f"client {number} ({facts.get('addr', '')}): {what}"
     return found
 
 

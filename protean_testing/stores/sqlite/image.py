@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from .place import OurConnection, connect
 
@@ -34,6 +36,21 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
         if is_busy(error) or "in use" in str(error):
             raise Busy from None
         raise
+
+
+def everything(connection: sqlite3.Connection) -> dict[str, Counter[Any]]:
+    """Rows, definitions, and what an application may write into the header."""
+    found = {
+        f"PRAGMA {name}": Counter(connection.execute(f"PRAGMA {name}"))
+        for name in ("user_version", "application_id")
+    }
+    for name, definition in connection.execute("SELECT name, sql FROM sqlite_schema").fetchall():
+        found[f'definition of "{name}"'] = Counter([definition])
+    for _, name, kind, *_ in connection.execute("PRAGMA main.table_list").fetchall():
+        if kind in ("table", "shadow") and name != "sqlite_schema":
+            table = name.replace('"', '""')
+            found[f'table "{name}"'] = Counter(connection.execute(f'SELECT * FROM "{table}"'))
+    return found
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 from sqlalchemy import Engine
 
 from ...errors import ConfigurationError, LeakError, LeakWarning, OpenTransactionError, StoreError
 from ...store import ended_scope
 from ..keeper import Database
-from .image import copy
+from .image import copy, everything
 from .mark import Mark
 from .open_transactions import StillOpen
 from .place import place_of
@@ -81,6 +83,16 @@ class SQLiteKeeper:
             different, ended = self._marks[mark].reset()
         self._report(ended)
         return different
+
+    def mend(self, mark: int) -> bool:
+        """See Keeper.mend."""
+        self._marks[mark].doubt()
+        return self.reset(mark)
+
+    def look_at_all(self) -> dict[str, Counter[Any]]:
+        """See Keeper.look_at_all."""
+        with self._told("looked at"), closing(self._base.image()) as now:
+            return everything(now.connection)
 
     def forget(self, mark: int) -> None:
         """See Keeper.forget."""

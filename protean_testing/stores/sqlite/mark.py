@@ -121,6 +121,10 @@ class Mark:
         self._version = version
         return different, ended
 
+    def doubt(self) -> None:
+        """Rely on nothing that SQLite has told: the next reset looks at every row."""
+        self._version = self._schema = None
+
     def widen(self) -> None:
         """Let tables that have come since belong to it as they are now.
 

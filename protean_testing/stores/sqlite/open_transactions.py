@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,12 +16,12 @@ from weakref import WeakSet
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from ..checkouts import caller
 from .image import Busy, is_busy
 from .place import OurConnection, connect
 
 T = TypeVar("T")
 
-_PASSED_OVER = {"sqlalchemy", "contextlib", "asyncio", "aiosqlite", "greenlet", "protean_testing"}
 _INFO = "protean_testing"
 _QUIET = 0.05
 """Seconds in which a connection at work would change something."""
@@ -128,7 +127,7 @@ def _checked_out(dbapi_connection: Any, record: Any, proxy: Any) -> None:
             with _records_lock:
                 _records.add(record)
     if taken.key:
-        taken.where, taken.thread = _caller(), threading.get_ident()
+        taken.where, taken.thread = caller(), threading.get_ident()
 
 
 def driver_connection(dbapi_connection: Any) -> sqlite3.Connection | None:
@@ -149,20 +148,6 @@ def place_key(connection: sqlite3.Connection) -> str | None:
         return str(cursor.execute("PRAGMA database_list").fetchone()[2])
     except (sqlite3.Error, TypeError):
         return None
-
-
-def _caller() -> str:
-    """File and line of the code under test that is running now."""
-    frame = sys._getframe(2)
-    while True:
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in _PASSED_OVER:
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        back = frame.f_back
-        if back is None and "greenlet" in sys.modules:  # SQLAlchemy's async engines run in one
-            back = getattr(sys.modules["greenlet"].getcurrent().parent, "gr_frame", None)
-        if back is None:
-            return ""
-        frame = back
 
 
 # Who is in the way

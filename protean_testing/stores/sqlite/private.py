@@ -128,6 +128,9 @@ class PrivateMark:
         different, unread = within(engine, bring_back)
         return different, ended + unread
 
+    def doubt(self) -> None:
+        """A reset looks at everything anyhow."""
+
     def widen(self) -> None:
         """See Mark.widen."""
         wider = Image.made(lambda image: within(self._engine(), image.take))

@@ -1,0 +1,87 @@
+"""Which connections of an engine's pool are checked out, and where in the code they were taken."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+import threading
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import StaticPool
+
+_PASSED_OVER = {"sqlalchemy", "contextlib", "asyncio", "aiosqlite", "greenlet", "protean_testing", "protean"}
+_INFO = "protean_testing_taken"
+_serials = itertools.count(1)
+
+Taken = frozenset[int]
+"""The numbers of checkouts, of which every one is another."""
+
+
+class Checkouts:
+    """Listens to the pools of one database. A pool with one connection for all (StaticPool) is left alone."""
+
+    def __init__(self) -> None:
+        self._pools: WeakSet[Any] = WeakSet()
+        self._records: WeakSet[Any] = WeakSet()
+        self._told: set[int] = set()
+
+    def watch(self, engine: Engine) -> None:
+        """Listen to the engine's pool from now on; one that takes its place tells us as well."""
+        pool = engine.pool
+        if pool in self._pools:
+            return
+        self._pools.add(pool)
+        if not isinstance(pool, StaticPool) and not event.contains(pool, "checkout", self._checked_out):
+            event.listen(pool, "checkout", self._checked_out)
+
+    def taken(self) -> Taken:
+        """Those that are out now."""
+        return frozenset(record.info[_INFO][0] for record in self._out())
+
+    def left(self, before: Taken) -> list[str]:
+        """A line about each that was taken since `before` and is out; each is told of once.
+
+        What a thread that still runs has taken is passed over: it may be about to give it back.
+        """
+        if not self._stuck(before):
+            return []
+        gc.collect(1)  # what nobody can reach any more goes back to the pool
+        left = self._stuck(before)
+        self._told |= {serial for serial, _ in left}
+        return [f"a connection, taken at {where}" if where else "a connection" for _, where in left]
+
+    def _stuck(self, before: Taken) -> list[tuple[int, str]]:
+        found = []
+        for record in self._out():
+            serial, where, thread = record.info[_INFO]
+            if serial not in before and serial not in self._told and thread not in _other_threads():
+                found.append((serial, where))
+        return sorted(found)
+
+    def _out(self) -> list[Any]:
+        return [record for record in self._records if record.in_use]
+
+    def _checked_out(self, dbapi_connection: Any, record: Any, proxy: Any) -> None:
+        record.info[_INFO] = next(_serials), caller(), threading.get_ident()
+        self._records.add(record)
+
+
+def _other_threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+
+
+def caller() -> str:
+    """File and line of the code under test that is running now."""
+    frame = sys._getframe(2)
+    while True:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _PASSED_OVER:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        back = frame.f_back
+        if back is None and "greenlet" in sys.modules:  # SQLAlchemy's async engines run in one
+            back = getattr(sys.modules["greenlet"].getcurrent().parent, "gr_frame", None)
+        if back is None:
+            return ""
+        frame = back
