@@ -9,8 +9,8 @@ from unittest.mock import patch
 from protean_testing.stores.postgresql import baseline, data, fast, noting
 from protean_testing.stores.postgresql.levels import Levels
 
-from .oracle.postgresql import ROLES, VERSIONS, PostgreSQL
-from .oracle.program import Column, Enter, Program, Schema, Table, Work
+from .oracle.postgresql import CRASH, ROLES, VERSIONS, PostgreSQL
+from .oracle.program import Column, Enter, Leave, Program, Schema, Step, Table, Work
 from .oracle.run import Difference, run, search
 
 
@@ -31,28 +31,49 @@ class OracleTests(unittest.TestCase):
 class FoundTests(unittest.TestCase):
     """Programs that the oracle once found."""
 
-    def test_a_table_dropped_before_an_inner_scope_began(self) -> None:
+    def run_everywhere(self, *steps: Step, key: tuple[str, ...] = ("k1",), trait: str = "elsewhere") -> None:
         table = Table(
             name="order",
-            key=("k1",),
+            key=key,
             identity=False,
             columns=(Column(name="a", kind="integer", rest=""),),
             references=(),
-            traits=frozenset({"elsewhere"}),
+            traits=frozenset({trait}),
         )
+        program = Program(schema=Schema(tables=(table,)), steps=steps)
+        for role, reset in (("superuser", "fast"), ("owner", "fast"), ("superuser", "generic")):
+            with self.subTest(role=role, reset=reset):
+                run(program, PostgreSQL("18", role, reset))
+
+    def test_a_table_dropped_before_an_inner_scope_began(self) -> None:
         insert, drop = 'INSERT INTO "order" ("k1") VALUES (1)', 'DROP TABLE "Elsewhere"."order" CASCADE'
-        program = Program(
-            schema=Schema(tables=(table,), extras=(), rows=(), traits=frozenset()),
-            steps=(
-                Enter(),
-                Work("first", (insert,), "commit"),
-                Work("first", (drop,), "autocommit"),
-                Enter(),
-            ),
+        self.run_everywhere(
+            Enter(), Work("first", (insert,), "commit"), Work("first", (drop,), "autocommit"), Enter()
         )
-        for reset in ("fast", "generic"):
-            with self.subTest(reset):
-                run(program, PostgreSQL("18", "superuser", reset))
+
+    def test_our_trigger_dropped_before_an_inner_scope_began(self) -> None:
+        insert = 'INSERT INTO "order" ("a") VALUES (0)'
+        drop = 'DROP TRIGGER IF EXISTS protean_testing ON "Elsewhere"."order"'
+        self.run_everywhere(
+            Enter(),
+            Work("first", (insert,), "commit"),
+            Work("first", (drop, insert), "commit"),
+            Enter(),
+            Work("first", (insert,), "commit"),
+            key=(),
+        )
+
+    def test_a_crash_that_emptied_an_unlogged_table(self) -> None:
+        insert = 'INSERT INTO "order" ("k1") VALUES (1)'
+        self.run_everywhere(
+            Enter(),
+            Work("first", (insert,), "commit"),
+            Enter(),
+            Work("first", (CRASH,), "autocommit"),
+            Enter(),
+            Leave(),
+            trait="unlogged",
+        )
 
 
 class BrokenResetTests(unittest.TestCase):

@@ -11,7 +11,7 @@ import psycopg
 
 from protean_testing.errors import LeakError, LeakWarning, OpenTransactionError, StoreError
 
-from .postgresql_testcase import Mixin, PostgreSQLTestCase, everywhere, libpq
+from .postgresql_testcase import Mixin, PostgreSQLTestCase, everywhere
 
 TABLE = "CREATE TABLE t (id serial PRIMARY KEY, a int); INSERT INTO t (a) VALUES (1)"
 
@@ -241,31 +241,3 @@ class LostConnectionTests(PostgreSQLTestCase):
         with self.connect() as connection:
             taken = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
         self.assertEqual(taken, (1,), "the lock of a live run")
-
-
-class CrashTests(PostgreSQLTestCase):
-    def test_a_backend_that_is_killed_takes_no_rows_with_it(self) -> None:
-        import os
-        import signal
-
-        keeper = self.keeper(schema=TABLE)
-        keeper.save()
-        self.run_sql("INSERT INTO t (a) SELECT n FROM generate_series(2, 100) n")
-        mark = keeper.save()
-        self.run_sql("INSERT INTO t (a) VALUES (1000)", "DELETE FROM t WHERE a < 5")
-        with self.connect() as connection:
-            pid = connection.info.backend_pid
-            os.kill(pid, signal.SIGKILL)
-            with self.assertRaises(psycopg.OperationalError):
-                connection.execute("SELECT 1")
-        for _ in range(100):
-            try:
-                psycopg.connect(libpq(self.url)).close()
-                break
-            except psycopg.OperationalError:
-                time.sleep(0.1)
-        self.assertTrue(keeper.reset(mark))
-        self.assertEqual(self.rows("SELECT id, a FROM t ORDER BY id"), [(n, n) for n in range(1, 101)])
-        self.run_sql("DELETE FROM t")
-        keeper.reset(mark)
-        self.assertEqual(self.value("SELECT count(*) FROM t"), 100)

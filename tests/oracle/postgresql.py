@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -25,7 +27,10 @@ from protean_testing.stores.postgresql import PostgreSQLKeeper, installed
 
 from .program import Dialect, Dump, Schema, Scopes, Table, Work
 
-SESSION = "SET search_path = public, \"Elsewhere\"; SET lock_timeout = '40ms'; SET statement_timeout = '3s'"
+SESSION = (
+    "SET search_path = public, \"Elsewhere\"; SET lock_timeout = '40ms'; SET statement_timeout = '3s'; "
+    "SET row_security = on; SET array_nulls = on"
+)
 
 _WORKER = """
 import json, psycopg, sys
@@ -46,6 +51,13 @@ for line in sys.stdin:
             pass
     print(flush=True)
 """
+
+CRASH = "-- kill -9 of this session's process"
+LOST = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE application_name = 'protean_testing' AND datname = current_database()"
+)
+PREPARED = "PREPARE TRANSACTION 'left'"
 
 ROLES = ("superuser", "granted", "owner", "application")
 """Who resets: the last is a superuser, for an application that may only read and write."""
@@ -117,8 +129,8 @@ class PostgreSQL(Dialect):
         "unlogged",
         "rule",
     )
-    traits += ("forced", "elsewhere", "cache")
-    schema_traits = ("note keys early", "few sequences")
+    traits += ("forced", "elsewhere", "cache", "changing trigger", "raising trigger", "hiding")
+    schema_traits = ("note keys early", "few sequences", "faults", "crashes")
     column_names = (*Dialect.column_names, "one", "line", "t", "since", "key")
 
     def __init__(
@@ -143,6 +155,8 @@ class PostgreSQL(Dialect):
             'CREATE TABLE "log" (what text)',
             "CREATE FUNCTION logging() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN INSERT INTO public.log VALUES (tg_op); RETURN NULL; END $$",
+            "CREATE FUNCTION raising() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'not allowed'; END $$",
             *(statement for table in schema.tables for statement in self._table(table)),
             *(statement for table in schema.tables for statement in self._references(table)),
             *schema.extras,
@@ -194,12 +208,28 @@ class PostgreSQL(Dialect):
                 f"CREATE TRIGGER always AFTER DELETE OR UPDATE ON {name} FOR EACH STATEMENT "
                 f"EXECUTE FUNCTION logging(); ALTER TABLE {name} ENABLE ALWAYS TRIGGER always"
             )
+        if "changing trigger" in table.traits and table.columns[0].kind == "integer":
+            column, changing = self.quoted(table.columns[0].name), self.quoted(f"changing {table.name}")
+            found.append(
+                f"CREATE FUNCTION {changing}() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN NEW.{column} := COALESCE(NEW.{column}, 0) + 1; RETURN NEW; END $$"
+            )
+            found.append(
+                f"CREATE TRIGGER changing BEFORE INSERT OR UPDATE ON {name} "
+                f"FOR EACH ROW EXECUTE FUNCTION {changing}()"
+            )
+        if "raising trigger" in table.traits:
+            found.append(
+                f"CREATE TRIGGER raising BEFORE DELETE OR TRUNCATE ON {name} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION raising()"
+            )
         if "rule" in table.traits and not partitioned:
             found.append(f"CREATE RULE kept AS ON DELETE TO {name} WHERE random() < 0 DO INSTEAD NOTHING")
         if "forced" in table.traits:
+            shown = f"{key}::integer IS DISTINCT FROM 2" if "hiding" in table.traits and key else "true"
             found.append(
                 f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY; ALTER TABLE {name} FORCE ROW LEVEL SECURITY; "
-                f"CREATE POLICY most ON {name} USING (true)"
+                f"CREATE POLICY most ON {name} USING ({shown}) WITH CHECK (true)"
             )
         return found
 
@@ -230,11 +260,22 @@ class PostgreSQL(Dialect):
                     "CREATE SEQUENCE alone START 5 INCREMENT 2",
                     "CREATE SEQUENCE cached CACHE 10",
                     "CREATE TABLE uses (n integer DEFAULT nextval('alone'), t text)",
+                    self._unknown(tables),
                 ]
             ),
             unique=True,
-            max_size=5,
+            max_size=6,
         ).map(lambda found: tuple(sorted(found)))
+
+    def _unknown(self, tables: tuple[Table, ...]) -> str:
+        """A table that refers to another one."""
+        for table in tables:
+            if len(table.key) == 1:
+                return (
+                    f"CREATE TABLE unknown (ref integer DEFAULT 1 REFERENCES {self._name(table)} "
+                    "ON DELETE RESTRICT)"
+                )
+        return "CREATE TABLE unknown (ref integer DEFAULT 1)"
 
     # What the code under test does
 
@@ -266,6 +307,10 @@ class PostgreSQL(Dialect):
             st.just("CREATE TEMP TABLE passing (a serial); INSERT INTO passing DEFAULT VALUES"),
             st.just("DISCARD ALL"),
             st.just("SELECT nextval('cached')"),
+            table.map(lambda name: f"SELECT count(*) FROM {name}"),
+            st.just("INSERT INTO unknown DEFAULT VALUES"),
+            st.just("ALTER SEQUENCE alone RESTART"),
+            st.just("ALTER SEQUENCE cached RESTART WITH 40"),
             st.just("SET LOCAL \"DateStyle\" = 'German, DMY'; SET LOCAL timezone = 'Asia/Tokyo'"),
         ]
         if "few sequences" in schema.traits:
@@ -277,6 +322,13 @@ class PostgreSQL(Dialect):
                     )
                     found.append(st.just(f"SELECT nextval({sequence})"))
                     found.append(st.just(f"SELECT setval({sequence}, 3)"))
+        for one in schema.tables:
+            if one.identity:
+                found.append(st.just(f"ALTER TABLE {self._name(one)} ALTER id RESTART WITH 4"))
+        if "faults" in schema.traits:
+            found += [*[st.just(PREPARED)] * 3, st.just(LOST), st.just("SELECT 1 / 0")]
+            if "crashes" in schema.traits:
+                found += [st.just(CRASH)] * 4
         if keyed:
             key = st.sampled_from(keyed)
             found += [
@@ -339,6 +391,23 @@ class PostgreSQL(Dialect):
             st.just("DROP SEQUENCE alone CASCADE"),
             st.just("ALTER SEQUENCE alone RESTART WITH 77"),
             st.just("CREATE SEQUENCE made_sequence"),
+            st.just("ALTER SEQUENCE alone INCREMENT 5 RESTART"),
+            st.just("ALTER SEQUENCE cached OWNED BY log.what"),
+            table.map(
+                lambda name: (
+                    f"ALTER TABLE {name} DISABLE TRIGGER USER; DELETE FROM {name}; "
+                    f"ALTER TABLE {name} ENABLE TRIGGER USER"
+                )
+            ),
+            table.map(lambda name: f"CREATE TABLE later PARTITION OF {name} FOR VALUES FROM (5) TO (50)"),
+            table.map(lambda name: f'CREATE TABLE "later heir" () INHERITS ({name})'),
+            table.map(lambda name: f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"),
+            st.tuples(table, table).map(
+                lambda names: (
+                    f"ALTER TABLE {names[0]} ADD made integer; CREATE UNIQUE INDEX ON {names[0]} (made); "
+                    f"ALTER TABLE {names[1]} ADD refers integer REFERENCES {names[0]} (made)"
+                )
+            ),
         ]
 
     @contextmanager
@@ -381,12 +450,21 @@ class World:
                 for setting in (
                     "default_transaction_isolation = 'serializable'",
                     "\"DateStyle\" = 'SQL, DMY'",
+                    "search_path = nowhere",
+                    "bytea_output = 'escape'",
+                    "\"IntervalStyle\" = 'sql_standard'",
+                    "\"TimeZone\" = 'Asia/Kathmandu'",
+                    "extra_float_digits = 0",
+                    "array_nulls = off",
+                    "statement_timeout = '20s'",
+                    "row_security = off",
                 ):
                     statement = sql.SQL("ALTER DATABASE {} SET " + setting)
                     connection.execute(statement.format(sql.Identifier(dialect.database)))
             self._made.add((dialect.version, dialect.database))
         url = private.url(dialect.database, user=login)
         self.owner = _libpq(url)
+        self.all = _libpq(private.url(dialect.database))  # of whom nothing is hidden
         self.url = _libpq(private.url(dialect.database, user=self.user))
         self.connections: dict[str, psycopg.Connection[Any]] = {}
         self.create = dialect.create(schema)
@@ -405,7 +483,7 @@ class World:
         )
         self.engine = engine
         self.keeper.claim()
-        self.before = dump(self.owner, rows=False)
+        self.before = dump(self.all, rows=False)
         self._make()
         with psycopg.connect(self.owner, autocommit=True) as connection:
             connection.execute(SESSION)
@@ -413,12 +491,12 @@ class World:
                 with suppress(psycopg.Error):
                     connection.execute(statement)
         self.keeper.created()
-        self.schema = dump(self.owner, rows=False)
+        self.schema = dump(self.all, rows=False)
         self.scopes: Scopes = _Scopes(self, dialect.reset == "fast" and dialect.role in ("granted", "owner"))
 
     def _make(self) -> None:
         with psycopg.connect(self.owner, autocommit=True) as connection:
-            connection.execute('SET search_path = public, "Elsewhere"')
+            connection.execute(SESSION)
             connection.execute('CREATE SCHEMA "Elsewhere"; GRANT USAGE ON SCHEMA "Elsewhere" TO application')
             for statement in self.create:
                 with suppress(psycopg.Error):  # what this version or these columns cannot have
@@ -465,6 +543,8 @@ class World:
             with suppress(psycopg.Error):
                 if careful:
                     connection.execute("SAVEPOINT careful")
+                if statement == CRASH:
+                    self._crash(connection.info.backend_pid)
                 _one(connection, statement)
             if careful and connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
                 with suppress(psycopg.Error):
@@ -485,10 +565,27 @@ class World:
         if work.end == "autocommit" and "DISCARD ALL" in statements:
             connection.execute(SESSION)
 
+    def _crash(self, pid: int) -> None:
+        """Kill one session's process: the server ends all sessions, and empties what is unlogged."""
+        os.kill(pid, signal.SIGKILL)
+        for connection in self.connections.values():
+            connection.close()
+        self.connections.clear()
+        with suppress(ProcessLookupError):
+            while True:
+                os.kill(pid, 0)
+                time.sleep(0.01)
+        for _ in range(1000):
+            with suppress(psycopg.OperationalError), psycopg.connect(self.all):
+                return
+            time.sleep(0.01)
+
     def settle(self) -> None:
         for connection in self.connections.values():
             with suppress(psycopg.Error):
                 connection.rollback()
+        with psycopg.connect(self.all, autocommit=True) as connection, suppress(psycopg.Error):
+            connection.execute("ROLLBACK PREPARED 'left'")
         with psycopg.connect(self.owner, autocommit=True) as connection:
             for view in ("mat",):  # a view that does not show what is there cannot be given back
                 with suppress(psycopg.Error):
@@ -497,13 +594,13 @@ class World:
                 connection.execute("REFRESH MATERIALIZED VIEW public.unfilled WITH NO DATA")
 
     def dump(self) -> Dump:
-        return dump(self.owner)
+        return dump(self.all)
 
     def close(self) -> None:
         for connection in self.connections.values():
             connection.close()
         self.keeper.drop()
-        left = dump(self.owner, rows=False)
+        left = dump(self.all, rows=False)
         self.keeper.close()
         self.engine.dispose()
         assert left == self.before, f"dropping left {left}, and there was {self.before}"
@@ -526,7 +623,7 @@ class _Scopes:
     def enter(self) -> Any:
         token = self.keeper.save()
         self._stack.append(self.altered)
-        self.altered = self.altered or dump(self.world.owner, rows=False) != self.world.schema
+        self.altered = self.altered or dump(self.world.all, rows=False) != self.world.schema
         return self._begin(token)
 
     def reset(self, token: Any) -> Any:

@@ -341,5 +341,5 @@ def programs(draw: st.DrawFn, dialect: Dialect) -> Program:
     )
     scope = st.sampled_from([Enter(), Enter(), Reset(), Leave()])
     step: st.SearchStrategy[Step] = st.one_of(work, work, scope)
-    steps = draw(st.lists(step, min_size=2, max_size=14))
+    steps = draw(st.lists(step, min_size=draw(st.integers(2, 8)), max_size=14))
     return Program(schema, (Enter(), *steps))

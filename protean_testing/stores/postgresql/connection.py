@@ -30,6 +30,7 @@ LOCK_TIMEOUT = 300  # ms: well below deadlock_timeout, so that no session of the
 # Inherited from the role or the database otherwise (ALTER DATABASE ... SET).
 _SETTINGS = {
     "application_name": OURS,
+    "array_nulls": "on",
     "bytea_output": "hex",
     "client_encoding": "UTF8",
     "client_min_messages": "error",
@@ -117,6 +118,10 @@ class Connection:
         """Execute and return the first value of the first row; None where there is no row."""
         row = self.raw.execute(statement.encode()).fetchone()
         return None if row is None else row[0]
+
+    def make_durable(self) -> None:
+        """Inside a transaction that has to outlive a crash of the server, as resets need not."""
+        self.run("SET LOCAL synchronous_commit = on")
 
     def call(self, statement: str, *values: object) -> list[str]:
         """Execute what comes again and again, prepared and without conversions. Returns its only row.

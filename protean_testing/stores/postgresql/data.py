@@ -52,6 +52,7 @@ class Data:
     def begin(self) -> None:
         """Take what is new as it is now: it belongs to every mark."""
         with self.connection.raw.transaction():
+            self.connection.make_durable()
             kept = self.keep(self.unknown())
             places = sequences.positions(
                 self.connection,
@@ -69,6 +70,7 @@ class Data:
     def save(self) -> Mark:
         """Begin a level, whatever was written."""
         with self.connection.raw.transaction():
+            self.connection.make_durable()
             written = self.written(self.rows.top, self._all()) | self.unknown()
             kept = self.keep(self.rows.top.dirty | written)
             places = self.places()

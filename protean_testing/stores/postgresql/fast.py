@@ -33,6 +33,7 @@ class Look:
         views: A materialized view may have been refreshed.
         everything: The notes cannot be relied on.
         again: Where the schema was not changed after all, the reset can do its work.
+        crashed: So has the server since then.
     """
 
     written: frozenset[int]
@@ -40,6 +41,7 @@ class Look:
     views: bool
     everything: bool
     again: bool = False
+    crashed: bool = False
 
 
 class Fast:
@@ -107,6 +109,7 @@ class Fast:
     def _save_written(self, era: int, accept_schema: Callable[[], bool]) -> Mark:
         data = self.data
         with self.installed.transaction():
+            self.connection.make_durable()
             look, seen = self._look()
             changed = look.schema and accept_schema()
             owed = {table.number for table in self._suspects(look, data.rows.top.owed | data.unknown())}
@@ -115,6 +118,8 @@ class Fast:
             if changed:
                 data.know(places)
                 self.installed.install()
+            if look.crashed:
+                self.installed.install_after_crash(era)
             self.connection.run(f"SELECT setval('{OURS}.era', {era})")
             self._forget_notes()
             self.installed.note_keys(kept, era)
@@ -215,6 +220,9 @@ class Fast:
         data = self.data
         with self.installed.transaction():
             look, seen = self._look()
+            if look.crashed:
+                self.installed.install_after_crash(data.era)
+                self.connection.run(f"SELECT setval('{OURS}.era', {data.era})")
             suspects = data.tables() if everything else self._suspects(look, data.rows.dirty_since(mark.rows))
             changed = data.put_back(mark, suspects)
             self._forget_notes()
@@ -307,6 +315,7 @@ class Fast:
             schema=unsure or not self.connection.superuser,
             views=noting.VIEW in noted or not self.connection.superuser,
             everything=unsure,
+            crashed=noting.SENTINEL not in noted,
         )
 
     def _forget_notes(self) -> None:

@@ -66,6 +66,11 @@ class Installed:
         self._aimed = False
         self.altered = True
 
+    def install_after_crash(self, era: int) -> None:
+        """What came since `era` is noted again; no keys tell of unlogged rows that were lost before."""
+        self._keys_since = dict.fromkeys(self._keys_since, era)
+        self.install()
+
     def know_newest(self) -> None:
         """Whatever tables there are now, they are known."""
         if not self._connection.superuser:

@@ -164,7 +164,7 @@ class PostgreSQLKeeper:
         kept, schemas = self._kept
         changed = schemas.accept()
         kept.catalog = schemas.catalog
-        return changed
+        return changed or (self._fast is not None and self._fast.installed.damaged())
 
     def _refuse_writers(self) -> None:
         try:
