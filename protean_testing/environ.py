@@ -56,6 +56,11 @@ def wants_summary() -> bool:
     return os.environ.get("PROTEAN_TESTING_SUMMARY", "") not in ("", "0")
 
 
+def wants_keep() -> bool:
+    """True where ``PROTEAN_TESTING_KEEP`` is set: schemas stay at the end of the run, for the next one."""
+    return os.environ.get("PROTEAN_TESTING_KEEP", "") not in ("", "0")
+
+
 def _one_of(variable: str, known: tuple[str, ...]) -> str | None:
     value = os.environ.get(variable) or None
     if value is None or value in known:

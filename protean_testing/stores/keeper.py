@@ -89,5 +89,9 @@ class Keeper(Protocol):
     def away(self) -> AbstractContextManager[None]:
         """While it has no connection: others may need the database for themselves."""
 
+    def keep(self) -> bool:
+        """In place of `drop`: leave the schema for the next run, with the data that creating it had left.
+        False, and nothing is done, where this is not known here."""
+
     def close(self) -> None:
         """Close every connection of the keeper's own."""

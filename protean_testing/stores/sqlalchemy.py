@@ -12,6 +12,7 @@ from sqlalchemy import URL, Engine, MetaData
 from sqlalchemy import inspect as inspect_database
 from sqlalchemy.schema import CreateSchema
 
+from .. import environ
 from ..awaiting import finished
 from ..errors import ConfigurationError
 from ..store import Mark, OnLeak, ResetAfter, Store
@@ -55,6 +56,9 @@ class SQLAlchemyStore(Store):
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, a connection
             checked out, or a thread that writes.
         paranoid: Look at everything after each reset, and tell of what is not as it was.
+        keep: The schema stays at the end of the run, and the next one uses it where nothing that makes it has
+            changed. Left out, ``PROTEAN_TESTING_KEEP`` decides. Only in a given PostgreSQL database or SQLite
+            file.
 
     Raises:
         ConfigurationError: The arguments contradict each other.
@@ -78,6 +82,7 @@ class SQLAlchemyStore(Store):
         wait: float = 2.0,
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
+        keep: bool | None = None,
     ) -> None:
         sources = [metadata is not None or None, schema, adopt or None, empty or None]
         if sum(source is not None for source in sources) != 1:
@@ -95,6 +100,7 @@ class SQLAlchemyStore(Store):
         self.name = name or "database"
         self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
+        self._keep = keep
         self._schema = schema
         self._url = None if url is None else parsed_url(url)
         self._engine = engine
@@ -230,8 +236,13 @@ class SQLAlchemyStore(Store):
 
     def drop_schema(self) -> None:
         place = self._live()
-        if place.claimed and (place.own is None or place.own.needs_keeper):
-            self._keeper().drop()
+        if not place.claimed or (place.own is not None and not place.own.needs_keeper):
+            return
+        keeper = self._keeper()
+        if place.makers == [self] and self._keeps(place) and keeper.keep():
+            place.claimed = False
+        else:
+            keeper.drop()
 
     def save_data(self) -> Mark:
         return _Mark(self._keeper().save(), self._live().watch().taken())
@@ -272,7 +283,7 @@ class SQLAlchemyStore(Store):
                     unsafe=self.unsafe,
                     tables=self._tables(),
                     rebuild=None if self.adopt else place.make_all,
-                    definition="" if place.own is None else self._definition(),
+                    definition=self._definition() if place.own or self._keeps(place) else "",
                     **self._options,
                 )
             )
@@ -283,6 +294,11 @@ class SQLAlchemyStore(Store):
         if place.own is None:
             return nullcontext()
         return place.own.making(self._definition(), adopt=self.adopt, alone=place.alone)
+
+    def _keeps(self, place: Place) -> bool:
+        """Whether the schema is to stay. What is private is gone with this run anyway."""
+        keep = environ.wants_keep() if self._keep is None else self._keep
+        return keep and not (place.private or self.adopt or self.empty)
 
     def _refuse_schema_elsewhere(self, place: Place) -> None:
         if place.own is None or self._schema is None or self._engine is not None:

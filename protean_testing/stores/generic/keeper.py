@@ -121,6 +121,10 @@ class GenericKeeper:
         """Nobody copies it behind its back."""
         yield
 
+    def keep(self) -> bool:
+        """See Keeper.keep."""
+        return False
+
     def close(self) -> None:
         if self._open is not None:
             self._open.close()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ...errors import ConfigurationError, UnsafeStoreError
 from ...safeguard import is_test_name
 from ..keeper import Database
-from . import adopted, fingerprint, noting, ownership
+from . import adopted, fingerprint, noting, ownership, staying
 from .connection import OURS, Connection, literal, psycopg, quoted
 
 TableName = tuple[str | None, str]
@@ -39,39 +39,43 @@ def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[T
             f'the database name {name!r} does not contain "test".',
             f"Point it at {name}_test, or pass unsafe=True if losing this data is fine.",
         )
-    if not database.adopt:
+    if not database.adopt and not (
+        marker is not None and staying.is_there(connection, definition_of(database))
+    ):
         _refuse_rows_of_others(database, connection, tables, marker)
 
 
 def _refuse_rows_of_others(
     database: Database, connection: Connection, tables: Iterable[TableName], marker: ownership.Marker | None
 ) -> None:
-    for table in sorted(tables, key=str):
-        found = connection.rows(
-            "SELECT i.identity, c.oid::regclass::text FROM pg_class c "
-            "CROSS JOIN pg_identify_object('pg_class'::regclass, c.oid, 0) i "
-            f"WHERE c.relkind IN ('r', 'p') AND c.oid = to_regclass({literal(_place(database, table))})"
-        )
-        for identity, name in found:
-            if marker is not None and not marker.adopted and f"table {identity}" not in marker.before:
-                continue
-            if connection.value(f"SELECT EXISTS (SELECT FROM {name})"):
-                raise refusal(
-                    database,
-                    f"table {name} is about to be created, but is there already and holds rows.",
-                    "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True "
-                    "if losing these rows is fine.",
-                )
+    names = ", ".join(f"to_regclass({literal(place)})" for place in _places(database, tables))
+    if not names:
+        return
+    found = connection.rows(
+        "SELECT i.identity, c.oid::regclass::text FROM pg_class c "
+        "CROSS JOIN pg_identify_object('pg_class'::regclass, c.oid, 0) i "
+        f"WHERE c.relkind IN ('r', 'p') AND c.oid IN ({names}) ORDER BY 2"
+    )
+    for identity, name in found:
+        if marker is not None and not marker.adopted and f"table {identity}" not in marker.before:
+            continue
+        if connection.value(f"SELECT EXISTS (SELECT FROM {name})"):
+            raise refusal(
+                database,
+                f"table {name} is about to be created, but is there already and holds rows.",
+                "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True "
+                "if losing these rows is fine.",
+            )
 
 
 def claim(
     database: Database, connection: Connection, tables: Iterable[TableName]
-) -> tuple[frozenset[str], bool]:
+) -> tuple[frozenset[str], staying.State | None]:
     """Mark the database as this run's, and clear it of what a dead run left, and of stale tables.
 
     Returns:
-        What is there beside the schema, as `fingerprint.objects` names it; and whether the schema is there
-        already, as `database.definition` has made it.
+        What is there beside the schema, as `fingerprint.objects` names it; and what is known of the schema,
+        where it is there already as `database.definition` has made it.
 
     Raises:
         UnsafeStoreError: Another run was quicker.
@@ -82,16 +86,18 @@ def claim(
             database, "another run has just begun to use it.", "Give each run a database of its own."
         )
     marker = ownership.read_marker(connection)
-    made = marker is not None and bool(database.definition) and marker.made == database.definition
     if marker is not None:
+        state = staying.read(connection, definition_of(database))
+        if state is not None:
+            ownership.renew_marker(connection)
+            staying.erase(connection)
+            return marker.before, state
         adopted.give_back(connection)
-        clear(database, marker.before, adopted=marker.adopted or made)
-    if not database.adopt and not made:
-        for table in tables:
-            connection.run(f"DROP TABLE IF EXISTS {_place(database, table)} CASCADE")
+        clear(database, marker.before, adopted=marker.adopted)
+    if not database.adopt:
+        for place in _places(database, tables):
+            connection.run(f"DROP TABLE IF EXISTS {place} CASCADE")
     before = frozenset(map(str, fingerprint.objects(connection)))
-    if marker is not None and made:
-        before = marker.before
     try:
         with connection.raw.transaction():
             ownership.write_marker(connection, before, database.adopt)
@@ -102,7 +108,12 @@ def claim(
             f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says "
             f"whose the database is. Allow it with:  {grant}"
         ) from None
-    return before, made
+    return before, None
+
+
+def definition_of(database: Database) -> str:
+    """What makes the schema, and what is installed beside it; empty where nothing is to stay."""
+    return database.definition and f"{database.definition} {database.reset}"
 
 
 def clear(database: Database, before: frozenset[str], *, adopted: bool) -> None:
@@ -135,10 +146,10 @@ def refusal(database: Database, why: str, instead: str) -> UnsafeStoreError:
     return UnsafeStoreError(f"refusing to use store {database.name!r} ({where}):\n{why}\n{instead}")
 
 
-def _place(database: Database, table: TableName) -> str:
-    """The table's full name; the application's search_path says where one without a schema is."""
-    schema, name = table
-    if schema is None:
+def _places(database: Database, tables: Iterable[TableName]) -> list[str]:
+    """The tables' full names; the application's search_path says where one without a schema is."""
+    tables, default = sorted(tables, key=str), "public"
+    if any(schema is None for schema, _ in tables):
         with database.engine().connect() as connection:
-            schema = connection.dialect.default_schema_name or "public"
-    return f"{quoted(schema)}.{quoted(name)}"
+            default = connection.dialect.default_schema_name or default
+    return [f"{quoted(default if schema is None else schema)}.{quoted(name)}" for schema, name in tables]

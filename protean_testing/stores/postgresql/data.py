@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from . import baseline, sequences, views
+from . import baseline, sequences, staying, views
 from .baseline import State
 from .catalog import Catalog, Sequence, Table
 from .connection import Connection
@@ -60,6 +61,24 @@ class Data:
             )
         self.rows.base |= kept
         self.positions.base |= places
+
+    def state(self) -> dict[str, Any]:
+        """What it holds while no mark is saved, as JSON can hold it."""
+        return {
+            "rows": list(self.rows.base.items()),
+            "positions": list(self.positions.base.items()),
+            "counted": list(self.counted.items()),
+            "era": self.era,
+            "copy": self._copy,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """All is as it was when an earlier run ended."""
+        self.rows.base = staying.to_rows(state)
+        self.positions.base = staying.to_positions(state)
+        self.counted = dict(state["counted"])
+        self.era, self._copy = state["era"], state["copy"]
+        self._stored = {copy for state in self.rows.base.values() for copy in state}
 
     def unknown(self) -> set[int]:
         """Tables that came since the marks were saved."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from . import baseline, noting, sequences
 from .baseline import State
@@ -75,6 +76,16 @@ class Fast:
             _, seen = self._look()
             self.installed.note_keys(self.data.rows.base, self.data.era)
             self._aim(self.innermost, set())
+            seen = self._after(seen)
+        self._seen = seen
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """An earlier run has installed it, and the data is as it was then."""
+        self.installed.resume(state)
+        with self.installed.transaction():
+            _, seen = self._look()
+            self._forget_notes()
+            self.connection.run(f"DELETE FROM {OURS}.touched")
             seen = self._after(seen)
         self._seen = seen
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from typing import Any
 
 from . import baseline, clearing, noting, sql
 from .baseline import State
@@ -65,6 +66,23 @@ class Installed:
         self.know_newest()
         self._aimed = False
         self.altered = True
+
+    def state(self) -> dict[str, Any]:
+        """What is there while no mark is saved, as JSON can hold it."""
+        return {
+            "keys_since": list(self._keys_since.items()),
+            "puts": sorted(self._puts),
+            "target": [[number, *what] for number, what in self._target.items()],
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """An earlier run has installed it, and it aims at what creating the schema left."""
+        self._keys_since = dict(state["keys_since"])
+        self._puts = set(state["puts"])
+        self._target = {number: (tuple(copies), by_key) for number, copies, by_key in state["target"]}
+        self._places = dict(self._data.positions.base)
+        self._aimed = True
+        self.know_newest()
 
     def install_after_crash(self, era: int) -> None:
         """What came since `era` is noted again; no keys tell of unlogged rows that were lost before."""

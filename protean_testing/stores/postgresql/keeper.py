@@ -19,7 +19,7 @@ from ...errors import (
 )
 from ...store import ended_scope
 from ..keeper import Database
-from . import adopted, baseline, claiming, data, everything, ownership, transactions
+from . import adopted, baseline, claiming, data, everything, ownership, staying, transactions
 from .connection import Connection, psycopg
 from .data import Data
 from .fast import Fast, Look
@@ -66,6 +66,7 @@ class PostgreSQLKeeper:
         self._open: Connection | None = None
         self._tables: set[tuple[str | None, str]] = set()
         self._before: frozenset[str] | None = None
+        self._staying: staying.State | None = None
         self._schemas: Schemas | None = None
         self._data: Data | None = None
         self._fast: Fast | None = None
@@ -84,9 +85,10 @@ class PostgreSQLKeeper:
         with self._told("claim"):
             self._make_way(transactions.READERS)
             connection = self._connection
-            self._before, made = claiming.claim(self.database, connection, self._tables)
-            connection.run(baseline.INSTALL)
-        return made
+            self._before, self._staying = claiming.claim(self.database, connection, self._tables)
+            if self._staying is None:
+                connection.run(baseline.INSTALL + staying.INSTALL)
+        return self._staying is not None
 
     def drop(self) -> None:
         if self._before is None:
@@ -97,20 +99,48 @@ class PostgreSQLKeeper:
     def _drop(self, before: frozenset[str]) -> None:
         self._make_way(transactions.READERS)
         claiming.clear(self.database, before, adopted=self.database.adopt)
+        self._forget_all()
+
+    def _forget_all(self) -> None:
         self._before = self._schemas = self._data = self._fast = None
         self._marks = []
+
+    def keep(self) -> bool:
+        if self._before is not None:
+            self._again("keep", self._keep)
+        return True
+
+    def _keep(self) -> None:
+        """All as it was when the schema was made, and written down for the next run."""
+        self._make_way(transactions.READERS)
+        if self._marks:
+            first = self._marks[0]
+            first.hidden = True
+            self._reset(first)
+            self.forget(first)
+        self._write_down()
+        self._forget_all()
+
+    def _write_down(self) -> None:
+        data, schemas = self._kept
+        state = {"schema": schemas.state(), "data": data.state()}
+        if self._fast is not None:
+            state["fast"] = self._fast.installed.state()
+        staying.write(self._connection, claiming.definition_of(self.database), state)
 
     @contextmanager
     def away(self) -> Iterator[None]:
         if self._open is None:
             yield
             return
+        self._write_down()
         self._open.close()
         try:
             yield
         finally:
             self._open.renew()
             ownership.take_lock(self._open)
+            staying.erase(self._open)
 
     def close(self) -> None:
         if self._open is not None:
@@ -125,6 +155,8 @@ class PostgreSQLKeeper:
             if self._schemas is None:
                 assert self._before is not None, "claim() comes first"
                 self._schemas = Schemas(self.database, connection, self._clear_schema, self._before)
+            if self._staying is not None:
+                return self._resume(self._schemas, self._staying)
             catalog = self._schemas.created()
             self._data = self._data or Data(connection, catalog)
             self._data.catalog = catalog
@@ -135,8 +167,16 @@ class PostgreSQLKeeper:
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
                     self._fast.begin()
-            ownership.say_made(connection, self.database.definition)
             self._schemas.glance()
+
+    def _resume(self, schemas: Schemas, state: staying.State) -> None:
+        self._staying = None
+        self._data = Data(self._connection, schemas.resume(state["schema"]))
+        self._data.resume(state["data"])
+        if self.database.reset == "fast":
+            self._fast = Fast(self._connection, self._data)
+            self._fast.resume(state["fast"])
+        schemas.glance()
 
     def save(self) -> Mark:
         self._marks.append(self._again("save", self._save))

@@ -29,7 +29,6 @@ class Marker:
         before: Every object that was there when it came, as pg_identify_object names them.
         alive: Whether that run still lives (it may be our own).
         adopted: The schema was there already, so nothing but our own schema is to be dropped.
-        made: The definition by which the schema was made; empty where it was not, or not to its end.
     """
 
     host: str
@@ -38,7 +37,6 @@ class Marker:
     before: frozenset[str]
     alive: bool
     adopted: bool
-    made: str
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host} since {self.since}"
@@ -52,14 +50,11 @@ def read_marker(connection: Connection) -> Marker | None:
     """The marker of the run that has this database or had it; None where there is none."""
     if connection.value(f"SELECT to_regclass('{OURS}.owner')") is None:
         return None
-    found = connection.rows(
-        "SELECT host, pid, since::text, before::text, adopted, coalesce(to_jsonb(o) ->> 'made', '') "
-        f"FROM {OURS}.owner o"
-    )
+    found = connection.rows(f"SELECT host, pid, since::text, before::text, adopted FROM {OURS}.owner")
     if not found:
         return None
-    host, pid, since, before, adopted, made = found[0]
-    return Marker(host, pid, since, frozenset(json.loads(before)), _locked(connection), adopted, made)
+    host, pid, since, before, adopted = found[0]
+    return Marker(host, pid, since, frozenset(json.loads(before)), _locked(connection), adopted)
 
 
 def _locked(connection: Connection) -> bool:
@@ -79,22 +74,27 @@ def take_lock(connection: Connection) -> bool:
 
 def write_marker(connection: Connection, before: Collection[str], adopted: bool) -> None:
     """Create our schema with the marker of this run in it."""
-    started = datetime.fromtimestamp(psutil.Process().create_time()).astimezone()
     connection.run(f"CREATE SCHEMA {OURS}")
     connection.run(
         f"CREATE TABLE {OURS}.owner (run uuid, host text, pid int, started timestamptz, "
-        "since timestamptz(0), adopted bool, before jsonb, made text)"
+        "since timestamptz(0), adopted bool, before jsonb)"
     )
     connection.run(
-        f"INSERT INTO {OURS}.owner VALUES ('{RUN}', {literal(platform.node())}, {os.getpid()}, "
-        f"{literal(started.isoformat())}, now(), {adopted}, {literal(json.dumps(sorted(before)))})"
+        f"INSERT INTO {OURS}.owner SELECT {_me()}, {adopted}, {literal(json.dumps(sorted(before)))}::jsonb"
     )
 
 
-def say_made(connection: Connection, definition: str) -> None:
-    """Write down by what the schema was made, now that it is."""
-    if definition:
-        connection.run(f"UPDATE {OURS}.owner SET made = {literal(definition)}")
+def renew_marker(connection: Connection) -> None:
+    """Make the marker that is there this run's."""
+    connection.run(f"UPDATE {OURS}.owner SET (run, host, pid, started, since) = (SELECT {_me()})")
+
+
+def _me() -> str:
+    started = datetime.fromtimestamp(psutil.Process().create_time()).astimezone()
+    return (
+        f"'{RUN}'::uuid, {literal(platform.node())}, {os.getpid()}, "
+        f"{literal(started.isoformat())}::timestamptz, now()"
+    )
 
 
 def erase_marker(connection: Connection) -> None:

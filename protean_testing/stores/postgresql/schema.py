@@ -11,6 +11,7 @@ from . import fingerprint
 from .catalog import Catalog, read_catalog
 from .connection import Connection
 from .fingerprint import Address, Fingerprint, Object
+from .staying import State, of_catalog
 
 
 @dataclass(eq=False)
@@ -54,6 +55,27 @@ class Schemas:
     def created(self) -> Catalog:
         """It was made, or more was added to it."""
         self._take()
+        self._made = _shapes(self.catalog)
+        return self.catalog
+
+    def state(self) -> State:
+        """What is known, as JSON can hold it."""
+        return {
+            "numbers": [[*name, number] for name, number in self._numbers.items()],
+            "looks": [[*address, looks] for address, looks in self._created.looks.items()],
+            "names": [[*one.address, one.kind, one.identity] for one in self._names.values()],
+            "catalog": of_catalog(self.catalog),
+        }
+
+    def resume(self, state: State) -> Catalog:
+        """It was made by an earlier run, and is as it was: `state` is as `staying.read` gives it."""
+        self._numbers = {(schema, name): number for schema, name, number in state["numbers"]}
+        self._created.looks = {(classid, objid): looks for classid, objid, looks in state["looks"]}
+        names = [
+            Object((classid, objid), kind, identity) for classid, objid, kind, identity in state["names"]
+        ]
+        self._names = {one.address: one for one in names}
+        self.catalog = state["catalog"]
         self._made = _shapes(self.catalog)
         return self.catalog
 

@@ -123,6 +123,10 @@ class SQLiteKeeper:
         """See Keeper.away. Nobody copies it behind its back."""
         yield
 
+    def keep(self) -> bool:
+        """See Keeper.keep."""
+        return False
+
     def close(self) -> None:
         """See Keeper.close."""
         self._close_marks()
