@@ -20,6 +20,11 @@ def is_pool_worker() -> bool:
     return process is not None and "PoolWorker" in process.current_process().name
 
 
+def _was_started_by_multiprocessing() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
 def at_exit(last: Callable[[], object]) -> None:
     """Call `last` when this process is over, before whatever was registered earlier.
 
@@ -31,7 +36,7 @@ def at_exit(last: Callable[[], object]) -> None:
     """
     atexit.unregister(last)
     atexit.register(last)
-    if not is_pool_worker() or os.getpid() in _told:
+    if not _was_started_by_multiprocessing() or os.getpid() in _told:
         return
     _told.add(os.getpid())
     from multiprocessing import util
@@ -46,10 +51,10 @@ def at_exit(last: Callable[[], object]) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    ours = threading.current_thread() is threading.main_thread()
+    ours = is_pool_worker() and threading.current_thread() is threading.main_thread()
     if ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, terminated)
-        util.Finalize(None, ending, exitpriority=0)  # a forked worker ends by os._exit
+        util.Finalize(None, ending, exitpriority=0)  # what was forked ends by os._exit
     else:
         util.Finalize(None, last, exitpriority=0)
 
