@@ -177,6 +177,7 @@ class InitializedAgainTests(LibraryTestCase):
 
 
 class ContextTests(LibraryTestCase):
+    on_leak = "reset"
     other = Domain(root_path=__file__, name="Other", config={})
 
     @classmethod
@@ -309,6 +310,7 @@ class DecoratedTests(unittest.TestCase):
 
 
 class AsyncTests(AsyncDomainTestCase):
+    on_leak = "reset"
     domain = library
     traverse = False
 
@@ -394,7 +396,11 @@ class LeakTests(unittest.TestCase):
             leave_a_transaction_open("a")
 
     def test_fail_names_what_was_left_and_all_is_clean(self) -> None:
-        with self.assertRaisesRegex(LeakError, "rolled back: 1 unit of work.\n.*with UnitOfWork"):
+        with self.assertRaisesRegex(
+            LeakError,
+            r"the block at test_domain.py:\d+ left open in domain 'Library', and rolled back: "
+            r"1 unit of work \(1 Loan\).\n.*with UnitOfWork",
+        ):
             self.leak("fail")
         with test_domain(library, traverse=False):
             self.assertEqual(held(), EMPTY)

@@ -13,6 +13,7 @@ import psycopg
 
 from protean_testing import (
     ConfigurationError,
+    LeakError,
     OpenTransactionError,
     Store,
     StoreError,
@@ -106,13 +107,11 @@ class GivenTests(unittest.TestCase):
                 connection.execute("DELETE FROM message_store.messages")
 
     def test_an_open_writer_is_named_and_waited_for(self) -> None:
-        with psycopg.connect(self.url) as connection:
-            with self.assertRaisesRegex(
-                OpenTransactionError, rf"pid {connection.info.backend_pid}, idle in trans"
-            ):
-                with test_database(MessageDBStore(self.url, wait=0.1)):
-                    insert(connection, "a-1")
-            connection.rollback()
+        connection = psycopg.connect(self.url)
+        self.addCleanup(connection.close)
+        with self.assertRaisesRegex(LeakError, rf"pid {connection.info.backend_pid}, idle in trans"):
+            with test_database(MessageDBStore(self.url, on_leak="fail")):
+                insert(connection, "a-1")
         run.end()
         with psycopg.connect(self.url) as connection:
             with test_database(MessageDBStore(self.url, wait=5)):
@@ -120,6 +119,20 @@ class GivenTests(unittest.TestCase):
                 late = threading.Timer(0.2, connection.commit)
                 late.start()
             late.join()
+        self.assertEqual(messages(self.url), [])
+
+    def test_a_writer_at_work_is_named_and_let_alone(self) -> None:
+        with psycopg.connect(self.url) as connection:
+            working = threading.Thread(target=lambda: connection.execute("SELECT pg_sleep(0.7)"))
+            with self.assertRaisesRegex(
+                OpenTransactionError, rf"pid {connection.info.backend_pid}, active: SELECT pg_sleep"
+            ):
+                with test_database(MessageDBStore(self.url, wait=0.1)):
+                    insert(connection, "a-1")
+                    working.start()
+            working.join()
+            connection.commit()
+        run.end()
         self.assertEqual(messages(self.url), [])
 
     def test_two_stores_in_one_place_are_one(self) -> None:

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Unpack
 from weakref import WeakSet
 
 from protean.adapters import Brokers, Caches, Providers
@@ -20,11 +20,11 @@ from protean.domain.infrastructure import InfrastructureManager
 
 from .. import environ
 from ..errors import ConfigurationError, redacted
-from ..store import OnLeak, Store
+from ..store import Store
 from .config import Config, own_config, test_environment, wanted
 from .places import Places, passwords
 from .state import EndStore, StateStore, forget_repositories
-from .stores import has_outbox, stores_of
+from .stores import Policy, has_outbox, stores_of
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
 _MADE_WHEN_ASKED_FOR = ("_idempotency_store", "_trace_emitter")
@@ -45,7 +45,7 @@ class Configuration:
         stores: What to give back, in the order in which to prepare it.
     """
 
-    def __init__(self, domain: Any, config: Config, places: Places, on_leak: OnLeak, key: Any) -> None:
+    def __init__(self, domain: Any, config: Config, places: Places, policy: Policy, key: Any) -> None:
         self.domain = domain
         self.config = config
         self._key = key
@@ -54,8 +54,8 @@ class Configuration:
         self._when_asked_for: dict[str, Any] = dict.fromkeys(_MADE_WHEN_ASKED_FOR)
         self.stores: list[Store] = [
             EndStore(f"adapters of {domain.name}", self._close),
-            *stores_of(self, places, on_leak),
-            StateStore(domain, on_leak),
+            *stores_of(self, places, policy),
+            StateStore(domain, **policy),
         ]
 
     def adapter(self, registry: str, name: str) -> Any:
@@ -136,7 +136,7 @@ class Configuration:
 
 
 def configuration(
-    domain: Any, overlay: Mapping[str, Any] | None, *, traverse: bool, on_leak: OnLeak
+    domain: Any, overlay: Mapping[str, Any] | None, *, traverse: bool, **policy: Unpack[Policy]
 ) -> Configuration:
     """The configuration of a class or block: the same object wherever the same is asked for, in one run.
 
@@ -144,7 +144,7 @@ def configuration(
         domain: The domain.
         overlay: Sections of the configuration that stand over the domain's own.
         traverse: Let a domain that was never initialized import the modules beneath its root path.
-        on_leak: As for `DomainTestCase`.
+        policy: ``on_leak`` and ``paranoid``, as for `DomainTestCase`.
 
     Raises:
         ConfigurationError: Something in it is unknown, or a server cannot be had.
@@ -162,11 +162,11 @@ def configuration(
             if not (record.internal or record.auto_generated)
         )
     )
-    key = (domain, public, on_leak, json.dumps(config, sort_keys=True, default=repr), environ.urls())
+    key = (domain, public, *policy.values(), json.dumps(config, sort_keys=True, default=repr), environ.urls())
     if key not in _made:
         places = Places(config)
         places.fill((domain, public, has_outbox(config)))
-        _made[key] = Configuration(domain, config, places, on_leak, key)
+        _made[key] = Configuration(domain, config, places, policy, key)
     return _made[key]
 
 

@@ -32,22 +32,29 @@ class Declared:
     def __init__(
         self,
         domain: Domain,
-        config: Config | None,
+        config: Config | None = None,
         *,
         traverse: bool = True,
         on_leak: OnLeak = "warn",
+        paranoid: bool = False,
         more: Sequence[Store | Hook] = (),
     ) -> None:
         self._domain, self._config, self._more = domain, config, more
-        self._traverse, self._on_leak = traverse, on_leak
+        self._traverse, self._on_leak, self._paranoid = traverse, on_leak, paranoid
 
     def __iter__(self) -> Iterator[Store | Hook]:
-        found = configuration(self._domain, self._config, traverse=self._traverse, on_leak=self._on_leak)
+        found = configuration(
+            self._domain,
+            self._config,
+            traverse=self._traverse,
+            on_leak=self._on_leak,
+            paranoid=self._paranoid,
+        )
         yield Hook(found.in_place, around="class")
-        yield Hook(lambda: pushed(self._domain), around="class")
+        yield Hook(lambda: pushed(self._domain, self._on_leak), around="class")
         yield from self._more
         yield from found.stores
-        yield Hook(lambda: pushed(self._domain))
+        yield Hook(lambda: pushed(self._domain, self._on_leak))
 
 
 class DomainTestCase(DomainAssertions, DatabaseTestCase):
@@ -64,7 +71,8 @@ class DomainTestCase(DomainAssertions, DatabaseTestCase):
             own. What an adapter says under ``"testing"`` goes to its store: ``{"unsafe": True}``.
         traverse: Whether a domain that was never initialized imports the modules beneath its root path, as
             ``domain.init()`` does.
-        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left something open.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left something open or at work.
+        paranoid: Look at everything after each reset, and tell of what is not as it was.
         stores: Further stores and hooks.
         db: The handle: ``db.scope()``, ``db.reset()``, ``db.store(name)``.
     """
@@ -72,6 +80,7 @@ class DomainTestCase(DomainAssertions, DatabaseTestCase):
     config: ClassVar[Config | None] = None
     traverse: ClassVar[bool] = True
     on_leak: ClassVar[OnLeak] = "warn"
+    paranoid: ClassVar[bool] = False
 
     @classmethod
     def _declared(cls) -> Declared:
@@ -80,7 +89,12 @@ class DomainTestCase(DomainAssertions, DatabaseTestCase):
                 f"{cls.__module__}.{cls.__qualname__} must declare domain, a protean.Domain, and no metadata."
             )
         return Declared(
-            cls.domain, cls.config, traverse=cls.traverse, on_leak=cls.on_leak, more=cls.stores or ()
+            cls.domain,
+            cls.config,
+            traverse=cls.traverse,
+            on_leak=cls.on_leak,
+            paranoid=cls.paranoid,
+            more=cls.stores or (),
         )
 
 
@@ -95,7 +109,7 @@ class test_domain(Block):
 
     Parameters:
         domain: The domain.
-        config, traverse, on_leak: As for `DomainTestCase`.
+        config, traverse, on_leak, paranoid: As for `DomainTestCase`.
 
     Raises:
         ConfigurationError, UnsafeStoreError, StoreError: On entry, from the stores.
@@ -110,9 +124,10 @@ class test_domain(Block):
         config: Config | None = None,
         traverse: bool = True,
         on_leak: OnLeak = "warn",
+        paranoid: bool = False,
     ) -> None:
         super().__init__([], label=f"the block at {caller()}")
-        self._declared = Declared(domain, config, traverse=traverse, on_leak=on_leak)
+        self._declared = Declared(domain, config, traverse=traverse, on_leak=on_leak, paranoid=paranoid)
 
     def _prepared(self) -> Sequence[Store]:
         found = list(self._declared)
@@ -129,6 +144,7 @@ def uses_domain(
     config: Config | None = None,
     traverse: bool = True,
     on_leak: OnLeak = "warn",
+    paranoid: bool = False,
 ) -> Callable[[Decorated], Decorated]:
     """Decorate a test function, an async test function, or a whole ``unittest.TestCase`` class.
 
@@ -136,18 +152,22 @@ def uses_domain(
 
     Parameters:
         domain: The domain.
-        config, traverse, on_leak: As for `DomainTestCase`.
+        config, traverse, on_leak, paranoid: As for `DomainTestCase`.
 
     Raises:
         ConfigurationError: What is decorated is none of these.
     """
-    what = Declared(domain, config, traverse=traverse, on_leak=on_leak)
+    options: dict[str, Any] = {
+        "config": config,
+        "traverse": traverse,
+        "on_leak": on_leak,
+        "paranoid": paranoid,
+    }
+    what = Declared(domain, **options)
 
     def decorate(target: Any) -> Any:
         if isinstance(target, type) and issubclass(target, unittest.TestCase):
             target.domain = domain  # type: ignore[attr-defined]
-        return decorated(
-            target, what, lambda: test_domain(domain, config=config, traverse=traverse, on_leak=on_leak)
-        )
+        return decorated(target, what, lambda: test_domain(domain, **options))
 
     return decorate

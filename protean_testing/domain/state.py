@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from protean.core.repository import BaseRepository
 from protean.utils.globals import _uow_context_stack
 
-from ..errors import LeakError, LeakWarning
+from ..leaks import counted, tell_of_leak
 from ..store import Mark, OnLeak, Store
 
 _LISTS = (
@@ -44,12 +44,13 @@ class StateStore(Store):
     Parameters:
         domain: The domain.
         on_leak: What to do where a test left a unit of work open, which is rolled back.
+        paranoid: See `Store`.
     """
 
-    def __init__(self, domain: Any, on_leak: OnLeak) -> None:
+    def __init__(self, domain: Any, on_leak: OnLeak, paranoid: bool) -> None:
         self.name = f"state of {domain.name}"
         self._domain = domain
-        self._on_leak = on_leak
+        self.on_leak, self.paranoid = on_leak, paranoid
 
     def save_data(self) -> Mark:
         domain = self._domain
@@ -68,8 +69,7 @@ class StateStore(Store):
 
     def reset_data(self, mark: Kept) -> bool:
         domain = self._domain
-        left = [f"{units} of work"] if (units := end_units_of_work(mark.units)) else []
-        left += [f"the session of provider {name!r}" for name in end_sessions(domain, mark.sessions)]
+        left = [*end_units_of_work(mark.units), *end_sessions(domain, mark.sessions)]
         changed = domain.config != mark.config or domain.clock is not mark.clock
         if domain.config != mark.config:
             domain.config.clear()
@@ -88,18 +88,22 @@ class StateStore(Store):
         domain._idempotency_store, domain._trace_emitter = mark.idempotency, mark.traces
         changed |= mark.registry.bring_back()
         revive(domain)
-        if left and self._on_leak != "reset":
-            self._tell(left)
+        if left:
+            tell_of_leak(
+                f"left open in domain {domain.name!r}, and rolled back: {', '.join(left)}.\n"
+                "End it in the test:  with UnitOfWork(): ...   or  session.close()",
+                self.name,
+                self.on_leak,
+            )
         return changed
 
-    def _tell(self, left: list[str]) -> None:
-        text = (
-            f"left open in domain {self._domain.name!r}, and rolled back: {', '.join(left)}.\n"
-            "End it in the test:  with UnitOfWork(): ...   or  session.close()"
-        )
-        if self._on_leak == "fail":
-            raise LeakError(text, store=self.name)
-        warnings.warn(text, LeakWarning, stacklevel=2)
+    def look_at_all(self) -> dict[str, list[Any]]:
+        domain = self._domain
+        found = {f"configuration {section!r}": [repr(value)] for section, value in domain.config.items()}
+        for kind, records in domain._domain_registry._elements.items():
+            found[f"registered {kind}"] = sorted(records)
+        found |= {name.strip("_"): [repr(one) for one in getattr(domain, name)] for name in _LISTS}
+        return found | {"clock": [repr(domain.clock)], "adapters": [id(one) for one in adapters(domain)]}
 
 
 class EndStore(Store):
@@ -116,6 +120,9 @@ class EndStore(Store):
 
     def reset_data(self, mark: Mark) -> bool:
         return False
+
+    def look_at_all(self) -> dict[str, list[Any]]:
+        return {}
 
     def is_empty(self) -> bool:
         return True
@@ -204,22 +211,24 @@ def revive(domain: Any) -> None:
             cache._projections = projections
 
 
-def end_units_of_work(but: tuple[Any, ...] = ()) -> str:
+def end_units_of_work(but: tuple[Any, ...] = ()) -> list[str]:
     """Roll back the units of work that are still open in this context, innermost first.
 
     Parameters:
         but: Those that may stay: they were there before.
 
     Returns:
-        How many there were, in words; nothing where there was none.
+        How many there were and of which aggregates, in words; nothing where there was none.
     """
     left = [unit for unit in _uow_context_stack._var.get([]) if unit not in but]
+    held = [cls.__name__ for unit in left for kept in unit._identity_map.values() for cls, _ in kept]
     for unit in reversed(left):
         if unit.in_progress:
             unit.rollback()
-    if left:
-        _uow_context_stack._var.set(list(but))
-    return f"{len(left)} unit{'s' * (len(left) > 1)}" if left else ""
+    if not left:
+        return []
+    _uow_context_stack._var.set(list(but))
+    return [f"{counted(len(left), 'unit')} of work{_with(held)}"]
 
 
 def open_sessions(domain: Any) -> list[str]:
@@ -237,8 +246,20 @@ def end_sessions(domain: Any, but: frozenset[str]) -> list[str]:
 
     Parameters:
         but: The providers whose session may stay as it is.
+
+    Returns:
+        Each in words, with the tables of what was in it.
     """
-    left = [name for name in open_sessions(domain) if name not in but]
-    for name in left:
-        domain.providers[name]._scoped_session_cls.remove()
-    return left
+    found = []
+    for name in [name for name in open_sessions(domain) if name not in but]:
+        sessions = domain.providers[name]._scoped_session_cls
+        held = [thing.__table__.name for thing in [*sessions().new, *sessions().identity_map.values()]]
+        sessions.remove()
+        found.append(f"the session of provider {name!r}{_with(held)}")
+    return found
+
+
+def _with(names: Iterable[str]) -> str:
+    """In brackets, how many of each."""
+    held = ", ".join(f"{number} {name}" for name, number in sorted(Counter(names).items()))
+    return f" ({held})" if held else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..store import OnLeak, Store
 from ..stores import protean
@@ -15,18 +15,33 @@ if TYPE_CHECKING:
     from .configuration import Configuration
 
 
-def stores_of(configuration: Configuration, places: Places, on_leak: OnLeak) -> list[Store]:
+class Policy(TypedDict):
+    """What follows a leak, of every store that does not say otherwise itself."""
+
+    on_leak: OnLeak
+    paranoid: bool
+
+
+def stores_of(configuration: Configuration, places: Places, policy: Policy) -> list[Store]:
     """The stores of a configuration: databases, Redis, the event store, caches, brokers."""
+    in_process = [*_caches(configuration), *_brokers(configuration)]
+    for store in in_process:
+        _follow(store, policy)
     return [
-        *_databases(configuration, places, on_leak),
-        *_redis(configuration.config, places),
-        *_event_store(configuration, places),
-        *_caches(configuration),
-        *_brokers(configuration),
+        *_databases(configuration, places, policy),
+        *_redis(configuration.config, places, policy),
+        *_event_store(configuration, places, policy),
+        *in_process,
     ]
 
 
-def _databases(configuration: Configuration, places: Places, on_leak: OnLeak) -> Iterator[Store]:
+def _follow(store: Store, policy: Policy) -> Store:
+    can_look = type(store).look_at_all is not Store.look_at_all
+    store.on_leak, store.paranoid = policy["on_leak"], policy["paranoid"] and can_look
+    return store
+
+
+def _databases(configuration: Configuration, places: Places, policy: Policy) -> Iterator[Store]:
     config = configuration.config
     events = config["event_store"].get("provider") == "memory"
     for name, entry in config["databases"].items():
@@ -35,7 +50,7 @@ def _databases(configuration: Configuration, places: Places, on_leak: OnLeak) ->
             continue
         match entry.get("provider"):
             case "memory":
-                yield protean.memory_provider(adapter, name)
+                yield _follow(protean.memory_provider(adapter, name), policy)
             case "sqlite" | "postgresql" | "mysql" | "mssql":
                 yield protean.ProviderStore(
                     adapter,
@@ -43,14 +58,15 @@ def _databases(configuration: Configuration, places: Places, on_leak: OnLeak) ->
                     private=("databases", name) in places.private,
                     owner=(configuration.domain, name, has_outbox(config)),
                     name=name,
-                    **{"on_leak": on_leak, **places.options.get(("databases", name), {})},
+                    **{**policy, **places.options.get(("databases", name), {})},
                 )
             case "elasticsearch":
                 from ..stores.elasticsearch import ElasticsearchStore
 
-                yield ElasticsearchStore(adapter, name=name, **places.options.get(("databases", name), {}))
+                options = {**policy, **places.options.get(("databases", name), {})}
+                yield ElasticsearchStore(adapter, name=name, **options)
             case _:
-                yield protean.unknown(adapter, name, is_provider=True)
+                yield _follow(protean.unknown(adapter, name, is_provider=True), policy)
 
 
 def has_outbox(config: dict[str, Any]) -> bool:
@@ -59,7 +75,7 @@ def has_outbox(config: dict[str, Any]) -> bool:
     return stream or config.get("enable_outbox", False) is True
 
 
-def _redis(config: dict[str, Any], places: Places) -> Iterator[Store]:
+def _redis(config: dict[str, Any], places: Places, policy: Policy) -> Iterator[Store]:
     """One store for each Redis database, whoever uses it."""
     used: dict[str, list[tuple[str, str]]] = {}
     for section in ("brokers", "caches"):
@@ -73,7 +89,7 @@ def _redis(config: dict[str, Any], places: Places) -> Iterator[Store]:
         from ..stores.redis import RedisStore
 
         what = {"brokers": "broker", "caches": "cache", "idempotency": "idempotency"}
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {**policy}
         for user in users:
             options |= places.options.get(user, {})
         name = ", ".join(f"{what[section]} {name}".strip() for section, name in users)
@@ -82,7 +98,7 @@ def _redis(config: dict[str, Any], places: Places) -> Iterator[Store]:
         yield store
 
 
-def _event_store(configuration: Configuration, places: Places) -> Iterator[Store]:
+def _event_store(configuration: Configuration, places: Places, policy: Policy) -> Iterator[Store]:
     entry = configuration.config["event_store"]
     match entry.get("provider"):
         case "memory":
@@ -94,11 +110,14 @@ def _event_store(configuration: Configuration, places: Places) -> Iterator[Store
                 **{
                     "url": entry["database_uri"],
                     "private": ("event_store", "") in places.private,
+                    **policy,
                     **places.options.get(("event_store", ""), {}),
                 }
             )
         case _:
-            yield protean.unknown(partial(configuration.adapter, "event_store", ""), "event store")
+            yield _follow(
+                protean.unknown(partial(configuration.adapter, "event_store", ""), "event store"), policy
+            )
 
 
 def _caches(configuration: Configuration) -> Iterator[Store]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, StoreError, UnsafeStoreError
 from ..safeguard import is_test_name
-from ..store import Mark, ResetAfter, Store
+from ..store import Mark, OnLeak, ResetAfter, Store
 
 _PAGE = 1000  # documents to a request
 _SHOWN = 3  # indexes in a message
@@ -27,6 +27,7 @@ class ElasticsearchStore(Store):
         name: What messages call the store.
         unsafe: Allow indexes that hold documents and are not named for tests; they are deleted.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        on_leak, paranoid: As for every store.
     """
 
     kind = "elasticsearch"
@@ -38,11 +39,13 @@ class ElasticsearchStore(Store):
         name: str,
         unsafe: bool = False,
         reset_after: ResetAfter = "test",
+        on_leak: OnLeak = "warn",
+        paranoid: bool = False,
     ) -> None:
         self._provider = provider
         self.name = name
         self._unsafe = unsafe
-        self.reset_after = reset_after
+        self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self._made: list[str] = []
 
     def check(self) -> None:
@@ -84,6 +87,12 @@ class ElasticsearchStore(Store):
                 store=self.name,
             )
         return True
+
+    def look_at_all(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for (index, identifier), document in self._documents().items():
+            found.setdefault(f"index {index!r}", []).append(f"{identifier} {document!r}")
+        return found
 
     # The provider's indexes
 

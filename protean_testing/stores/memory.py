@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError
-from ..store import EMPTY, Mark, ResetAfter, Store
+from ..store import EMPTY, Mark, OnLeak, ResetAfter, Store
 
 
 class Clearable(Protocol):
@@ -30,6 +30,8 @@ class CallableStore(Store):
         is_empty: For what can only be cleared: says whether there is nothing in the store now.
         name: What messages call it.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a thread or task at work.
+        paranoid: Look at what `save` returns after each reset, and tell of what is not as it was.
 
     Raises:
         ConfigurationError: Neither `clear` nor both `save` and `restore` are given.
@@ -44,13 +46,15 @@ class CallableStore(Store):
         is_empty: Callable[[], bool] | None = None,
         name: str = "",
         reset_after: ResetAfter = "test",
+        on_leak: OnLeak = "warn",
+        paranoid: bool = False,
     ) -> None:
         if (save is None) != (restore is None) or (clear is None) == (save is None):
             raise ConfigurationError("CallableStore takes clear, or both save= and restore=.")
         named = restore if clear is None else clear
         qualified: str = getattr(named, "__qualname__", type(named).__qualname__)
         self.name = name or qualified.rpartition("<locals>.")[2]
-        self.reset_after = reset_after
+        self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self._clear: Callable[[], Any] | None = getattr(clear, "clear", None) or clear  # type: ignore[assignment]
         self._save, self._restore = (save, restore) if clear is None else _copying(clear)
         self._is_empty = is_empty
@@ -64,8 +68,26 @@ class CallableStore(Store):
         assert self._clear is not None
         return _unknown(self._clear())
 
+    def look_at_all(self) -> Any:
+        if self._save is None:
+            return super().look_at_all()
+        return described(self._save())
+
     def is_empty(self) -> bool:
         return self._is_empty is not None and self._is_empty()
+
+
+def described(data: Any) -> dict[str, list[str]]:
+    """Any data by its keys, or as one thing, for `Store.look_at_all`."""
+    if isinstance(data, Mapping):
+        return {f"key {key!r}": _parts(value) for key, value in data.items()}
+    return {"value": _parts(data)}
+
+
+def _parts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [repr(item) for item in value.items()]
+    return [repr(one) for one in value] if isinstance(value, list | set | tuple) else [repr(value)]
 
 
 def _unknown(result: Any) -> Any:

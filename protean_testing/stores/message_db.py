@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigurationError, OpenTransactionError, StoreError, UnsafeStoreError, redacted
+from ..leaks import listed, tell_of_leak
 from ..ownership import Claim, claim, left_over
 from ..safeguard import is_test_name
-from ..store import Mark, ResetAfter, Store
+from ..store import Mark, OnLeak, ResetAfter, Store
 from .message_db_sql import find, install
 from .own import own_of, worker_url
 from .urls import parsed_url, readable
@@ -20,6 +21,7 @@ from .urls import parsed_url, readable
 _MESSAGES = "message_store.messages"
 _SEQUENCE = "message_store.messages_global_position_seq"
 _BETWEEN_TRIES = 0.01  # seconds
+_GRACE = 0.25  # seconds that a session has to sleep before it counts as left open
 
 
 class Position(NamedTuple):
@@ -53,6 +55,9 @@ class MessageDBStore(Store):
         unsafe: Allow a database that is no test database by its name and that holds messages.
         wait: Seconds to wait at a reset for a writer that is still at work.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, or a thread that
+            writes.
+        paranoid: Look at every message after each reset, and tell of what is not as it was.
     """
 
     kind = "message_db"
@@ -67,6 +72,8 @@ class MessageDBStore(Store):
         unsafe: bool = False,
         wait: float = 2.0,
         reset_after: ResetAfter = "test",
+        on_leak: OnLeak = "warn",
+        paranoid: bool = False,
     ) -> None:
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.partition('+')[0]}://{rest}"
@@ -74,12 +81,13 @@ class MessageDBStore(Store):
             url = readable(worker_url(parsed_url(self._url)))
             self._url = url.replace("+psycopg", "", 1)
         self.name = name
-        self.reset_after = reset_after
+        self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self._private, self._package, self._unsafe, self._wait = private, package, unsafe, wait
         self._own = None if private else own_of(parsed_url(self._url))
         self._connection: Any = None
         self._claim: Claim | None = None
         self._first: Position | None = None
+        self._ended: list[str] = []
 
     def place(self) -> Hashable:
         return self._place()
@@ -150,7 +158,26 @@ class MessageDBStore(Store):
             return self._now()
 
     def reset_data(self, mark: Position) -> bool:
-        with self._alone():
+        self._ended = []
+        changed = self._reset(mark)
+        if self._ended:
+            tell_of_leak(
+                f"left a transaction open on store {self.name!r}.\n{listed(self._ended)}"
+                "It was closed and the data was reset. End it in the test.",
+                self.name,
+                self.on_leak,
+            )
+        return changed
+
+    def look_at_all(self) -> dict[str, list[Any]]:
+        messages = self._connection.execute(f"SELECT stream_name, m::text FROM {_MESSAGES} m").fetchall()
+        found: dict[str, list[Any]] = {"positions": [self._now()]}
+        for stream, message in messages:
+            found.setdefault(f"stream {stream!r}", []).append(message)
+        return found
+
+    def _reset(self, mark: Position) -> bool:
+        with self._alone(end=True):
             found = self._now()
             if found == mark:
                 return False
@@ -203,8 +230,11 @@ class MessageDBStore(Store):
         return connection
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, *, end: bool = False) -> Iterator[None]:
         """A transaction beside which no other one that writes messages is open.
+
+        Parameters:
+            end: End sessions whose transaction sleeps; they are noted.
 
         Raises:
             OpenTransactionError: One still is, after the time to wait.
@@ -218,6 +248,8 @@ class MessageDBStore(Store):
                 break
             except LockNotAvailable:
                 self._connection.execute("ROLLBACK")
+                if end:
+                    self._end_sleepers()
                 if time.monotonic() > until:
                     raise OpenTransactionError(self._holders(), store=self.name) from None
             time.sleep(_BETWEEN_TRIES)
@@ -227,6 +259,21 @@ class MessageDBStore(Store):
             self._connection.rollback()
             raise
         self._connection.execute("COMMIT")
+
+    def _end_sleepers(self) -> None:
+        from psycopg.errors import InsufficientPrivilege
+
+        with suppress(InsufficientPrivilege):  # it is waited for
+            self._ended += [
+                f"pid {pid}, idle in transaction, last statement: {query}"
+                for pid, query, ended in self._connection.execute(
+                    "SELECT pid, left(query, 120), pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND state LIKE 'idle in%' "
+                    f"AND state_change < clock_timestamp() - interval '{_GRACE} s' AND pid IN (SELECT pid "
+                    f"FROM pg_locks WHERE relation = '{_MESSAGES}'::regclass AND mode <> 'AccessShareLock')"
+                ).fetchall()
+                if ended
+            ]
 
     def _now(self) -> Position:
         found = self._execute(

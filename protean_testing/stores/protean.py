@@ -21,6 +21,7 @@ from sqlalchemy.schema import CreateSchema
 from ..errors import ConfigurationError
 from ..store import Mark, Store
 from .definition import definition
+from .memory import described
 from .sqlalchemy import SQLAlchemyStore
 
 Adapter = Callable[[], Any]
@@ -114,10 +115,21 @@ class ProcessStore(Store):
         read: Gives the data, of which a copy is kept.
         write: Puts a copy back.
         name: What messages call it.
+        look: Makes of the data what `look_at_all` gives.
     """
 
-    def __init__(self, read: Callable[[], Any], write: Callable[[Any], None], *, name: str) -> None:
-        self._read, self._write, self.name = read, write, name
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        write: Callable[[Any], None],
+        *,
+        name: str,
+        look: Callable[[Any], dict[str, list[str]]] = described,
+    ) -> None:
+        self._read, self._write, self.name, self._look = read, write, name, look
+
+    def look_at_all(self) -> dict[str, list[str]]:
+        return self._look(self._read())
 
     def save_data(self) -> Mark:
         return deepcopy(self._read())
@@ -142,7 +154,12 @@ def memory_provider(provider: Adapter, name: str) -> Store:
         held._databases = defaultdict(dict, rows)
         held._counters = defaultdict(count, {schema: count(number) for schema, number in counters.items()})
 
-    return ProcessStore(read, write, name=name)
+    def look(data: Any) -> dict[str, list[str]]:
+        rows, counters = data
+        found = {f"rows of {schema!r}": list(map(repr, records.items())) for schema, records in rows.items()}
+        return found | {f"counter of {schema!r}": [str(number)] for schema, number in counters.items()}
+
+    return ProcessStore(read, write, name=name, look=look)
 
 
 def inline_broker(broker: Adapter, name: str) -> Store:
