@@ -63,6 +63,23 @@ class FoundTests(unittest.TestCase):
             key=(),
         )
 
+    def test_our_trigger_dropped_by_a_test(self) -> None:
+        insert = 'INSERT INTO "order" ("a") VALUES (0)'
+        drop = 'DROP TRIGGER IF EXISTS protean_testing ON "Elsewhere"."order"'
+        self.run_everywhere(Enter(), Enter(), Work("first", (drop, insert), "commit"), key=())
+
+    def test_a_column_added_before_an_inner_scope_began(self) -> None:
+        insert = 'INSERT INTO "order" ("k1", "a") VALUES (1, 1)'
+        self.run_everywhere(
+            Enter(),
+            Work("first", (insert,), "commit"),
+            Enter(),
+            Work("first", ('ALTER TABLE "order" ADD COLUMN "added" integer DEFAULT 7',), "commit"),
+            Work("first", ('INSERT INTO "order" ("k1") VALUES (2)',), "commit"),
+            Enter(),
+            Work("first", ('UPDATE "order" SET "a" = 0',), "commit"),
+        )
+
     def test_a_crash_that_emptied_an_unlogged_table(self) -> None:
         insert = 'INSERT INTO "order" ("k1") VALUES (1)'
         self.run_everywhere(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import baseline, noting, sequences
@@ -123,6 +123,7 @@ class Fast:
             self.connection.make_durable()
             look, seen = self._look()
             changed = look.schema and accept_schema()
+            look = replace(look, everything=look.everything or changed)
             owed = {table.number for table in self._suspects(look, data.rows.top.owed | data.unknown())}
             kept = self._keep(owed, by_key=not look.everything)
             places = data.places()

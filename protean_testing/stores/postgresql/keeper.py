@@ -242,15 +242,23 @@ class PostgreSQLKeeper:
     def _reset_fast(self, fast: Fast, mark: Mark, thorough: bool) -> bool:
         _, schemas = self._kept
         look: bool | Look = EVERYTHING
-        if not thorough or not (schemas.changed(mark.schema) or fast.installed.damaged()):
+        if not thorough or not self._altered(fast, mark):
             look = self._try_fast(fast, mark, thorough)
-        if isinstance(look, Look) and look.again and not schemas.changed(mark.schema):
-            fast.installed.know_newest()
-            look = self._try_fast(fast, mark, thorough, same_schema=True)
+        if isinstance(look, Look) and look.again:
+            if schemas.same_at_a_glance(mark.schema) or not self._altered(fast, mark):
+                fast.installed.know_newest()
+                look = self._try_fast(fast, mark, thorough, same_schema=True)
+            else:
+                look = EVERYTHING
         if isinstance(look, bool):
             return look
         mended = look.schema and self._mend_schema(mark)
         return fast.reset_by_looking(mark.data, everything=mended or look.everything) or mended
+
+    def _altered(self, fast: Fast, mark: Mark) -> bool:
+        """Whether the schema is another one than at `mark`, or our triggers in it are."""
+        _, schemas = self._kept
+        return schemas.changed(mark.schema) or fast.installed.damaged()
 
     def _try_fast(self, fast: Fast, mark: Mark, thorough: bool, *, same_schema: bool = False) -> bool | Look:
         try:

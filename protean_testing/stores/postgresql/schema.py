@@ -83,6 +83,10 @@ class Schemas:
         """Nothing was changed, though the catalogs may say so: it was ourselves."""
         self._glance = fingerprint.glance(self._connection)
 
+    def same_at_a_glance(self, schema: Schema) -> bool:
+        """Whether nothing was changed since it was last looked at, not even our own triggers."""
+        return schema is self.current and fingerprint.glance(self._connection) == self._glance
+
     def changed(self, schema: Schema | None = None) -> bool:
         """Whether it is another one than `schema`, or than when it was last looked at."""
         schema = schema or self.current
