@@ -467,6 +467,7 @@ class World:
         self.all = _libpq(private.url(dialect.database))  # of whom nothing is hidden
         self.url = _libpq(private.url(dialect.database, user=self.user))
         self.connections: dict[str, psycopg.Connection[Any]] = {}
+        self.watch: psycopg.Connection[Any] | None = None
         self.create = dialect.create(schema)
         engine = create_engine(url)
         self.keeper = dialect.keeper(
@@ -483,7 +484,7 @@ class World:
         )
         self.engine = engine
         self.keeper.claim()
-        self.before = dump(self.all, rows=False)
+        self.before = self.dump(rows=False)
         self._make()
         with psycopg.connect(self.owner, autocommit=True) as connection:
             connection.execute(SESSION)
@@ -491,7 +492,7 @@ class World:
                 with suppress(psycopg.Error):
                     connection.execute(statement)
         self.keeper.created()
-        self.schema = dump(self.all, rows=False)
+        self.schema = self.dump(rows=False)
         self.scopes: Scopes = _Scopes(self, dialect.reset == "fast" and dialect.role in ("granted", "owner"))
 
     def _make(self) -> None:
@@ -571,6 +572,7 @@ class World:
         for connection in self.connections.values():
             connection.close()
         self.connections.clear()
+        self.watch = None
         with suppress(ProcessLookupError):
             while True:
                 os.kill(pid, 0)
@@ -593,16 +595,20 @@ class World:
             with suppress(psycopg.Error):
                 connection.execute("REFRESH MATERIALIZED VIEW public.unfilled WITH NO DATA")
 
-    def dump(self) -> Dump:
-        return dump(self.all)
+    def dump(self, rows: bool = True) -> Dump:
+        if self.watch is None:
+            self.watch = psycopg.connect(self.all, autocommit=True)
+        return _dump(self.watch, rows)
 
     def close(self) -> None:
         for connection in self.connections.values():
             connection.close()
         self.keeper.drop()
-        left = dump(self.all, rows=False)
+        left = self.dump(rows=False)
         self.keeper.close()
         self.engine.dispose()
+        if self.watch is not None:
+            self.watch.close()
         assert left == self.before, f"dropping left {left}, and there was {self.before}"
 
 
@@ -623,7 +629,7 @@ class _Scopes:
     def enter(self) -> Any:
         token = self.keeper.save()
         self._stack.append(self.altered)
-        self.altered = self.altered or dump(self.world.all, rows=False) != self.world.schema
+        self.altered = self.altered or self.world.dump(rows=False) != self.world.schema
         return self._begin(token)
 
     def reset(self, token: Any) -> Any:
@@ -711,26 +717,28 @@ SELECT 'sequence', nspname, relname,
 def dump(url: str, rows: bool = True) -> Dump:
     """The schema by names, every row as text, where sequences stand."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET search_path = pg_catalog")
+        return _dump(connection, rows)
+
+
+def _dump(connection: psycopg.Connection[Any], rows: bool) -> Dump:
+    with connection.transaction():
+        connection.execute("SET LOCAL search_path = pg_catalog; SET LOCAL row_security = on")
         found = connection.execute(_SCHEMA).fetchall()
         parts: Dump = {f"{kind} {space}.{name}": text for kind, space, name, text in found}
+        queries = []
         for kind, space, relation, text in found if rows else ():
             name = sql.Identifier(space, relation).as_string()
-            if kind != "relation":
+            if kind == "relation" and text.startswith("S"):
+                what, query = "place", f"SELECT ARRAY[last_value::text, is_called::text] FROM {name}"
+            elif kind == "relation" and text.startswith(("r", "m p t")):
+                what, query = "rows", f"SELECT ARRAY(SELECT (t.*)::text FROM ONLY {name} t ORDER BY 1)"
+            else:
                 continue
-            if text.startswith("S"):
-                place = connection.execute(f"SELECT last_value, is_called FROM {name}".encode()).fetchone()
-                parts[f"place of {space}.{relation}"] = place
-            elif text.startswith(("r", "m p t")):
-                parts[f"rows of {space}.{relation}"] = _rows(connection, name)
+            label = sql.Literal(f"{what} of {space}.{relation}").as_string()
+            queries.append(f"SELECT {label}, ({query})")
+        if queries:
+            parts |= dict(connection.execute(" UNION ALL ".join(queries).encode()).fetchall())
     return parts
-
-
-def _rows(connection: psycopg.Connection[Any], name: str) -> list[str]:
-    with connection.transaction():
-        connection.execute("SET LOCAL row_security = on")
-        found = connection.execute(f"SELECT (t.*)::text FROM ONLY {name} t ORDER BY 1".encode()).fetchall()
-    return [line for (line,) in found]
 
 
 def dialects() -> dict[str, PostgreSQL]:
