@@ -19,6 +19,7 @@ class InterleavingTests(unittest.TestCase):
                     with self.subTest(version=version, level=level):
                         found = compare(PAIRS, level, SEED, both)
                         self.assertEqual(found.differences, [])
+                        self.assertLessEqual(found.earlier, PAIRS // 50 if level == "SERIALIZABLE" else 0)
                         self.assertLessEqual(len(found.unstable), PAIRS // 50, found.unstable)
                         self.assertGreater(found.words["waits"], 5)
                         self.assertGreater(sum(found.words.values()), PAIRS // 2)
