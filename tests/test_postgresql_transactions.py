@@ -88,7 +88,7 @@ class OpenTransactionTests(Mixin):
         sleeper = threading.Thread(target=lambda: connection.execute("SELECT pg_sleep(1.5)"))
         sleeper.start()
         time.sleep(0.1)
-        with self.assertRaisesRegex(OpenTransactionError, r"running: SELECT pg_sleep\(1.5\)"):
+        with self.assertRaisesRegex(OpenTransactionError, r"running on t: SELECT pg_sleep\(1.5\)"):
             keeper.reset(mark)
         sleeper.join()
         connection.close()

@@ -47,6 +47,7 @@ class OpenTransaction:
         seconds: Since its state changed.
         statement: The last one, or the one that runs.
         version: Changes whenever the session does something.
+        tables: Those on which it holds such locks.
     """
 
     pid: int | None
@@ -57,14 +58,16 @@ class OpenTransaction:
     seconds: float
     statement: str
     version: str
+    tables: str
 
     @property
     def sleeps(self) -> bool:
         return self.pid is None or self.state.startswith("idle")
 
     def __str__(self) -> str:
+        on = f" on {self.tables}" if self.tables else ""
         if self.pid is None:
-            return f"prepared transaction {self.gid!r} of role {self.user}"
+            return f"prepared transaction {self.gid!r} of role {self.user}{on}"
         who = f"pid {self.pid}" + (f" ({self.application})" if self.application else "")
         if not self.state:
             return (
@@ -72,7 +75,9 @@ class OpenTransaction:
                 "nor end (GRANT pg_signal_backend TO it)"
             )
         what = (
-            "running" if self.state == "active" else f"{self.state} for {self.seconds:.1f} s, last statement"
+            f"running{on}"
+            if self.state == "active"
+            else f"{self.state} for {self.seconds:.1f} s{on}, last statement"
         )
         return f"{who}, {what}: {self.statement}"
 
@@ -87,9 +92,19 @@ def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[Op
     statement = sql.text("open_transactions").replace(":modes", listed).replace(":kinds", kinds)
     return [
         OpenTransaction(
-            pid, gid, user or "?", application or "", state or "", seconds or 0.0, _short(statement), version
+            pid,
+            gid,
+            user or "?",
+            application or "",
+            state or "",
+            seconds or 0.0,
+            _short(statement),
+            version,
+            tables or "",
         )
-        for pid, gid, user, application, state, seconds, statement, version in connection.rows(statement)
+        for pid, gid, user, application, state, seconds, statement, version, tables in connection.rows(
+            statement
+        )
     ]
 
 

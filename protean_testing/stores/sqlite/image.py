@@ -40,16 +40,18 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 def everything(connection: sqlite3.Connection) -> dict[str, Counter[Any]]:
     """Rows, definitions, and what an application may write into the header."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
     found = {
-        f"PRAGMA {name}": Counter(connection.execute(f"PRAGMA {name}"))
+        f"PRAGMA {name}": Counter(cursor.execute(f"PRAGMA {name}"))
         for name in ("user_version", "application_id")
     }
-    for name, definition in connection.execute("SELECT name, sql FROM sqlite_schema").fetchall():
+    for name, definition in cursor.execute("SELECT name, sql FROM sqlite_schema").fetchall():
         found[f'definition of "{name}"'] = Counter([definition])
-    for _, name, kind, *_ in connection.execute("PRAGMA main.table_list").fetchall():
+    for _, name, kind, *_ in cursor.execute("PRAGMA main.table_list").fetchall():
         if kind in ("table", "shadow") and name != "sqlite_schema":
             table = name.replace('"', '""')
-            found[f'table "{name}"'] = Counter(connection.execute(f'SELECT * FROM "{table}"'))
+            found[f'table "{name}"'] = Counter(cursor.execute(f'SELECT * FROM "{table}"'))
     return found
 
 

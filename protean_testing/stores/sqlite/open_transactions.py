@@ -6,6 +6,7 @@ import gc
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from weakref import WeakSet
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from ...leaks import differences
 from ..checkouts import caller
-from .image import Busy, is_busy
+from .image import Busy, everything, is_busy
 from .place import OurConnection, connect
 
 T = TypeVar("T")
 
 _INFO = "protean_testing"
+_LOOKED_AT = 10_000_000  # bytes, for what a message tells of a transaction
 _QUIET = 0.05
 """Seconds in which a connection at work would change something."""
 
@@ -160,6 +163,7 @@ class _Left:
     Attributes:
         transaction: It is in a transaction; else it may have a result that was not read to its end.
         stuck: It cannot go on: it belongs to this very thread, or to one that has ended.
+        written: What it had written, by table; known once it was ended.
     """
 
     connection: sqlite3.Connection
@@ -167,10 +171,13 @@ class _Left:
     transaction: bool
     where: str
     stuck: bool
+    written: str = ""
 
     def end(self) -> bool:
+        written = _all_in(self.connection) if self.transaction else {}
         try:
             self.connection.rollback()
+            self.written = ", ".join(differences(_all_in(self.connection), written)) if written else ""
             for cursor in self.cursors:
                 cursor.close()
         except sqlite3.Error:
@@ -179,6 +186,7 @@ class _Left:
 
     def __str__(self) -> str:
         kind = "a transaction" if self.transaction else "a result that was not read to its end"
+        kind += f" ({self.written})" if self.written else ""
         return f"{kind}, on the connection taken at {self.where}" if self.where else kind
 
 
@@ -220,6 +228,19 @@ def _left_open(key: str, *, readers: bool, everywhere: bool = False) -> list[_Le
         where = taken.where if taken else ""
         found.append(_Left(connection, unread, transaction, where, stuck))
     return sorted(found, key=lambda left: not left.transaction)
+
+
+def _all_in(connection: sqlite3.Connection) -> dict[str, Counter[Any]]:
+    """Everything that it sees; nothing where that would take long, or it refuses."""
+    try:
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        (pages,), (size,) = (
+            cursor.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+        )
+        return everything(connection) if pages * size <= _LOOKED_AT else {}
+    except sqlite3.Error:
+        return {}
 
 
 def _writes(connection: sqlite3.Connection) -> bool:
