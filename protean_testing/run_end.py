@@ -101,10 +101,11 @@ def _stop(result: Any) -> None:
     if _owner is not None or is_pool_worker() or _inside_a_test(sys._getframe()):
         return
     for error in end_run():
-        _add_error(result, error)
+        add_error(result, error)
 
 
-def _add_error(result: Any, error: Exception) -> None:
+def add_error(result: Any, error: Exception) -> None:
+    """Put a failure of the run's end among the errors of a result that is still open."""
     buffered = getattr(result, "buffer", False) and hasattr(result, "_setupStdout")
     if buffered:
         result._setupStdout()

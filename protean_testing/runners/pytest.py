@@ -1,4 +1,7 @@
-"""pytest as the runner: ends the run at the session's end, and runs the module cleanups of unittest."""
+"""pytest as the runner: ends the run at the session's end, and runs the module cleanups of unittest.
+
+A worker of pytest-xdist is a session, so also a run, of its own; what fails at its end is told to the first.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ import pytest
 
 from .. import run_end
 
-_errors: list[Exception] = []
+WORKER_OUTPUT = "protean_testing"
+
+_failures: list[str] = []
 
 
 def pytest_configure() -> None:
@@ -34,13 +39,21 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    _errors.extend(run_end.end_run())
-    if _errors and session.exitstatus == pytest.ExitCode.OK:
+    _failures.extend("".join(traceback.format_exception(error)) for error in run_end.end_run())
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[WORKER_OUTPUT] = _failures
+    if _failures and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist has ended."""
+    _failures.extend(getattr(node, "workeroutput", {}).get(WORKER_OUTPUT, ()))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for error in _errors:
+    for failure in _failures:
         terminalreporter.section("protean_testing: the end of the run failed", red=True)
-        terminalreporter.write("".join(traceback.format_exception(error)))
-    _errors.clear()
+        terminalreporter.write(failure)
+    _failures.clear()

@@ -105,6 +105,10 @@ class SampleTestCase(SuiteTestCase):
         if workers > 1:
             self.assertGreater(len(by_process), 1, "more than one process had a part in it")
 
+    def assertShuffled(self, log: list[str]) -> None:
+        numbers = [line[-2:] for line in log if " test test_orders.OrderTests." in line]
+        self.assertNotEqual(numbers, sorted(numbers))
+
     def assertFailsWithItsDrop(self, *command: str, **variables: str) -> Outcome:
         """A drop that fails is told, and the exit code says so."""
         outcome = self.python(*command, BROKEN_DROP="1", **variables)
@@ -154,9 +158,10 @@ class SampleTestCase(SuiteTestCase):
         return left
 
     def _left(self) -> list[str]:
-        found = [*self.temporary.rglob("*"), *(self.directory / "state").rglob("*")]
-        found += (self.directory / "ledgers").glob("*")
-        left = [str(path) for path in found if not re.match(self.beside, path.name)]
+        places = [self.temporary, self.directory / "state", self.directory / "ledgers"]
+        walks = [walk for place in places for walk in os.walk(place)]
+        found = [os.path.join(where, name) for where, inner, files in walks for name in (*inner, *files)]
+        left = [path for path in found if not re.match(self.beside, os.path.basename(path))]
         for process in psutil.process_iter(["cmdline", "cwd"]):
             told = " ".join([*(process.info["cmdline"] or ()), process.info["cwd"] or ""])
             if str(self.temporary) in told or str(self.directory) in told:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import psutil
@@ -38,6 +40,13 @@ def log(*what: object) -> None:
         file.write(" ".join(map(str, (os.getpid(), *what))) + "\n")
 
 
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Ledger(Store):
     """A store of the shop's own: a directory for each process, with one line in it for each order."""
 
@@ -52,7 +61,7 @@ class Ledger(Store):
 
     def create_schema(self) -> None:
         for left in self.file.parent.parent.glob("*"):
-            if not psutil.pid_exists(int(left.name)):
+            if not alive(int(left.name)):
                 shutil.rmtree(left, ignore_errors=True)
         log("create")
         self.file.parent.mkdir(parents=True)
@@ -99,6 +108,20 @@ def orders(db: Any) -> tuple[int, int, int]:
     with Session(db.engine) as session:
         rows = session.scalar(select(func.count(Order.id))) or 0
     return rows, int(redis.client.get("orders") or 0), len(ledger.file.read_text().split())
+
+
+def repeated(times: int) -> Callable[[type], type]:
+    """Make so many tests of the one method of a class that is called ``each``."""
+
+    def decorate(cls: Any) -> type:
+        for number in range(1, times + 1):
+            name, each = f"test_{number:02}", cls.each
+            test = FunctionType(each.__code__, each.__globals__, name, each.__defaults__, each.__closure__)
+            test.__qualname__ = f"{cls.__qualname__}.{name}"
+            setattr(cls, name, test)
+        return cls
+
+    return decorate
 
 
 def began(test: Any) -> None:

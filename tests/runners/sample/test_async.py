@@ -6,6 +6,7 @@ import shop
 from protean_testing import AsyncDatabaseTestCase
 
 
+@shop.repeated(10)
 class AsyncTests(AsyncDatabaseTestCase):
     stores = shop.STORES
 
@@ -13,11 +14,8 @@ class AsyncTests(AsyncDatabaseTestCase):
         await super().asyncSetUp()
         shop.began(self)
 
-    async def order(self):
+    async def each(self):
         self.assertEqual(shop.orders(self.db), (0, 0, 0))
         self.assertEqual(await asyncio.to_thread(shop.order, self.db), 1)
         async with self.db.async_session() as session:
             self.assertEqual((await session.get(shop.Order, 1)).customer, "Ann")
-
-    test_01 = test_02 = test_03 = test_04 = test_05 = order
-    test_06 = test_07 = test_08 = test_09 = test_10 = order

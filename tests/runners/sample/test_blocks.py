@@ -6,37 +6,33 @@ import shop
 from protean_testing import test_database, uses_database
 
 
+@shop.repeated(10)
 class BlockTests(unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.db = self.enterContext(test_database(*shop.STORES))
         shop.began(self)
 
-    def order(self):
+    def each(self):
         self.assertEqual(shop.orders(self.db), (0, 0, 0))
         self.assertEqual(shop.order(self.db), 1)
         with self.db.scope():
             self.assertEqual(shop.order(self.db), 2)
         self.assertEqual(shop.orders(self.db), (1, 1, 1))
 
-    test_01 = test_02 = test_03 = test_04 = test_05 = order
-    test_06 = test_07 = test_08 = test_09 = test_10 = order
 
-
+@shop.repeated(5)
 @uses_database(*shop.STORES)
 class DecoratedTests(unittest.TestCase):
     def setUp(self):
         shop.began(self)
 
-    def order(self):
+    def each(self):
         self.assertEqual(shop.orders(self.db), (0, 0, 0))
         self.assertEqual(shop.order(self.db), 1)
 
-    test_01 = test_02 = test_03 = test_04 = test_05 = order
 
-
+@shop.repeated(5)
 class PlainTests(unittest.TestCase):
-    def nothing(self):
+    def each(self):
         self.assertIn("id", shop.Order.__table__.columns)
-
-    test_01 = test_02 = test_03 = test_04 = test_05 = nothing

@@ -4,6 +4,7 @@ import shop
 from protean_testing import DatabaseTestCase
 
 
+@shop.repeated(10)
 class OrderTests(DatabaseTestCase):
     stores = shop.STORES
 
@@ -11,19 +12,18 @@ class OrderTests(DatabaseTestCase):
         super().setUp()
         shop.began(self)
 
-    def order(self):
+    def each(self):
         self.assertEqual(shop.orders(self.db), (0, 0, 0))
         self.assertEqual(shop.order(self.db), 1)
         self.assertEqual(shop.orders(self.db), (1, 1, 1))
 
-    test_01 = test_02 = test_03 = test_04 = test_05 = order
-    test_06 = test_07 = test_08 = test_09 = test_10 = order
 
-
+@shop.repeated(10)
 class AgainTests(OrderTests):
     pass
 
 
+@shop.repeated(10)
 class ReportTests(DatabaseTestCase):
     stores = shop.STORES
 
@@ -37,9 +37,6 @@ class ReportTests(DatabaseTestCase):
         super().setUp()
         shop.began(self)
 
-    def report(self):
+    def each(self):
         self.assertEqual(shop.orders(self.db), (2, 2, 2))
         self.assertEqual(shop.order(self.db), 3)
-
-    test_01 = test_02 = test_03 = test_04 = test_05 = report
-    test_06 = test_07 = test_08 = test_09 = test_10 = report
