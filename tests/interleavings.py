@@ -7,9 +7,9 @@ Both databases begin every pair with the same files: where rows lie decides whic
 what the predicate locks of SERIALIZABLE cover. Nothing else runs in them. What differs all the same is run
 again in both. It counts as unstable where what came with us comes without us as well, or never again.
 
-One thing is other by nature: a note is a write, and a write tells a SERIALIZABLE transaction that cannot commit
-any more. Without us it learns that at a later statement, if the one at hand changes no row. Such pairs are
-counted as `Findings.earlier`.
+One thing is other by nature: a note is a write, and a write tells a SERIALIZABLE transaction that it cannot
+commit any more. Without us it learns that at a later statement, if the one at hand changes no row. Such pairs
+are counted as `Findings.earlier`.
 """
 
 from __future__ import annotations

@@ -174,6 +174,11 @@ class Installed:
         if not self._connection.silent:
             self._write_parts()
         run(f"INSERT INTO {OURS}.slow SELECT unnest({listed(self._slow())}::int[])")
+        oids = listed(sequence.oid for sequence in catalog.sequences.values())
+        run(
+            f"DELETE FROM {OURS}.sequence; INSERT INTO {OURS}.sequence "
+            f"SELECT oid, {OURS}.looks(oid) FROM unnest({oids}::oid[]) oid"
+        )
 
     def _write_parts(self) -> None:
         lines, catalog = [], self._data.catalog

@@ -25,6 +25,15 @@ CREATE TABLE protean_testing.position (
 );
 CREATE INDEX ON protean_testing.position (number);
 
+-- What sequences look like, apart from where they stand.
+CREATE TABLE protean_testing.sequence (oid oid PRIMARY KEY, looks text NOT NULL);
+CREATE FUNCTION protean_testing.looks(sequence oid) RETURNS text LANGUAGE sql SET search_path = pg_catalog AS $looks$
+    SELECT concat_ws(' ', s, c.relname, c.relnamespace, c.relowner, c.relpersistence, c.relacl,
+                     ARRAY(SELECT (deptype, refobjid, refobjsubid)::text FROM pg_depend
+                            WHERE classid = 'pg_class'::regclass AND objid = c.oid ORDER BY 1))
+      FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid WHERE c.oid = sequence
+$looks$;
+
 -- Partitions and heirs, near and far, of the tables that have any.
 CREATE TABLE protean_testing.heir (number int NOT NULL, child int NOT NULL);
 CREATE INDEX ON protean_testing.heir (number);
@@ -52,6 +61,17 @@ END $note$;
 CREATE FUNCTION protean_testing.note_schema() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $note$
 BEGIN
     IF pg_catalog.current_setting('protean_testing.keeper', true) OPERATOR(pg_catalog.=) 'on' THEN
+        RETURN;
+    END IF;
+    IF tg_tag OPERATOR(pg_catalog.=) 'ALTER SEQUENCE' AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_event_trigger_ddl_commands() c
+          LEFT JOIN protean_testing.sequence s ON s.oid OPERATOR(pg_catalog.=) c.objid
+         WHERE (s.looks OPERATOR(pg_catalog.=) protean_testing.looks(c.objid)) IS NOT TRUE)
+    THEN  -- it stands elsewhere, and that is all: as if its tables were written to
+        INSERT INTO protean_testing.note
+        SELECT p.number FROM pg_catalog.pg_event_trigger_ddl_commands() c
+          JOIN protean_testing.position p ON p.sequence OPERATOR(pg_catalog.=) c.objid
+         WHERE p.number OPERATOR(pg_catalog.<>) 0;  -- those of no table are put back in any case
         RETURN;
     END IF;
     IF tg_event OPERATOR(pg_catalog.=) 'sql_drop' THEN
