@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from . import sql
@@ -13,7 +15,8 @@ class Table:
     """A table, partitioned table or materialized view.
 
     Attributes:
-        number: Its number in our notes; the same for one name as long as the run lasts.
+        number: Its number in our notes; the same for one name as long as the run lasts. Of tables that come
+            at once, one that refers to another one has the lower number, cycles apart.
         oid: In pg_class.
         schema, name: As they are, not quoted.
         kind: As in pg_class.relkind: ``r``, ``p`` (partitioned, holds no rows itself) or ``m``.
@@ -118,6 +121,10 @@ class Catalog:
                 waiting += self.tables[number].children
         return {number for number in found if self.tables[number].kind != "p"}
 
+    def knots(self) -> set[int]:
+        """Tables that cannot be emptied after all that refer to them, in the order of the numbers."""
+        return {other for table in self.tables.values() for other in table.references if other < table.number}
+
     def referring(self, numbers: set[int]) -> set[int]:
         """`numbers`, all tables that refer to one of them, near or far, and their partitions."""
         found = set(numbers)
@@ -139,9 +146,9 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
         numbers: The number of every name that ever had one; new names are added to it.
     """
     found = connection.rows(sql.text("tables"))
-    oids = {}
-    for oid, schema, name, *_ in found:
-        oids[oid] = numbers.setdefault((schema, name), len(numbers) + 1)
+    names = {oid: (schema, name) for oid, schema, name, *_ in found}
+    order = _referring_first({oid: references for oid, *_, references in found})
+    oids = {oid: numbers.setdefault(names[oid], len(numbers) + 1) for oid in order}
     loud = _loud(connection)
     tables = {}
     for (
@@ -183,6 +190,28 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             oid=oid, schema=schema, name=name, tables=owning, cached=cached, unlogged=unlogged
         )
     return Catalog(tables, sequences)
+
+
+def _referring_first(references: Mapping[int, Iterable[int]]) -> list[int]:
+    """Tables in an order in which those that refer to another one come before it, as far as that goes."""
+    waiting = dict.fromkeys(references, 0)  # how many that refer to it have no place yet
+    others = {
+        oid: [other for other in to if other in references and other != oid] for oid, to in references.items()
+    }
+    for to in others.values():
+        for other in to:
+            waiting[other] += 1
+    free, order = deque(oid for oid, count in waiting.items() if not count), []
+    while waiting:
+        oid = free.popleft() if free else next(iter(waiting))  # one of a cycle
+        del waiting[oid]
+        order.append(oid)
+        for other in others[oid]:
+            if other in waiting:
+                waiting[other] -= 1
+                if not waiting[other]:
+                    free.append(other)
+    return order
 
 
 def _loud(connection: Connection) -> dict[int, list[tuple[str, str]]]:

@@ -152,6 +152,7 @@ class Installed:
         text = sql.text("reset")
         for name, value in constants.items():
             text = text.replace(name, str(value).lower())
+        text = text.replace("':knots'", listed(catalog.knots()))
         if not self._connection.silent:
             run(sql.text("owner"))
         run(text)

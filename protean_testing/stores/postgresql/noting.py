@@ -42,9 +42,12 @@ def note(connection: Connection, catalog: Catalog) -> None:
     there = {oid for (oid,) in connection.rows(_TRIGGERED)}
     missing = [table for table in catalog.tables.values() if table.notable and table.oid not in there]
     for table in missing:
+        function = f"{OURS}.note_{table.number}()"  # its own: a number that it is told would have to be read
         connection.run(
+            f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+            f"AS $note$\n{sql.text('note').replace(':number', str(table.number))}$note$; "
             f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE "
-            f"ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {OURS}.note('{table.number}'); "
+            f"ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {function}; "
             f"ALTER TABLE {table.alone} ENABLE ALWAYS TRIGGER {TRIGGER}"
         )
 

@@ -47,17 +47,6 @@ CREATE TABLE protean_testing.part (
 -- Tables that the reset function leaves to the slower way.
 CREATE TABLE protean_testing.slow (number int PRIMARY KEY);
 
--- BEFORE every statement that writes, so that one that fails has taken a transaction number all the same.
--- Names are written in full: the search_path is that of the code under test.
-CREATE FUNCTION protean_testing.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $note$
-BEGIN
-    IF pg_catalog.current_setting('protean_testing.keeper', true) OPERATOR(pg_catalog.=) 'on' THEN
-        RETURN NULL;
-    END IF;
-    INSERT INTO protean_testing.note VALUES (tg_argv[0]::int);
-    RETURN NULL;
-END $note$;
-
 CREATE FUNCTION protean_testing.note_schema() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $note$
 BEGIN
     IF pg_catalog.current_setting('protean_testing.keeper', true) OPERATOR(pg_catalog.=) 'on' THEN

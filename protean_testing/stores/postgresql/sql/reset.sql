@@ -49,20 +49,27 @@ BEGIN
     IF newest <> 0 AND (unexplained OR newest <> (SELECT max(oid) FROM pg_class)) THEN
         RETURN 'schema';
     END IF;
-    IF cardinality(written) > 8 OR dirty <> '{}' OR :heirs THEN
+    IF dirty <> '{}' OR :heirs THEN
         written := ARRAY(
             SELECT number FROM unnest(written || dirty) number
-            UNION SELECT child FROM protean_testing.heir WHERE number = ANY (written || dirty));
+            UNION SELECT child FROM protean_testing.heir WHERE number = ANY (written || dirty)
+            ORDER BY number);
+    ELSIF cardinality(written) > 8 OR :owner AND cardinality(written) > 2 THEN
+        written := ARRAY(SELECT DISTINCT number FROM unnest(written) number ORDER BY number);
     END IF;
     IF :slow AND EXISTS (SELECT FROM protean_testing.slow WHERE number = ANY (written)) THEN
         RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
     END IF;
 
-    IF :owner THEN
-        IF NOT protean_testing.put_all(written, since, held) THEN
-            RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
+    IF :owner THEN  -- one by one, those that refer to others first, where that will do
+        IF written && ':knots' OR held AND EXISTS (SELECT FROM protean_testing.target WHERE number = ANY (written))
+        THEN
+            IF NOT protean_testing.put_all(written, since, held) THEN
+                RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0,
+                                 written);
+            END IF;
+            kept := written;
         END IF;
-        kept := written;
     ELSIF held THEN
         FOR one, copies, by_key IN SELECT * FROM protean_testing.target WHERE number = ANY (written) LOOP
             kept := kept || one;
