@@ -1,0 +1,225 @@
+"""Every part of the fast reset is there for something: without it, rows or sequences do not come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
+from unittest.mock import patch
+
+import psycopg
+
+from protean_testing.errors import ProteanTestingError
+from protean_testing.stores.postgresql import baseline, noting, sql
+from protean_testing.stores.postgresql.installed import Installed
+from protean_testing.stores.postgresql.levels import Levels
+
+from .oracle.postgresql import dump
+from .postgresql_testcase import PostgreSQLTestCase, libpq
+
+TABLES = "".join(f"CREATE TABLE t{number} (id serial PRIMARY KEY, a int);" for number in range(20))
+"""With more sequences than are looked at after every test."""
+
+Broken = AbstractContextManager[Any]
+
+
+def without(name: str, *changes: tuple[str, str]) -> Broken:
+    """SQL of ours with other words in it."""
+    text = sql.text
+
+    def changed(asked: str) -> str:
+        found = text(asked)
+        for old, new in changes if asked == name else ():
+            if old not in found:
+                raise LookupError(f"{name}.sql does not say {old!r} any more")
+            found = found.replace(old, new)
+        return found
+
+    return patch.object(sql, "text", changed)
+
+
+class PartTests(PostgreSQLTestCase):
+    def assertNeeded(
+        self,
+        broken: Broken,
+        *steps: str | Callable[[], None],
+        schema: str = TABLES,
+        shared: str = "SELECT 1",
+        role: str = "postgres",
+    ) -> None:
+        """A test of these `steps` leaves nothing, and something where the part is broken."""
+        for part, expected in ((nullcontext(), True), (broken, False)):
+            self.role = role
+            self.setUp()
+            with part:
+                try:
+                    found = self.comes_back(schema, shared, steps)
+                except (ProteanTestingError, psycopg.errors.AssertFailure):
+                    found = False
+                self.assertEqual(found, expected, part)
+
+    def comes_back(self, schema: str, shared: str, steps: tuple[str | Callable[[], None], ...]) -> bool:
+        keeper = self.keeper(schema=schema, on_leak="reset", wait=0.1)
+        self.mark = keeper.save()
+        self.run_sql(shared)
+        mark, before = keeper.save(), dump(libpq(self.server.url(self.name)))
+        self.open = self.connect()
+        self.give_back = lambda: keeper.reset(mark)
+        self.save = keeper.save
+        for step in steps:
+            self.run_sql(step) if isinstance(step, str) else step()
+        keeper.reset(mark)
+        with suppress(psycopg.OperationalError):
+            self.open.commit()
+        return dump(libpq(self.server.url(self.name))) == before
+
+    def leave_open(self, *statements: str) -> Callable[[], None]:
+        def execute() -> None:
+            for statement in statements:
+                self.open.execute(statement.encode())
+
+        return execute
+
+    def crash(self) -> None:
+        with suppress(psycopg.OperationalError):
+            os.kill(self.open.info.backend_pid, signal.SIGKILL)
+            self.open.execute("SELECT pg_sleep(10)")
+        for _ in range(500):
+            with suppress(psycopg.OperationalError):
+                return self.run_sql("SELECT")
+            time.sleep(0.02)
+
+    # What is noted
+
+    def test_the_note(self) -> None:
+        self.assertNeeded(patch.object(noting, "note", lambda *_: None), "INSERT INTO t1 (a) VALUES (1)")
+
+    def test_the_lock(self) -> None:
+        self.assertNeeded(
+            without("reset", ("LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;", "")),
+            self.leave_open("BEGIN", "INSERT INTO t1 (a) VALUES (1)"),
+        )
+
+    def test_the_sentinel(self) -> None:
+        self.assertNeeded(
+            without("reset", ("0 <> ALL (written)", "false")),
+            "INSERT INTO t1 (a) VALUES (1)",
+            lambda: self.crash(),
+        )
+
+    def test_what_an_inner_scope_wrote(self) -> None:
+        self.assertNeeded(
+            patch.object(Levels, "dirty_since", lambda *_: set()),
+            "INSERT INTO t1 (a) VALUES (1)",
+            lambda: self.save(),
+        )
+
+    def test_partitions(self) -> None:
+        self.assertNeeded(
+            without("reset", (":heirs", "false")),
+            "INSERT INTO part VALUES (1)",
+            schema="CREATE TABLE part (a int) PARTITION BY RANGE (a); "
+            "CREATE TABLE low PARTITION OF part FOR VALUES FROM (0) TO (9)",
+        )
+
+    # Rows that were there
+
+    def test_rows_that_are_kept(self) -> None:
+        for rows in (3, 60):
+            self.assertNeeded(
+                patch.object(Installed, "held", False),
+                "DELETE FROM t1 WHERE id = 2",
+                shared=f"INSERT INTO t1 (a) SELECT n FROM generate_series(1, {rows}) n",
+            )
+
+    def test_keys_that_were_written(self) -> None:
+        self.assertNeeded(
+            patch.object(noting, "touch", lambda *_: None),
+            "UPDATE t1 SET a = 0 WHERE id = 2",
+            shared="INSERT INTO t1 (a) SELECT n FROM generate_series(1, 60) n",
+        )
+
+    def test_row_level_security(self) -> None:
+        self.assertNeeded(
+            patch.object(baseline, "unforced", lambda *_: nullcontext()),
+            "INSERT INTO t VALUES (1)",
+            schema="CREATE TABLE t (a int); ALTER TABLE t ENABLE ROW LEVEL SECURITY, "
+            "FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (true)",
+            role="owner",
+        )
+
+    def test_triggers_that_fire_always(self) -> None:
+        self.assertNeeded(
+            without("reset", (":slow", "false")),
+            "INSERT INTO t VALUES (1)",
+            schema="CREATE TABLE log (a int); CREATE TABLE t (a int); "
+            "CREATE FUNCTION logging() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN INSERT INTO public.log VALUES (1); RETURN NULL; END $$; "
+            "CREATE TRIGGER logging AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION logging(); "
+            "ALTER TABLE t ENABLE ALWAYS TRIGGER logging",
+        )
+
+    # Sequences
+
+    def test_where_sequences_of_an_outer_scope_stood(self) -> None:
+        self.assertNeeded(
+            patch.object(Installed, "_write_places", lambda *_: None),
+            "INSERT INTO t1 (a) VALUES (1)",
+            shared="INSERT INTO t1 (a) VALUES (1), (2)",
+        )
+
+    def test_transactions_that_no_note_explains(self) -> None:
+        rolled_back = "BEGIN; INSERT INTO t1 (a) VALUES (1); ROLLBACK"
+        self.assertNeeded(
+            without("reset", ("snapshot::text = concat(seen, ':', seen, ':')", "true")), rolled_back
+        )
+        self.assertNeeded(
+            without("reset", ("unexplained OR :few", ":few"), ("unexplained AND :some", "false")), rolled_back
+        )
+
+    def test_transactions_that_were_not_over(self) -> None:
+        self.assertNeeded(
+            without("reset", ("pending OR :unlogged", ":unlogged")),
+            self.leave_open(
+                "BEGIN", "SAVEPOINT s", "INSERT INTO t1 (a) VALUES (1)", "ROLLBACK TO SAVEPOINT s"
+            ),
+            lambda: self.give_back(),
+            self.leave_open("SELECT nextval('t1_id_seq')", "ROLLBACK"),
+        )
+
+    def test_sequences_that_sessions_cache(self) -> None:
+        insert = "INSERT INTO t DEFAULT VALUES"
+        self.assertNeeded(
+            without("reset", (":cached", "false")),
+            self.leave_open(insert),
+            lambda: self.give_back(),
+            self.leave_open(f"DO $$ BEGIN {insert}; ASSERT lastval() = 1; END $$"),
+            schema="CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY (CACHE 5))",
+        )
+
+    # The schema
+
+    def test_event_triggers(self) -> None:
+        told = "THEN -2 ELSE -1 END"
+        for step in ("CREATE TABLE made (a int)", "INSERT INTO t VALUES (1); REFRESH MATERIALIZED VIEW v"):
+            self.assertNeeded(
+                without("install", (told, "THEN 0 ELSE 0 END")),
+                step,
+                schema="CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT a FROM t",
+            )
+
+    def test_the_newest_relation(self) -> None:
+        self.assertNeeded(
+            without("reset", ("newest <> 0 AND", "false AND")), "CREATE TABLE made (a int)", role="owner"
+        )
+
+    def test_our_own_triggers(self) -> None:
+        switched = "ALTER TABLE t1 DISABLE TRIGGER USER; INSERT INTO t1 VALUES (9); "
+        self.assertNeeded(
+            patch.object(noting, "damaged", lambda *_: False),
+            switched + "ALTER TABLE t1 ENABLE TRIGGER USER",
+            role="owner",
+        )
