@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CHOOSING = ("TEST_DB", "TEST_INFRA", "DATABASE_URL", "REDIS_URL", "MESSAGE_DB_URL", "PROTEAN_TESTING_SUMMARY")
+CHOOSING = (
+    "TEST_DB",
+    "TEST_INFRA",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "MESSAGE_DB_URL",
+    "PROTEAN_TESTING_KEEP",
+    "PROTEAN_TESTING_SUMMARY",
+    "PROTEAN_TESTING_WORKER",
+    "PYTEST_XDIST_WORKER",
+)
 
 RECORDER = """
 import os, sys, unittest

@@ -130,7 +130,7 @@ class MessageDBStore(Store):
             )
 
     def create_schema(self) -> None:
-        with nullcontext() if self._own is None else self._own.making("", adopt=True, alone=nullcontext):
+        with nullcontext() if self._own is None else self._own.making("message_db", adopt=True, keep=False):
             self._connection = self._connect()
         if self._own is not None:
             self._first = self._now()

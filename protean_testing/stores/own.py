@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -29,17 +29,19 @@ class Own(Protocol):
     def check(self, store: str, *, unsafe: bool) -> None:
         """Refuse, before anything is made: no test database by the given name, or nobody may make one."""
 
-    def making(
-        self, definition: str, *, adopt: bool, alone: Callable[[], AbstractContextManager[None]]
-    ) -> AbstractContextManager[None]:
+    def making(self, definition: str, *, adopt: bool, keep: bool) -> AbstractContextManager[None]:
         """Make it, as a copy of what another worker has made by the same definition, else empty; inside,
-        the schema is made in it. At the end other workers may copy it.
+        the schema is made in it.
 
         Parameters:
             definition: Names what makes the schema.
             adopt: It is a copy of the given one.
-            alone: While nobody is connected to it.
+            keep: What other workers copy stays for the next run.
         """
+
+    def share(self, seen: Mapping[str, str], alone: Callable[[], AbstractContextManager[None]]) -> None:
+        """Inside of `making`, the schema was made, which has read `seen`: let other workers copy it, while
+        nobody is connected to it."""
 
     def drop(self) -> None:
         """Remove it. Harmless where there is none."""

@@ -41,6 +41,7 @@ class Place:
         self.closed = False
         self.claimed = False
         self.makers: list[SQLAlchemyStore] = []
+        self.made: list[SQLAlchemyStore] = []  # those of them that came to their end
         self.keeper: Keeper | None = None
         self._given = engine
         self._engine: Engine | None = None

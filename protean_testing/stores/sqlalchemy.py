@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ from .keeper import Database, Keeper
 from .own import worker_url
 from .place import AnEngine, Place, engine_of
 from .urls import parsed_url, readable, sync_url
+from .witness import PROGRAM, watching
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -101,6 +103,7 @@ class SQLAlchemyStore(Store):
         self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
         self._keep = keep
+        self._seen: dict[str, str] = {}
         self._schema = schema
         self._url = None if url is None else parsed_url(url)
         self._engine = engine
@@ -224,22 +227,27 @@ class SQLAlchemyStore(Store):
             place.makers.append(self)
             self.make()
             keeper.created()
+            place.made.append(self)
             return
         with self._own_database(place):
             is_made = keeper.claim()
             place.claimed = True
             place.makers.append(self)
             if not is_made:
-                self.make()
+                self._make_watched(place)
                 self._refuse_schema_elsewhere(place)
             keeper.created()
+            place.made.append(self)
+            if place.own is not None and not is_made and not self.adopt:
+                place.own.share(self._seen, place.alone)
 
     def drop_schema(self) -> None:
         place = self._live()
         if not place.claimed or (place.own is not None and not place.own.needs_keeper):
             return
         keeper = self._keeper()
-        if place.makers == [self] and self._keeps(place) and keeper.keep():
+        is_whole = place.made == place.makers == [self]
+        if is_whole and place.own is None and self._keeps(place) and keeper.keep():
             place.claimed = False
         else:
             keeper.drop()
@@ -283,6 +291,7 @@ class SQLAlchemyStore(Store):
                     unsafe=self.unsafe,
                     tables=self._tables(),
                     rebuild=None if self.adopt else place.make_all,
+                    seen=self._seen,
                     definition=self._definition() if place.own or self._keeps(place) else "",
                     **self._options,
                 )
@@ -293,12 +302,29 @@ class SQLAlchemyStore(Store):
         """Make a worker's own database round this; nothing for one that is used as it was given."""
         if place.own is None:
             return nullcontext()
-        return place.own.making(self._definition(), adopt=self.adopt, alone=place.alone)
+        return place.own.making(self._definition(), adopt=self.adopt, keep=self._keeps(place))
+
+    def _make_watched(self, place: Place) -> None:
+        if self._schema is None or not self._keeps(place):
+            return self.make()
+        with watching() as seen:
+            self.make()
+        self._seen.clear()
+        self._seen.update(seen)
+        for name in seen:
+            if name.startswith(PROGRAM):
+                warnings.warn(
+                    f"the schema of store {self.name!r} cannot be kept: while it was made {name}, and "
+                    "what that reads is not seen here. Call it in this process, e.g. "
+                    "alembic.command.upgrade(...).",
+                    stacklevel=2,
+                )
 
     def _keeps(self, place: Place) -> bool:
         """Whether the schema is to stay. What is private is gone with this run anyway."""
         keep = environ.wants_keep() if self._keep is None else self._keep
-        return keep and not (place.private or self.adopt or self.empty)
+        blind = any(name.startswith(PROGRAM) for name in self._seen)
+        return keep and not (blind or place.private or self.adopt or self.empty)
 
     def _refuse_schema_elsewhere(self, place: Place) -> None:
         if place.own is None or self._schema is None or self._engine is not None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ...errors import ConfigurationError, UnsafeStoreError
 from ...safeguard import is_test_name
 from ..keeper import Database
-from . import adopted, fingerprint, noting, ownership, staying
+from . import adopted, fingerprint, meeting, noting, ownership, staying
 from .connection import OURS, Connection, literal, psycopg, quoted
 
 TableName = tuple[str | None, str]
@@ -85,6 +85,8 @@ def claim(
         raise refusal(
             database, "another run has just begun to use it.", "Give each run a database of its own."
         )
+    if not database.private:
+        meeting.sweep(database.url, connection)
     marker = ownership.read_marker(connection)
     if marker is not None:
         state = staying.read(connection, definition_of(database))

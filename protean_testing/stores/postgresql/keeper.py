@@ -123,7 +123,7 @@ class PostgreSQLKeeper:
 
     def _write_down(self) -> None:
         data, schemas = self._kept
-        state = {"schema": schemas.state(), "data": data.state()}
+        state = {"schema": schemas.state(), "data": data.state(), "seen": self.database.seen}
         if self._fast is not None:
             state["fast"] = self._fast.installed.state()
         staying.write(self._connection, claiming.definition_of(self.database), state)
@@ -171,6 +171,7 @@ class PostgreSQLKeeper:
 
     def _resume(self, schemas: Schemas, state: staying.State) -> None:
         self._staying = None
+        self.database.seen.update(state["seen"])
         self._data = Data(self._connection, schemas.resume(state["schema"]))
         self._data.resume(state["data"])
         if self.database.reset == "fast":

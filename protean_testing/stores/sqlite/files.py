@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sqlite3
@@ -15,8 +16,10 @@ from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
 from ...safeguard import is_test_name
 from ..keeper import Database
+from ..witness import unchanged
 from .image import Busy, copy
 from .open_transactions import patiently
+from .own import sweep
 from .place import Place, connect
 from .rows import quoted
 
@@ -82,10 +85,21 @@ class TestFile:
         except sqlite3.DatabaseError as error:
             raise ConfigurationError(f"store {name!r}: {file} cannot be read: {error}.") from None
 
-    def claim(self) -> None:
-        """Take the file for this run; remove what a dead run left, and stale tables."""
+    def claim(self) -> bool:
+        """Take the file for this run; remove what a dead run left, and stale tables.
+
+        Returns:
+            Whether the schema is there already, as `Database.definition` has made it, with its data.
+        """
+        if not self._database.private:
+            sweep(self._file)
         self._claim = ownership.claim(self._name)
         facts = self._claim.facts
+        if self._is_kept(facts):
+            self._created = facts["created"]
+            self._before = {(kind, name) for kind, name in facts["before"]}
+            self._claim.remember(created=self._created, before=sorted(self._before))
+            return True
         if facts.get("created") and not self._database.adopt:
             self._remove()
         self._created = _absent(self._file) and not self._database.adopt
@@ -98,6 +112,34 @@ class TestFile:
         self._claim.remember(created=self._created, before=sorted(before))
         if not self._created and not self._database.adopt:
             drop_others(self._place, before, wait=self._database.wait)
+        return False
+
+    def keep(self) -> bool:
+        """Leave the file as it is for the next run. False where somebody is still at work in it."""
+        if self._claim is None or not self._claim.owned:
+            return False
+        with closing(self._place.connect()) as connection:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            return False
+        kept, seen = self._looks(), self._database.seen
+        self._claim.remember(created=self._created, before=sorted(self._before), kept=kept, seen=seen)
+        self._claim.abandon()
+        return True
+
+    def _is_kept(self, facts: dict[str, Any]) -> bool:
+        if not (self._database.definition and facts.get("kept") and unchanged(facts["seen"])):
+            return False
+        self._database.seen.update(facts["seen"])
+        return bool(facts["kept"] == self._looks())
+
+    def _looks(self) -> list[str] | None:
+        """By what the schema was made, and all that is in the file; None where there is more beside it."""
+        beside = (self._file.with_name(self._file.name + ending) for ending in ("-journal", "-wal"))
+        if _absent(self._file) or any(not _absent(one) for one in beside):
+            return None
+        with open(self._file, "rb") as file:
+            return [self._database.definition, hashlib.file_digest(file, "sha256").hexdigest()]
 
     def drop(self) -> None:
         """Remove all that came since `claim`; the file, if it was not there."""

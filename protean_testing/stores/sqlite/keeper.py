@@ -51,10 +51,10 @@ class SQLiteKeeper:
         with self._told("looked at"):
             self._base.check(tables)
 
-    def claim(self) -> None:
+    def claim(self) -> bool:
         """See Keeper.claim."""
         with self._told("prepared"):
-            self._base.claim()
+            return self._base.claim()
 
     def created(self) -> None:
         """See Keeper.created."""
@@ -125,7 +125,11 @@ class SQLiteKeeper:
 
     def keep(self) -> bool:
         """See Keeper.keep."""
-        return False
+        if self._marks:
+            self.reset(next(iter(self._marks)))
+        self._close_marks()
+        with self._told("kept"):
+            return self._base.keep()
 
     def close(self) -> None:
         """See Keeper.close."""

@@ -6,7 +6,7 @@ import hashlib
 import platform
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -59,14 +59,15 @@ class OwnFile:
             raise ConfigurationError(f"store {store!r}: there is no directory {given.parent} for its file.")
 
     @contextmanager
-    def making(
-        self, definition: str, *, adopt: bool, alone: Callable[[], AbstractContextManager[None]]
-    ) -> Iterator[None]:
+    def making(self, definition: str, *, adopt: bool, keep: bool) -> Iterator[None]:
         """See Own.making. To make a schema anew is as quick as to copy one."""
-        self._sweep()
+        sweep(_file(self._given))
         if adopt:
             self._copy_given()
         yield
+
+    def share(self, seen: Mapping[str, str], alone: Callable[[], AbstractContextManager[None]]) -> None:
+        """See Own.share."""
 
     def _copy_given(self) -> None:
         given = _file(self._given)
@@ -83,20 +84,20 @@ class OwnFile:
         if self._adopted:
             _remove(_file(self._url))
 
-    def _sweep(self) -> None:
-        """Remove the files of dead workers of this machine."""
-        given = _file(self._given)
-        name = re.compile(
-            rf"{re.escape(given.stem)}_protean_testing_{_here()}[0-9a-f]{{6}}_\w+{re.escape(given.suffix)}"
-        )
-        for file in given.parent.iterdir():
-            if name.fullmatch(file.name) and file != _file(self._url):
-                place = f"{platform.node()}:{file.resolve()}"
-                with suppress(UnsafeStoreError):  # its worker lives, or another one sweeps
-                    if ownership.left_over(place) is not None:
-                        claim = ownership.claim(place)
-                        _remove(file)
-                        claim.release()
+
+def sweep(given: Path) -> None:
+    """Remove the files of dead workers of this machine, beside a given one."""
+    name = re.compile(
+        rf"{re.escape(given.stem)}_protean_testing_{_here()}[0-9a-f]{{6}}_\w+{re.escape(given.suffix)}"
+    )
+    for file in given.parent.iterdir():
+        if name.fullmatch(file.name):
+            place = f"{platform.node()}:{file.resolve()}"
+            with suppress(UnsafeStoreError):  # its worker lives, or another one sweeps
+                if ownership.left_over(place) is not None:
+                    claim = ownership.claim(place)
+                    _remove(file)
+                    claim.release()
 
 
 def _file(url: URL) -> Path:

@@ -42,7 +42,7 @@ class PrivateMemory:
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """Nothing in it can matter to anybody else."""
 
-    def claim(self) -> None:
+    def claim(self) -> bool:
         within(self._database.engine(), self._before.take)
         if not self._database.adopt:
             stale = {name for schema, name in self._database.tables if schema in (None, "main")}
@@ -53,6 +53,11 @@ class PrivateMemory:
                 connection.execute(f"DROP TABLE {quoted(name)}")
             if found:
                 self._restore(self._before)
+        return False
+
+    def keep(self) -> bool:
+        """It ends with the engine."""
+        return False
 
     def created(self) -> None:
         now = self.image()

@@ -34,10 +34,10 @@ class SharedDatabase:
         if self._file is not None:
             self._file.check(tables)
 
-    def claim(self) -> None:
+    def claim(self) -> bool:
         watch()
         if self._file is not None:
-            self._file.claim()
+            return self._file.claim()
         else:
             self._alive = self._alone(self._place.connect)  # memory is gone with its last connection
             if not self._database.adopt:
@@ -46,6 +46,10 @@ class SharedDatabase:
             if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
                 self._alive.execute("PRAGMA page_size = 1024")  # a look at a table reads a page
                 self._alive.execute("PRAGMA user_version = 0")  # the first write fixes the size
+        return False
+
+    def keep(self) -> bool:
+        return self._file is not None and self._file.keep()
 
     def created(self) -> None:
         """Whoever saves sees it."""

@@ -1,0 +1,295 @@
+"""Where all workers of a server meet: databases are made and dropped, and whoever is dead is found there.
+
+The locks that a session holds in the database ``postgres`` tell which runs and which workers live, from
+whatever machine. What dead ones left is dropped by the next that comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL
+
+from ...errors import ConfigurationError, StoreError, redacted
+from .connection import OURS, Connection, libpq_parameters, literal, psycopg, quoted
+
+NEEDED = 4
+"""Connections that a worker needs at least: this one, its keeper's, and two of the code under test."""
+
+KEPT = "kept"
+"""Stands for the run in the name of a template that stays."""
+
+MAKING, BUILDING, RUN, OWN = range(0x70726F74, 0x70726F78)
+"""The first number of an advisory lock; the second is one of the name that is locked."""
+
+_WHERE = "postgres"
+_NAME = re.compile(r"_protean_testing_([0-9a-f]{10}|kept)_(t_)?\w+$")
+_FULL = "too many|remaining connection slots"
+_LISTS = ("local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A database of ours.
+
+    Attributes:
+        name: Its name.
+        run: The run that has made it, or `KEPT`.
+        is_template: Whether workers' own are copied from it.
+    """
+
+    name: str
+    run: str
+    is_template: bool
+
+
+class Meeting:
+    """A session there.
+
+    Parameters:
+        given: Tells the server and the role.
+        store: What messages call the store.
+    """
+
+    def __init__(self, given: URL, store: str) -> None:
+        self._given, self.store = given, store
+        self._session: Any = None
+
+    # Whose is what
+
+    def lock(self, kind: int, name: str, *, shared: bool = False) -> None:
+        """Wait until nobody else has the lock, and hold it as long as this session lives."""
+        self.row(f"SELECT pg_advisory_lock{'_shared' * shared}({kind}, {_number(name)})")
+
+    def try_lock(self, kind: int, name: str) -> bool:
+        """The same without waiting. True where it is held now, once more where it was already."""
+        return bool(self.row(f"SELECT pg_try_advisory_lock({kind}, {_number(name)})")[0])
+
+    def unlock(self, kind: int, name: str, *, shared: bool = False) -> None:
+        """Let it go."""
+        self.row(f"SELECT pg_advisory_unlock{'_shared' * shared}({kind}, {_number(name)})")
+
+    @contextmanager
+    def locked(self, kind: int, name: str) -> Iterator[None]:
+        """Hold the lock inside."""
+        self.lock(kind, name)
+        try:
+            yield
+        finally:
+            with suppress(psycopg.Error):
+                self.unlock(kind, name)
+
+    def sweep(self, run: str = "") -> None:
+        """Drop what dead runs, and dead workers of live ones, have left.
+
+        Parameters:
+            run: Our own, which lives.
+        """
+        for found in self.found():
+            for kind, what in ((RUN, found.run), (OWN, found.name)):
+                if what in (run, KEPT) or (kind == OWN and found.is_template):
+                    continue
+                if self.try_lock(kind, what):
+                    if self.is_there(found.name):
+                        self.drop(found.name)
+                    self.unlock(kind, what)
+                    break
+
+    def found(self) -> Iterator[Found]:
+        """Every database of ours that this role may drop."""
+        for (name,) in self.rows(
+            "SELECT datname FROM pg_database WHERE pg_has_role(datdba, 'MEMBER') ORDER BY datname"
+        ):
+            match = _NAME.search(name)
+            if match is not None:
+                yield Found(name, match[1], bool(match[2]))
+
+    # Databases
+
+    def is_there(self, name: str) -> bool:
+        """Whether there is such a database."""
+        return bool(self.row("SELECT count(*) FROM pg_database WHERE datname = %s", name) == (1,))
+
+    def create(self, name: str, *, template: str = "", like: str = "") -> None:
+        """Create a database.
+
+        Parameters:
+            name: Its name.
+            template: What it is a copy of.
+            like: A database whose settings it is to have; where it is no copy, also its encoding, collation
+                and extensions.
+        """
+        options = f" TEMPLATE {quoted(template)}" if template else self._locale(like)
+        with self.locked(MAKING, ""):
+            self._run(f"CREATE DATABASE {quoted(name)}{options}")
+        for option, value in self._settings(like):
+            with suppress(psycopg.errors.InsufficientPrivilege):
+                self._run(f"ALTER DATABASE {quoted(name)} SET {quoted(option)} TO {value}")
+        if not template:
+            self._create_extensions(name, like)
+
+    def create_template(self, name: str, source: str, comment: str) -> None:
+        """Create a database that is only copied: a session in it would be in the way of that.
+
+        Parameters:
+            name: Its name.
+            source: What it is a copy of.
+            comment: A text to be kept with it; until then it is not complete.
+        """
+        with self.locked(MAKING, ""):
+            self._run(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(source)}")
+        self._run(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS false")
+        self._run(f"COMMENT ON DATABASE {quoted(name)} IS {literal(comment)}")
+
+    def comment(self, name: str) -> str | None:
+        """The comment on a database; None where there is none, or no such database."""
+        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        found = self.rows(query, name)
+        return found[0][0] if found else None
+
+    def drop(self, name: str) -> None:
+        """Drop a database, whoever is connected to it. Harmless where there is none."""
+        with self.locked(MAKING, ""):
+            self._run(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
+    def _settings(self, like: str) -> Iterator[tuple[str, str]]:
+        for (setting,) in self.rows(
+            "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
+            "WHERE d.datname = %s AND s.setrole = 0",
+            like,
+        ):
+            option, _, value = setting.partition("=")
+            yield option, value if option in _LISTS else literal(value)
+
+    def _locale(self, like: str) -> str:
+        """Encoding and collation, where a new database would have others."""
+        facts = (
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider::text, "
+            "coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') "
+            "FROM pg_database d WHERE datname = %s"
+        )
+        found = self.row(facts, like)
+        if found == self.row(facts, "template1"):
+            return ""
+        encoding, collate, ctype, provider, locale = found
+        options = f"ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}"
+        kind = {"i": "icu", "b": "builtin"}.get(provider)
+        if kind is not None:
+            options += f" LOCALE_PROVIDER {kind} {kind.upper()}_LOCALE {literal(locale)}"
+        return f" TEMPLATE template0 {options}"
+
+    def _create_extensions(self, name: str, like: str) -> None:
+        """Often only an administrator could create them."""
+        query = (
+            "SELECT extname::text, nspname::text FROM pg_extension e JOIN pg_namespace n "
+            "ON n.oid = extnamespace WHERE e.oid >= 16384"
+        )
+        with self._connected(like) as connection:
+            found = connection.execute(query).fetchall()
+        if not found:
+            return
+        with self._connected(name) as connection:
+            for extension, schema in found:
+                if schema != "pg_catalog":
+                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}".encode())
+                try:
+                    connection.execute(
+                        f"CREATE EXTENSION IF NOT EXISTS {quoted(extension)} "
+                        f"SCHEMA {quoted(schema)} CASCADE".encode()
+                    )
+                except psycopg.errors.InsufficientPrivilege:
+                    raise ConfigurationError(
+                        f"store {self.store!r}: {like!r} has the extension {extension!r}, which the role of "
+                        "its URL may not create in the database of a worker. Let a superuser create it in "
+                        "template1, from which new databases are made."
+                    ) from None
+
+    # The session
+
+    def row(self, query: str, *values: object) -> Any:
+        """The first row of a query."""
+        return self.rows(query, *values)[0]
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Every row of a query."""
+        found: list[tuple[Any, ...]] = self._there().execute(query.encode(), values or None).fetchall()
+        return found
+
+    def _run(self, statement: str) -> None:
+        self._there().execute(statement.encode())
+
+    def _there(self) -> Any:
+        if self._session is None or self._session.closed:
+            try:
+                self._session = self._connected(_WHERE)
+            except psycopg.OperationalError as error:
+                if re.search(_FULL, str(error)):
+                    raise
+                self._session = self._connected(str(self._given.database))
+        return self._session
+
+    def _connected(self, database: str) -> Any:
+        parameters = {**libpq_parameters(self._given), "dbname": database, "application_name": OURS}
+        connection = psycopg.connect(**parameters, autocommit=True)
+        connection.execute(
+            "SELECT set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)"
+        )
+        return connection
+
+    @property
+    def is_open(self) -> bool:
+        """False before the first call, and after `close`."""
+        return self._session is not None
+
+    def close(self) -> None:
+        """End the session, and with it every lock."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    @contextmanager
+    def told(self, what: str) -> Iterator[None]:
+        """Say which store could not do it, without the password."""
+        try:
+            yield
+            return
+        except psycopg.Error as error:
+            kind, text = type(error), redacted(str(error), self._given.password).strip()
+        if re.search(_FULL, text):
+            raise ConfigurationError(
+                f"store {self.store!r}: the server has no connection left for this worker, which needs "
+                f"{NEEDED}: run fewer workers, or raise max_connections.\n{text}"
+            )
+        if issubclass(kind, psycopg.errors.ObjectInUse):
+            text += "\nEnd those sessions: a database is copied while nobody is connected to it."
+        raise StoreError(f"could not {what} for store {self.store!r}: {text}", store=self.store)
+
+
+def sweep(given: URL, connection: Connection) -> None:
+    """Drop what dead workers have left on the server of a given database, as far as that can be done.
+
+    Parameters:
+        given: The database.
+        connection: To it.
+    """
+    names = connection.rows(
+        "SELECT datname FROM pg_database "
+        "WHERE datname ~ '_protean_testing_' AND pg_has_role(datdba, 'MEMBER')"
+    )
+    if any(match and match[1] != KEPT for match in (_NAME.search(name) for (name,) in names)):
+        meeting = Meeting(given, "")
+        try:
+            meeting.sweep()
+        except psycopg.Error:
+            pass  # it is not in our way
+        finally:
+            meeting.close()
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], signed=True)
