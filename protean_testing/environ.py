@@ -9,6 +9,7 @@ from .errors import ConfigurationError
 
 TEST_DBS = ("memory", "sqlite", "postgresql")
 TEST_INFRAS = ("memory", "full")
+KEEP_VARIABLE = "PROTEAN_TESTING_KEEP"
 
 
 def test_db() -> str | None:
@@ -58,7 +59,7 @@ def wants_summary() -> bool:
 
 def wants_keep() -> bool:
     """True where ``PROTEAN_TESTING_KEEP`` is set: schemas stay at the end of the run, for the next one."""
-    return os.environ.get("PROTEAN_TESTING_KEEP", "") not in ("", "0")
+    return os.environ.get(KEEP_VARIABLE, "") not in ("", "0")
 
 
 def _one_of(variable: str, known: tuple[str, ...]) -> str | None:

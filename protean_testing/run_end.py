@@ -17,12 +17,19 @@ from .lifecycle import run
 _owner: str | None = None
 _summaries: list[str] = []
 _first: list[Callable[[], object]] = []
+_tell: Callable[[list[Exception]], object] | None = None
 
 
 def owned_by(runner: str | None) -> None:
     """Let a plugin of `runner` call `end_run` itself; ``stopTestRun`` then says nothing about the run."""
     global _owner
     _owner = runner
+
+
+def tell(how: Callable[[list[Exception]], object] | None) -> None:
+    """Tell of what fails at this process's exit by `how`, in place of standard error."""
+    global _tell
+    _tell = how
 
 
 def first(step: Callable[[], object]) -> None:
@@ -128,7 +135,11 @@ def _inside_a_test(frame: FrameType | None) -> bool:
 
 def _at_exit() -> None:
     """The last chance; the exit code can no longer be changed."""
-    for error in end_run():
+    errors = end_run()
+    if _tell is not None:
+        _tell(errors)
+        return
+    for error in errors:
         text = "".join(traceback.format_exception(error))
         print(f"protean_testing: the end of the run failed:\n{text}", file=sys.stderr, flush=True)
     if environ.wants_summary() and not run.inherited:

@@ -13,9 +13,7 @@ class PytestTests(SampleTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.beside = r"pytest-|\.lock$"
-        self.variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = (
-            "1"  # of all that are here, some are slow to import
-        )
+        self.variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some of those here are slow
 
     def test_in_order(self) -> None:
         self.assertRight(*PYTEST)

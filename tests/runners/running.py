@@ -19,8 +19,6 @@ import psutil
 from ..suite import CHOOSING, ROOT, Outcome, SuiteTestCase
 
 SAMPLE = Path(__file__).parent / "sample"
-TESTS = 60
-ON_STORES = 55  # of them
 ALL_KILLS = bool(os.environ.get("ALL_KILLS"))
 """Set it to kill every runner in every way that `SampleTestCase.kills` lists, not only in the first."""
 
@@ -29,6 +27,8 @@ Line = list[str]
 
 class SampleTestCase(SuiteTestCase):
     """Has the sample suite in a directory of its own, and a temporary directory for what its runs leave."""
+
+    on_stores = 55  # of the 60 tests
 
     def setUp(self) -> None:
         super().setUp()
@@ -81,15 +81,15 @@ class SampleTestCase(SuiteTestCase):
 
     # A run that ends by itself
 
-    def assertRight(self, *command: str, workers: int = 1, tests: int = TESTS, **variables: str) -> Outcome:
+    def assertRight(self, *command: str, workers: int = 1, **variables: str) -> Outcome:
         """Every test passes, in as many processes; each of them has made, reset and dropped as it must."""
         outcome = self.python(*command, **variables)
         self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
-        self.assertCounts(outcome.log, workers, on_stores=ON_STORES + tests - TESTS)
+        self.assertCounts(outcome.log, workers)
         self.assertEqual(self.left(), [])
         return outcome
 
-    def assertCounts(self, log: list[str], workers: int, on_stores: int = ON_STORES) -> None:
+    def assertCounts(self, log: list[str], workers: int) -> None:
         by_process: dict[str, list[Line]] = {}
         for line in log:
             process, *rest = line.split()
@@ -100,7 +100,7 @@ class SampleTestCase(SuiteTestCase):
             self.assertEqual((lines[0], lines[-1]), (["create"], ["drop"]))
             self.assertEqual(made["reset"], resets([line for line in lines if line[0] == "test"]), lines)
         names = [line.split()[2] for line in log if line.split()[1] == "test"]
-        self.assertEqual((len(set(names)), len(names)), (on_stores, on_stores))
+        self.assertEqual((len(set(names)), len(names)), (self.on_stores, self.on_stores))
         self.assertLessEqual(len(by_process), workers)
         if workers > 1:
             self.assertGreater(len(by_process), 1, "more than one process had a part in it")

@@ -1,0 +1,75 @@
+"""Django's test runner, with our stores beside its databases."""
+
+from __future__ import annotations
+
+import os
+import unittest
+from collections.abc import Iterator
+from typing import Any
+
+import django.test
+from django.test.runner import DiscoverRunner, ParallelTestSuite
+
+from ... import environ, run_end
+from ...testcase import DatabaseTestCase
+from ..failures import Failures
+from .store import DjangoStore
+
+
+def _tell(failures: Failures) -> None:
+    run_end.tell(failures.tell)
+
+
+class ParallelSuite(ParallelTestSuite):  # type: ignore[misc]
+    """Django's suite for several processes; what fails at the end of one of them is an error of the run."""
+
+    process_setup = _tell  # where processes are spawned; forked ones inherit what this process was told
+
+    def run(self, result: Any) -> Any:
+        failures = Failures()
+        self.process_setup_args = (failures,)
+        _tell(failures)
+        try:
+            super().run(result)
+        finally:
+            run_end.tell(None)
+        for error in failures.told():
+            run_end.add_error(result, error)
+        return result
+
+
+class RunnerMixin:
+    """For a project's own runner: ``class ShopRunner(RunnerMixin, DiscoverRunner)``.
+
+    Test cases of ours run after Django's ``TestCase`` and before its ``TransactionTestCase``, which leaves
+    the tables without the rows of migrations. ``--keepdb`` keeps our schemas as well.
+    """
+
+    keepdb: bool
+    parallel_test_suite = ParallelSuite
+    reorder_by = (django.test.TestCase, DatabaseTestCase, django.test.SimpleTestCase)
+
+    def get_databases(self, suite: Any) -> Any:
+        """Those that Django finds, and those that stand among our stores."""
+        for test in _tests(suite):
+            aliases = {s.alias for s in getattr(test, "stores", None) or () if isinstance(s, DjangoStore)}
+            if aliases and not getattr(test, "databases", None):
+                type(test).databases = aliases  # type: ignore[attr-defined]
+        return super().get_databases(suite)  # type: ignore[misc]
+
+    def run_tests(self, test_labels: Any, **kwargs: Any) -> Any:
+        if self.keepdb:
+            os.environ.setdefault(environ.KEEP_VARIABLE, "1")
+        return super().run_tests(test_labels, **kwargs)  # type: ignore[misc]
+
+
+class Runner(RunnerMixin, DiscoverRunner):  # type: ignore[misc]
+    """Django's runner with our stores: ``TEST_RUNNER = "protean_testing.runners.django.Runner"``."""
+
+
+def _tests(suite: Any) -> Iterator[unittest.TestCase]:
+    for test in suite:
+        if isinstance(test, unittest.TestCase):
+            yield test
+        else:
+            yield from _tests(test)

@@ -1,0 +1,158 @@
+"""A database of Django's, with the schema and the rows that its migrations made, given back by our reset."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cache
+from typing import Any
+
+from django.apps import apps
+from django.core.management.color import no_style
+from django.db import DEFAULT_DB_ALIAS, connections, router
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.pool import NullPool, StaticPool
+
+from ...errors import ConfigurationError, OpenTransactionError
+from ...store import Mark
+from ...stores.sqlalchemy import SQLAlchemyStore
+
+DRIVERS = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite", "mysql": "mysql+mysqldb"}
+
+
+class DjangoStore(SQLAlchemyStore):
+    """One of Django's databases, as its runner made it: adopted, and never dropped by us.
+
+    Parameters:
+        alias: Its name in ``DATABASES``.
+        options: As for `SQLAlchemyStore`: ``reset_after``, ``wait``, ``on_leak``, ``reset``, ``unsafe``.
+    """
+
+    def __init__(self, alias: str = DEFAULT_DB_ALIAS, **options: Any) -> None:
+        super().__init__(adopt=True, engine=_Engine.of(alias), name=options.pop("name", alias), **options)
+        self.alias = alias
+
+    def place(self) -> Hashable:
+        if not self._live().claimed:  # here it is refused for this time only, and not for the run
+            self._refuse_atomic()
+        return super().place()
+
+    def create_schema(self) -> None:
+        _reset_sequences(connections[self.alias])
+        super().create_schema()
+
+    def save_data(self) -> Mark:
+        self._refuse_atomic()
+        return super().save_data()
+
+    def _refuse_atomic(self) -> None:
+        if connections[self.alias].in_atomic_block:
+            raise OpenTransactionError(
+                f"a scope cannot begin on store {self.name!r}: Django's connection is inside of atomic(), "
+                "as it always is in django.test.TestCase.\n"
+                "Use protean_testing.runners.django.DjangoTestCase, in which code may commit.",
+                store=self.name,
+            )
+
+    def reset_data(self, mark: Mark) -> bool:
+        try:
+            changed = super().reset_data(mark)
+        finally:
+            _end_transaction(connections[self.alias])
+        if changed and apps.is_installed("django.contrib.contenttypes"):
+            from django.contrib.contenttypes.models import ContentType
+
+            ContentType.objects.clear_cache()
+        return changed
+
+
+def django_database(alias: str = DEFAULT_DB_ALIAS, **options: Any) -> DjangoStore:
+    """A store on Django's own database: ``stores = [django_database(), RedisStore()]``.
+
+    Parameters:
+        alias: Its name in ``DATABASES``.
+        options: As for `SQLAlchemyStore`: ``reset_after``, ``wait``, ``on_leak``, ``reset``, ``unsafe``.
+    """
+    return DjangoStore(alias, **options)
+
+
+class _Engine:
+    """Gives an engine on one of Django's databases, anew where Django has moved it since."""
+
+    of: Any
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._made: tuple[Any, Engine] | None = None
+
+    def __call__(self) -> Engine:
+        connection = connections[self._alias]
+        if connection.vendor not in DRIVERS:
+            raise ConfigurationError(
+                f"Django's database {self._alias!r} is {connection.display_name}: "
+                f"only {', '.join(DRIVERS)} can be given back."
+            )
+        url = _url(connection)
+        in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
+        if in_memory:
+            connection.ensure_connection()
+        key = connection.connection if in_memory else url
+        if self._made is None or (self._made[0] is not key and self._made[0] != key):
+            self._made = key, _on_memory(connection.connection) if in_memory else _engine(url)
+        return self._made[1]
+
+
+_Engine.of = cache(_Engine)  # equal ones for one alias, since they stand for one place
+
+
+def _engine(url: URL) -> Engine:
+    return create_engine(url, poolclass=NullPool)  # nothing stays open when Django drops the database
+
+
+def _on_memory(connection: Any) -> Engine:
+    """An engine on Django's own connection: nobody else is sure to reach that memory."""
+    from django.db.backends.sqlite3._functions import register
+
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    engine.connect().close()
+    register(connection)  # SQLAlchemy has put its own REGEXP there
+    return engine
+
+
+def _url(connection: Any) -> URL:
+    settings = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return URL.create("sqlite", database=str(settings["NAME"]))
+    return URL.create(
+        DRIVERS[connection.vendor],
+        username=settings["USER"] or None,
+        password=settings["PASSWORD"] or None,
+        host=settings["HOST"] or None,
+        port=int(settings["PORT"]) if settings["PORT"] else None,
+        database=settings["NAME"],
+    )
+
+
+def _reset_sequences(connection: Any) -> None:
+    """Undo what rolled back inserts of Django's own test cases have left, which have run before."""
+    models = [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if model._meta.managed and router.allow_migrate_model(connection.alias, model)
+    ]
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), models):
+            cursor.execute(statement)
+
+
+def _end_transaction(connection: Any) -> None:
+    """After a reset Django's connection begins anew, where a test left a transaction open on it."""
+    if not connection.in_atomic_block and connection.get_autocommit():
+        return
+    if connection.vendor == "sqlite" and connection.is_in_memory_db():
+        connection.connection.rollback()
+        connection.in_atomic_block = connection.needs_rollback = connection.closed_in_transaction = False
+        connection.savepoint_ids, connection.atomic_blocks, connection.run_on_commit = [], [], []
+        connection.autocommit = True
+        return
+    connection.in_atomic_block = False
+    connection.close()

@@ -1,0 +1,7 @@
+from django.test.runner import DiscoverRunner
+
+from protean_testing.runners.django import RunnerMixin
+
+
+class OwnRunner(RunnerMixin, DiscoverRunner):
+    """What a project may have by itself."""
