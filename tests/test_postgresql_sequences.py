@@ -55,6 +55,23 @@ class ByHandTests(Mixin):
                 self.assertEqual(self.dump(), before)
 
 
+class OpenTests(PostgreSQLTestCase):
+    def test_taken_by_a_transaction_that_is_open_and_the_newest(self) -> None:
+        keeper = self.keeper(schema=SCHEMA)
+        keeper.save()
+        mark, before = keeper.save(), dump(libpq(self.url))
+        with self.connect() as connection:
+            connection.execute("BEGIN; SELECT nextval('free')")
+            keeper.reset(mark)
+            self.assertEqual(dump(libpq(self.url)), before)
+            connection.execute("SELECT nextval('free')")
+            keeper.reset(mark)
+            self.assertEqual(dump(libpq(self.url)), before)
+            connection.execute("SELECT nextval('free'); COMMIT")
+        keeper.reset(mark)
+        self.assertEqual(dump(libpq(self.url)), before)
+
+
 class CostTests(PostgreSQLTestCase):
     def test_nothing_else_is_looked_at(self) -> None:
         """As superuser, who is told of every ALTER."""

@@ -17,6 +17,7 @@ DECLARE
     written int[];
     snapshot pg_snapshot;
     head bigint;           -- the first transaction that is not accounted for now
+    waiting bool;          -- some are not over
     unexplained bool;      -- some were rolled back, or wrote no table of ours: where do the sequences stand?
     kept int[] := '{}';
     copies int[];
@@ -30,20 +31,21 @@ BEGIN
     written := ARRAY(SELECT number FROM protean_testing.note);
     snapshot := pg_current_snapshot();
     IF written = '{0}' AND snapshot::text = concat(seen, ':', seen, ':') AND NOT (pending OR :unlogged)
-       AND dirty = '{}'
+       AND dirty = '{}' AND age(seen::text::xid8::xid) = 0  -- none has begun that is not over
     THEN
         RETURN 'nothing';
     END IF;
     head := pg_snapshot_xmax(snapshot)::text;
+    waiting := pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot) OR age(pg_snapshot_xmax(snapshot)::xid) > 0;
     IF since = 0 OR 0 <> ALL (written)  -- the server crashed
        OR -1 = ANY (written) OR -2 = ANY (written) OR :watched
     THEN
-        RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
+        RETURN concat_ws(' ', 'look', head, waiting, 0, written);
     END IF;
     IF head = seen + 1 AND written <> '{0}' THEN  -- the one that has noted something
-        unexplained := pending OR :unlogged;
+        unexplained := pending OR waiting OR :unlogged;
     ELSE
-        unexplained := pending OR :unlogged OR head - seen <>
+        unexplained := pending OR waiting OR :unlogged OR head - seen <>
                        (SELECT count(DISTINCT xmin::text) FROM protean_testing.note WHERE number <> 0);
     END IF;
     IF newest <> 0 AND (unexplained OR newest <> (SELECT max(oid) FROM pg_class)) THEN
@@ -58,15 +60,14 @@ BEGIN
         written := ARRAY(SELECT DISTINCT number FROM unnest(written) number ORDER BY number);
     END IF;
     IF :slow AND EXISTS (SELECT FROM protean_testing.slow WHERE number = ANY (written)) THEN
-        RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0, written);
+        RETURN concat_ws(' ', 'look', head, waiting, 0, written);
     END IF;
 
     IF :owner THEN  -- one by one, those that refer to others first, where that will do
         IF written && ':knots' OR held AND EXISTS (SELECT FROM protean_testing.target WHERE number = ANY (written))
         THEN
             IF NOT protean_testing.put_all(written, since, held) THEN
-                RETURN concat_ws(' ', 'look', head, pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), 0,
-                                 written);
+                RETURN concat_ws(' ', 'look', head, waiting, 0, written);
             END IF;
             kept := written;
         END IF;
@@ -111,5 +112,5 @@ BEGIN
     DELETE FROM protean_testing.note WHERE number <> 0;
     RETURN concat_ws(' ', CASE WHEN written = '{0}' AND restarted = 0 THEN 'nothing' ELSE 'reset' END,
                      head + (pg_current_xact_id_if_assigned()::text IS NOT DISTINCT FROM head::text)::int,
-                     pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot), removed, written);
+                     waiting, removed, written);
 END $reset$
