@@ -8,8 +8,9 @@ what the predicate locks of SERIALIZABLE cover. Nothing else runs in them. What 
 again in both. It counts as unstable where what came with us comes without us as well, or never again.
 
 One thing is other by nature: a note is a write, and a write tells a SERIALIZABLE transaction that it cannot
-commit any more. Without us it learns that at a later statement, if the one at hand changes no row. Such pairs
-are counted as `Findings.earlier`.
+commit any more. Without us it learns that at a later statement, if the one at hand changes no row; or never,
+if it rolls back. Such pairs are counted as `Findings.earlier`, once it is seen that it cannot commit without
+us either.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -134,6 +135,14 @@ class Pair:
 
     level: str
     steps: tuple[tuple[int, str], ...]
+
+    def committing(self, sessions: Collection[int]) -> Pair:
+        """The same, with the COMMIT of these sessions where they end."""
+        steps = (
+            (session, "COMMIT" if session in sessions and statement == "ROLLBACK" else statement)
+            for session, statement in self.steps
+        )
+        return Pair(self.level, tuple(steps))
 
     def __str__(self) -> str:
         return "\n".join([self.level, *(f"  {session}: {statement}" for session, statement in self.steps)])
@@ -332,7 +341,8 @@ def compare(pairs: int, level: str, seed: int, both: tuple[World, World]) -> Fin
         if with_us == without:
             found.words.update(_words(with_us))
             continue
-        if all(map(_told_earlier, with_us, without)):
+        differ = {number for number in (0, 1) if with_us[number] != without[number]}
+        if all(map(_told_earlier, with_us, both[1].outcomes(one.committing(differ)))):
             found.earlier += 1
             continue
         text = f"{one}\n  with:    {with_us}\n  without: {without}"
