@@ -83,7 +83,7 @@ class Connection:
             ConfigurationError: The server cannot be reached, or is too old.
         """
         self.raw = _connect(self._database)
-        self._prepared: dict[str, bytes] = {}
+        self._prepared: dict[str, str] = {}
         self.version = self.raw.info.server_version // 10000
         if self.version < OLDEST:
             self.raw.close()
@@ -110,8 +110,15 @@ class Connection:
         """Execute, without a result. Nothing in the text stands for a parameter."""
         self.raw.execute(statement.encode())
 
-    def rows(self, statement: str) -> Rows:
-        """Execute and return every row."""
+    def rows(self, statement: str, *, again: bool = False) -> Rows:
+        """Execute and return every row.
+
+        Parameters:
+            statement: Where nothing in it stands for a parameter.
+            again: It comes again and again, and takes longer to plan than to execute.
+        """
+        if again:
+            statement = f"EXECUTE {self._prepare(statement)}"
         return self.raw.execute(statement.encode()).fetchall()
 
     def value(self, statement: str) -> Any:
@@ -129,14 +136,18 @@ class Connection:
         Raises:
             psycopg.Error: As `run` would.
         """
-        server = self.raw.pgconn
-        if (name := self._prepared.get(statement)) is None:
-            name = b"protean_testing_%d" % len(self._prepared)
-            _checked(server.prepare(name, statement.encode()))
-            self._prepared[statement] = name
+        name = self._prepare(statement).encode()
         texts = [str(value).encode() for value in values]
-        result = _checked(server.exec_prepared(name, texts))
+        result = _checked(self.raw.pgconn.exec_prepared(name, texts))
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
+
+    def _prepare(self, statement: str) -> str:
+        """The name of a statement that is planned once."""
+        if (name := self._prepared.get(statement)) is None:
+            name = f"{OURS}_{len(self._prepared)}"
+            _checked(self.raw.pgconn.prepare(name.encode(), statement.encode()))
+            self._prepared[statement] = name
+        return name
 
     @property
     def alive(self) -> bool:

@@ -35,13 +35,13 @@ class Object:
 
 def glance(connection: Connection) -> object:
     """Equal to an earlier one where the schema is as it was then; it may differ where it is, too."""
-    return connection.rows(sql.text("glance"))
+    return connection.rows(sql.text("glance"), again=True)
 
 
 def take(connection: Connection) -> Fingerprint:
     """Look at every object of the database that is not the server's, an extension's or ours."""
     statement = sql.text("fingerprint").replace(":objects", sql.text("objects"))
-    return {(classid, objid): looks for classid, objid, looks in connection.rows(statement)}
+    return {(classid, objid): looks for classid, objid, looks in connection.rows(statement, again=True)}
 
 
 def objects(connection: Connection, addresses: Iterable[Address] | None = None) -> list[Object]:

@@ -68,7 +68,7 @@ def touch(connection: Connection, table: Table) -> None:
 
 def damaged(connection: Connection, expected: Iterable[tuple[int, str]]) -> bool:
     """Whether a test dropped one of our triggers, or switched it off."""
-    found = {(oid, name) for oid, name in connection.rows(_INTACT)}
+    found = {(oid, name) for oid, name in connection.rows(_INTACT, again=True)}
     return not found.issuperset(expected)
 
 

@@ -51,6 +51,7 @@ class Schemas:
         self._names: dict[Address, Object] = {}
         self._made: dict[str, str] = {}
         self._glance: object = None
+        self._seen: tuple[object, Fingerprint] = None, {}  # what it looked like last, and the glance of then
 
     def created(self) -> Catalog:
         """It was made, or more was added to it."""
@@ -93,7 +94,8 @@ class Schemas:
         now = fingerprint.glance(self._connection)
         if now == self._glance and schema is self.current:
             return False
-        if fingerprint.take(self._connection) != schema.looks:
+        self._seen = now, fingerprint.take(self._connection)
+        if self._seen[1] != schema.looks:
             return True
         self.current, self._glance = schema, now
         return False
@@ -102,7 +104,7 @@ class Schemas:
         """What an outer scope changed is there for its inner scopes. Returns whether anything was."""
         if not self.changed():
             return False
-        self.current = Schema(fingerprint.take(self._connection))
+        self.current = Schema(self._looks_now())
         self.glance()
         self._read()
         return True
@@ -113,14 +115,19 @@ class Schemas:
         Raises:
             StoreError: It cannot be made again.
         """
-        looks = schema.looks
-        added = fingerprint.take(self._connection).keys() - looks.keys()
+        looks, now = schema.looks, self._looks_now()
+        altered = any(now.get(address) != one for address, one in looks.items())
+        added = now.keys() - looks.keys()
         fingerprint.drop(self._connection, fingerprint.objects(self._connection, added))
-        now = fingerprint.take(self._connection)
-        if now != looks:
+        if altered and (now := fingerprint.take(self._connection)) != looks:
             self._rebuild(schema, [address for address in looks if now.get(address) != looks[address]])
-        self.current = schema
-        self._read()
+        else:
+            self.current = schema
+            self._read()
+
+    def _looks_now(self) -> Fingerprint:
+        glance, looks = self._seen
+        return looks if glance == fingerprint.glance(self._connection) else fingerprint.take(self._connection)
 
     def _rebuild(self, schema: Schema, altered: list[Address]) -> None:
         names = [str(self._names[address]) if address in self._names else "an object" for address in altered]

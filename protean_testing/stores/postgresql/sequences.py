@@ -25,7 +25,7 @@ def positions(connection: Connection, sequences: Iterable[Sequence]) -> dict[Nam
             f"SELECT {number}, last_value, is_called FROM {sequence.sql}"
             for number, sequence in enumerate(part)
         )
-        for number, last, called in connection.rows(union):
+        for number, last, called in connection.rows(union, again=True):
             found[part[number].key] = (last, called)
     return found
 

@@ -103,7 +103,7 @@ def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[Op
             tables or "",
         )
         for pid, gid, user, application, state, seconds, statement, version, tables in connection.rows(
-            statement
+            statement, again=True
         )
     ]
 
