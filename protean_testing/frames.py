@@ -170,7 +170,8 @@ def run_framed(
         if isinstance(case, unittest.IsolatedAsyncioTestCase):
             case.addAsyncCleanup(frame.end_async_test)
         else:
-            case.addCleanup(frame.end_test)
+            if not _is_trial(case):
+                case.addCleanup(frame.end_test)
             frame.enter_hooks()
     except Exception as error:
         case.setUp = _raising(error)  # type: ignore[method-assign]  # it then fails as a test does
@@ -297,6 +298,11 @@ async def _end_tasks(tell: Callable[[str], None]) -> list[Exception]:
 
 def _coroutine(task: asyncio.Task[Any]) -> str:
     return str(getattr(task.get_coro(), "__qualname__", task.get_coro()))
+
+
+def _is_trial(case: unittest.TestCase) -> bool:
+    """True for Twisted's own test cases: their tearDown comes after their cleanups."""
+    return any(base.__module__.startswith("twisted.trial.") for base in type(case).__mro__)
 
 
 def _is_skipped(case: unittest.TestCase) -> bool:

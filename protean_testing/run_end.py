@@ -78,17 +78,23 @@ def _watch_all() -> None:
 
 
 def watch(result: Any) -> None:
-    """End the run at this result's ``stopTestRun``, also where its class does not call ours."""
-    original: Callable[[], object] | None = getattr(result, "stopTestRun", None)
-    if original is None or getattr(original, "_protean_testing", False):
-        return
+    """End the run at this result's ``stopTestRun``, also where its class does not call ours, or its ``done``.
 
+    The latter is what trial calls last.
+    """
+    for name in ("stopTestRun", "done"):
+        original: Callable[[], object] | None = getattr(result, name, None)
+        if original is not None and not getattr(original, "_protean_testing", False):
+            setattr(result, name, _ending(result, original))
+
+
+def _ending(result: Any, original: Callable[[], object]) -> Callable[[], None]:
     def stop() -> None:
         _stop(result)
         original()
 
     stop._protean_testing = True  # type: ignore[attr-defined]
-    result.stopTestRun = stop
+    return stop
 
 
 class _RunEnd(unittest.TestCase):
@@ -104,6 +110,9 @@ class _RunEnd(unittest.TestCase):
         return "the end of the run (protean_testing)"
 
 
+END = _RunEnd()
+
+
 def _stop(result: Any) -> None:
     if _owner is not None or is_pool_worker() or _inside_a_test(sys._getframe()):
         return
@@ -117,7 +126,7 @@ def add_error(result: Any, error: Exception) -> None:
     if buffered:
         result._setupStdout()
     try:
-        result.addError(_RunEnd(), (type(error), error, error.__traceback__))
+        result.addError(END, (type(error), error, error.__traceback__))
     finally:
         if buffered:
             result._restoreStdout()

@@ -55,6 +55,11 @@ OPTIONAL = (
     "pytest",
     "nose2",
     "django",
+    "fixtures",
+    "testresources",
+    "testtools",
+    "twisted",
+    "zope",
     "uvicorn",
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .runners.running import SampleTestCase
+from .runners.running import LAYERS, SampleTestCase
 
 PLUGIN = "protean_testing.runners.nose2"
 
@@ -28,6 +28,12 @@ class Nose2Tests(SampleTestCase):
         self.plugins(PLUGIN, "nose2.plugins.mp")
         for number in (2, 4):
             self.assertRight("-m", "nose2", "-N", str(number), workers=number)
+
+    def test_layers(self) -> None:
+        self.write("test_layers.py", LAYERS % "layers")
+        self.plugins(PLUGIN, "nose2.plugins.layers")
+        self.on_stores += 20
+        self.assertRight("-m", "nose2")
 
     def test_kills(self) -> None:
         self.plugins(PLUGIN, "nose2.plugins.mp")

@@ -22,6 +22,47 @@ SAMPLE = Path(__file__).parent / "sample"
 ALL_KILLS = bool(os.environ.get("ALL_KILLS"))
 """Set it to kill every runner in every way that `SampleTestCase.kills` lists, not only in the first."""
 
+LAYERS = """
+import unittest
+
+import shop
+from protean_testing.runners.%s import DatabaseLayer
+
+
+class FirstLayer(DatabaseLayer):
+    stores = shop.STORES
+
+
+class SecondLayer(DatabaseLayer):
+    stores = shop.STORES
+
+    @classmethod
+    def setUp(cls):
+        super().setUp()
+        shop.order(cls.db)
+
+
+@shop.repeated(10)
+class FirstLayerTests(unittest.TestCase):
+    layer = FirstLayer
+
+    def each(self):
+        shop.began(self)
+        self.assertEqual(shop.orders(FirstLayer.db), (0, 0, 0))
+        shop.order(FirstLayer.db)
+
+
+@shop.repeated(10)
+class SecondLayerTests(unittest.TestCase):
+    layer = SecondLayer
+
+    def each(self):
+        shop.began(self)
+        self.assertEqual(shop.orders(SecondLayer.db), (1, 1, 1))
+        shop.order(SecondLayer.db)
+"""
+"""More of the sample, for runners that have layers: twenty tests."""
+
 Line = list[str]
 
 
@@ -173,10 +214,11 @@ def resets(tests: list[Line]) -> int:
     """How often a process that ran these tests in this order must have reset the ledger.
 
     Once after each test, and at the end of a class what its tests share and the class's own scope; when a
-    class or a block begins, it is seen that nothing was written in between. The first has no need of that.
+    class or a block begins, it is seen that nothing was written in between. The first has no need of that. A
+    layer has a scope for each test, and its own.
     """
     number = -1
     for (kind, _), group in groupby(tests, lambda line: (line[1].split(".")[-2], len(line))):
         many = len(list(group))
-        number += 3 * many if kind == "BlockTests" else many + 3
+        number += 3 * many if kind == "BlockTests" else many + (2 if "Layer" in kind else 3)
     return number

@@ -83,6 +83,7 @@ class Ledger(Store):
         return changed
 
 
+now = 0
 ledger = Ledger()
 redis = RedisStore(name="redis")
 STORES = [SQLAlchemyStore(Base.metadata, name="sql"), redis, ledger]
