@@ -44,10 +44,11 @@ class Background:
         return left
 
     def left(self) -> list[threading.Thread]:
-        """Those of earlier tests that still run."""
-        if self._left:
-            self._left = [thread for thread in self._left if thread.is_alive()]
-        return self._left
+        """Those of earlier tests that still run, or did when this was last asked."""
+        left = self._left
+        if left:
+            self._left = [thread for thread in left if thread.is_alive()]
+        return left
 
 
 def named(threads: Iterable[threading.Thread]) -> str:

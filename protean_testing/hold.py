@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from .awaiting import finished
 from .errors import LateWriteWarning, LeakError, ScopeError, StoreError
 from .figures import Figures
 from .leaks import Everything, differences, listed, strictest, tell_of_leak
-from .store import EMPTY, Mark, OnLeak, Store, ended_scope
+from .store import EMPTY, Mark, OnLeak, Store, ended_scope, leak_policy
 
 if TYPE_CHECKING:
     from .lifecycle import Scope
@@ -23,12 +23,14 @@ class Level:
     """One scope on the line of one place; the run's own has none.
 
     Attributes:
-        seen: Everything that was there, where a store is paranoid.
+        on_leak: The strictest policy of the scope's stores in this place.
+        seen: Everything that was there, where one of them is paranoid; else None.
     """
 
     scope: Scope | None
     mark: Mark
-    seen: dict[str, Any]
+    on_leak: OnLeak
+    seen: dict[str, Any] | None
 
 
 class Hold:
@@ -63,7 +65,7 @@ class Hold:
             with figures.creating(store.name) if has_schema else nullcontext():
                 finished(store.create_schema())
                 if not self.line:
-                    self.line.append(Level(None, finished(self.store.save_data()), self._seen()))
+                    self.line.append(Level(None, finished(self.store.save_data()), "warn", None))
         except Exception as error:
             self.failed[identity] = error
             raise
@@ -82,7 +84,9 @@ class Hold:
                 f"{top.scope.label}: it could not give back what is there now.\n"
                 "Give the store save= and restore=, or is_empty= where it is known to be empty."
             )
-        self.line.append(Level(scope, mark, self._seen()))
+        stores = [store for store in scope.stores if store.place() == self.store.place()]
+        seen = dict(finished(self.store.look_at_all())) if any(store.paranoid for store in stores) else None
+        self.line.append(Level(scope, mark, strictest(store.on_leak for store in stores), seen))
 
     def reset(self, scope: Scope) -> bool:
         """Bring back the data at the start of `scope`, which stays on the line."""
@@ -91,17 +95,16 @@ class Hold:
         ended_scope.set(scope.label)
         self._owed = level
         leak: LeakError | None = None
-        try:
-            changed = bool(finished(self.store.reset_data(level.mark)))
-        except LeakError as error:
-            leak, changed = error, True
-        self._owed = None
-        if (
-            scope.outer is None or not scope.nested
-        ):  # a scope inside a test may end before what is opened in it
-            leak = self._tell_of_open(level, leak)
-        if self._is_paranoid:
-            leak = self._compare(level, leak)
+        with _policy(level.on_leak):
+            try:
+                changed = bool(finished(self.store.reset_data(level.mark)))
+            except LeakError as error:
+                leak, changed = error, True
+            self._owed = None
+            if scope.outer is None or not scope.nested:  # else what is opened in it may outlive it
+                leak = self._tell_of_open(level, leak)
+            if level.seen is not None:
+                leak = self._compare(level, level.seen, leak)
         if leak is not None:
             raise leak
         return changed
@@ -149,17 +152,21 @@ class Hold:
             LeakError: Something was, and it is to fail.
         """
         level, store = self._level(scope), self.store
-        exact = self.on_leak == "fail" and type(store).look_at_all is not Store.look_at_all
+        exact = level.on_leak == "fail" and type(store).look_at_all is not Store.look_at_all
         there = finished(store.look_at_all()) if exact else {}
         ended_scope.set(self._last)
-        if not finished(store.reset_data(level.mark)):
-            return
-        written = differences(finished(store.look_at_all()), there) if exact else []
-        text = (
-            f"left {by} running, which wrote into store {store.name!r} after its end.\n{listed(written)}"
-            "The data was wiped. Stop it in the test, e.g.  self.addCleanup(thread.join)"
-        )
-        tell_of_leak(text, store.name, self.on_leak, LateWriteWarning)
+        with _policy(level.on_leak):
+            changed = finished(store.reset_data(level.mark))
+            written = differences(finished(store.look_at_all()), there) if exact else []
+            if changed or written:
+                tell_of_leak(
+                    f"left {by} running, which wrote into store {store.name!r} after its end.\n"
+                    f"{listed(written)}"
+                    "The data was wiped. Stop it in the test, e.g.  self.addCleanup(thread.join)",
+                    store.name,
+                    level.on_leak,
+                    LateWriteWarning,
+                )
 
     def warn_of_late_write(self) -> None:
         after = f"after {self._last} had ended" if self._last else "before any test began"
@@ -177,18 +184,6 @@ class Hold:
         for store in reversed(self.schemas.values()):
             yield store.close
 
-    @property
-    def on_leak(self) -> OnLeak:
-        """What follows a leak here: the strictest that a store of this place asks for."""
-        return strictest(store.on_leak for store in self.schemas.values())
-
-    @property
-    def _is_paranoid(self) -> bool:
-        return any(store.paranoid for store in self.schemas.values())
-
-    def _seen(self) -> dict[str, Any]:
-        return dict(finished(self.store.look_at_all())) if self._is_paranoid else {}
-
     def _tell_of_open(self, level: Level, leak: LeakError | None) -> LeakError | None:
         left = finished(self.store.left_open(level.mark))
         if not left:
@@ -196,31 +191,33 @@ class Hold:
         return self._told(
             f"left something open on store {self.store.name!r}:\n{listed(left)}"
             "The data was reset. Close it in the test, e.g.  self.addCleanup(connection.close)",
-            self.on_leak,
+            level.on_leak,
             leak,
         )
 
-    def _compare(self, level: Level, leak: LeakError | None) -> LeakError | None:
+    def _compare(self, level: Level, seen: dict[str, Any], leak: LeakError | None) -> LeakError | None:
         """Tell of what a reset did not bring back, and then do so by looking at everything.
 
         What cannot be brought back is told once: all that are open take it as it is.
         """
         now: Everything = finished(self.store.look_at_all())
-        wrong = differences(level.seen, now)
+        wrong = differences(seen, now)
         if not wrong:
             return leak
         finished(self.store.mend_data(level.mark))
         mended = finished(self.store.look_at_all())
-        still = differences(level.seen, mended)
-        for name in level.seen.keys() | mended.keys() if still else ():
-            if level.seen.get(name) != mended.get(name):
+        still = differences(seen, mended)
+        for name in seen.keys() | mended.keys() if still else ():
+            if seen.get(name) != mended.get(name):
                 for one in self.line:
-                    one.seen[name] = mended.get(name, ())
+                    if one.seen is not None:
+                        one.seen[name] = mended.get(name, ())
         end = "It was brought back by looking at everything."
         if still:
             end = f"What cannot be undone here, and stays:\n{listed(still)}Undo it in the test."
         text = f"left in store {self.store.name!r} what its reset did not see:\n{listed(wrong)}{end}"
-        return self._told(text, "fail" if self.on_leak == "fail" else "warn", leak)
+        with _policy("fail" if level.on_leak == "fail" else "warn"):  # it was asked for
+            return self._told(text, level.on_leak, leak)
 
     def _told(self, text: str, on_leak: OnLeak, leak: LeakError | None) -> LeakError | None:
         """Warn, or give the error to raise; the first one has the others as notes."""
@@ -234,3 +231,12 @@ class Hold:
 
     def _level(self, scope: Scope) -> Level:
         return next(level for level in reversed(self.line) if level.scope is scope)
+
+
+@contextmanager
+def _policy(on_leak: OnLeak) -> Iterator[None]:
+    token = leak_policy.set(on_leak)
+    try:
+        yield
+    finally:
+        leak_policy.reset(token)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import LeakError, LeakWarning
-from .store import OnLeak, ended_scope
+from .store import OnLeak, ended_scope, leak_policy
 
 Everything = Mapping[str, Any]
 """What `Store.look_at_all` returns: by table, key or other thing, the number of each row or value there."""
@@ -22,13 +22,13 @@ def tell_of_leak(text: str, store: str, on_leak: OnLeak, warning: type[Warning] 
     Parameters:
         text: What it left, the likely cause, and the line to write.
         store: The store's name.
-        on_leak: ``"reset"`` says nothing.
+        on_leak: ``"reset"`` says nothing. While a scope is given back, what its own stores ask for.
         warning: What ``"warn"`` warns with.
 
     Raises:
         LeakError: With ``"fail"``.
     """
-    text = f"{ended_scope.get()} {text}"
+    text, on_leak = f"{ended_scope.get()} {text}", leak_policy.get() or on_leak
     if on_leak == "fail":
         raise LeakError(text, store=store)
     if on_leak == "warn":

@@ -298,7 +298,7 @@ class Scope:
         """What this scope left running; it is waited for, and watched, where that shall fail the test."""
         if self._background is None:
             return []
-        strict = any(hold.on_leak == "fail" for hold in self._holds)
+        strict = any(store.on_leak == "fail" for store in self.stores)
         left = self._background.leave(PATIENCE if strict else 0.0)
         return left if strict else []
 

@@ -21,6 +21,10 @@ ended_scope: ContextVar[str] = ContextVar("ended_scope", default="a scope")
 """The scope (most often a test) whose data is being given back: messages about leaks begin with it."""
 
 
+leak_policy: ContextVar[OnLeak | None] = ContextVar("leak_policy", default=None)
+"""What the stores of that scope ask for, where the store that resets is another one in their place."""
+
+
 class _Empty(Enum):
     EMPTY = "empty"
 

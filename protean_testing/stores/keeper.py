@@ -29,7 +29,6 @@ class Database:
             nobody can (an adopted schema).
         wait: Seconds to wait for a transaction of the code under test that is still at work.
         on_leak: What to do where a test left a transaction open: reset only, warn, or fail.
-        paranoid: `Keeper.mend` is asked for what a reset did not see.
         reset: "fast", or "generic" to install nothing in the database and look at every table.
         definition: Names what makes the schema. What was made by the same is used as it is; nothing is,
             where this is empty.
@@ -46,7 +45,6 @@ class Database:
     rebuild: Callable[[], None] | None = None
     wait: float = 2.0
     on_leak: OnLeak = "warn"
-    paranoid: bool = False
     reset: str = "fast"
     definition: str = ""
     seen: dict[str, str] = field(default_factory=dict)

@@ -87,7 +87,7 @@ def described(data: Any) -> dict[str, list[str]]:
 def _parts(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [repr(item) for item in value.items()]
-    return [repr(one) for one in value] if isinstance(value, list | set | tuple) else [repr(value)]
+    return [repr(one) for one in value] if isinstance(value, list | set) else [repr(value)]
 
 
 def _unknown(result: Any) -> Any:

@@ -97,14 +97,22 @@ class Place:
 
     def watch(self) -> Checkouts:
         """Who has taken connections of the engines of the moment."""
-        engines: list[Any] = [
-            self._engine if self._given is None else engine_of(self._given),
-            self._async_engine,
-        ]
-        for one in engines:
-            if one is not None:
-                self.checkouts.watch(getattr(one, "sync_engine", one))
+        for engine in self._engines():
+            self.checkouts.watch(engine)
         return self.checkouts
+
+    def renew_pools(self) -> None:
+        """Connections that wait in a pool may have been ended: let the next ones be new."""
+        if self.url.get_backend_name() != "sqlite":
+            for engine in self._engines():
+                engine.dispose(close=False)
+
+    def _engines(self) -> Iterator[Engine]:
+        """Those of the moment; of an async one the engine inside of it."""
+        engines: list[Any] = [self._engine, self._async_engine]
+        for one in [*engines, *([] if self._given is None else [engine_of(self._given)])]:
+            if one is not None:
+                yield getattr(one, "sync_engine", one)
 
     def make_all(self) -> None:
         """Make every schema of this database again."""

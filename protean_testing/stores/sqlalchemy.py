@@ -107,12 +107,7 @@ class SQLAlchemyStore(Store):
         self._schema = schema
         self._url = None if url is None else parsed_url(url)
         self._engine = engine
-        self._options: dict[str, Any] = {
-            "reset": reset,
-            "wait": wait,
-            "on_leak": on_leak,
-            "paranoid": paranoid,
-        }
+        self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
         self._place: Place | None = None
 
     # Where it is
@@ -260,7 +255,9 @@ class SQLAlchemyStore(Store):
         return self._keeper().reset(mark.kept)
 
     def mend_data(self, mark: _Mark) -> bool:
-        return self._keeper().mend(mark.kept)
+        mended = self._keeper().mend(mark.kept)
+        self._live().renew_pools()
+        return mended
 
     def forget_data(self, mark: _Mark) -> None:
         self._keeper().forget(mark.kept)

@@ -14,14 +14,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ...errors import (
     ConfigurationError,
-    LeakError,
-    LeakWarning,
     OpenTransactionError,
     ProteanTestingError,
     StoreError,
     redacted,
 )
-from ...store import ended_scope
+from ...leaks import tell_of_leak
 from ..keeper import Database
 from . import mysql, ownership, rows, schema, transactions
 from .rows import Key, Rows, Table
@@ -393,12 +391,9 @@ class GenericKeeper:
 
     def _tell_of_leak(self, ended: list[str]) -> None:
         text = (
-            f"{ended_scope.get()} left a transaction open on store {self.database.name!r}.\n"
+            f"left a transaction open on store {self.database.name!r}.\n"
             + "\n".join(f"  {one}" for one in ended)
             + "\nIt was closed and the data was reset. Close it in the test:  "
             "with self.db.session() as session: ..."
         )
-        if self.database.on_leak == "fail":
-            raise LeakError(text, store=self.database.name)
-        if self.database.on_leak == "warn":
-            warnings.warn(text, LeakWarning, stacklevel=2)
+        tell_of_leak(text, self.database.name, self.database.on_leak)

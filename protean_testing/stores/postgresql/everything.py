@@ -9,6 +9,7 @@ from . import sql
 from .catalog import read_catalog
 from .connection import Connection
 from .sequences import positions
+from .transactions import READERS, open_transactions
 
 HOLDERS = """
 SELECT l.pid, a.state LIKE 'idle%'
@@ -40,6 +41,9 @@ def look(connection: Connection) -> dict[str, Counter[Any]]:
         found[f"sequence {schema}.{name}"] = Counter([place])
     for what, definition in connection.rows(sql.text("definitions")):
         found.setdefault(f"definition of {what}", Counter())[definition] += 1
+    for one in open_transactions(connection, READERS):
+        if one.pid is not None:
+            found[f"open transaction of pid {one.pid} on {one.tables}"] = Counter([1])
     for kind, statement in _OTHERS.items():
         for name, value in connection.rows(statement):
             found[f"{kind} {name}"] = Counter([value])
@@ -47,5 +51,7 @@ def look(connection: Connection) -> dict[str, Counter[Any]]:
 
 
 def holders(connection: Connection) -> dict[int, bool]:
-    """See `HOLDERS`."""
-    return dict(connection.rows(HOLDERS))
+    """The sessions that hold an advisory lock, or a lock of a transaction, and whether they sleep."""
+    transactions = open_transactions(connection, READERS)
+    in_transactions = {one.pid: one.sleeps for one in transactions if one.pid is not None}
+    return in_transactions | dict(connection.rows(HOLDERS))

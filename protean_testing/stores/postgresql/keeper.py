@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -10,14 +9,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...errors import (
-    LeakError,
-    LeakWarning,
     OpenTransactionError,
     ProteanTestingError,
     StoreError,
     redacted,
 )
-from ...store import ended_scope
+from ...leaks import tell_of_leak
 from ..keeper import Database
 from . import adopted, baseline, claiming, data, everything, ownership, staying, transactions
 from .connection import Connection, psycopg
@@ -44,14 +41,14 @@ class Mark:
         schema: The schema it stood in.
         quick: A reset since has looked at no more than what was noted.
         hidden: So has one of a mark inside of this one, which is forgotten.
-        holders: The sessions that held advisory locks, where that is looked at.
+        holders: The sessions that held locks, once all was looked at.
     """
 
     data: data.Mark
     schema: Schema
     quick: bool = False
     hidden: bool = False
-    holders: frozenset[int] = frozenset()
+    holders: frozenset[int] | None = None
 
 
 class PostgreSQLKeeper:
@@ -181,8 +178,6 @@ class PostgreSQLKeeper:
 
     def save(self) -> Mark:
         self._marks.append(self._again("save", self._save))
-        if self.database.paranoid:
-            self._marks[-1].holders = frozenset(everything.holders(self._connection))
         return self._marks[-1]
 
     def _save(self) -> Mark:
@@ -275,10 +270,10 @@ class PostgreSQLKeeper:
         return self._again("mend", lambda: self._mend(mark))
 
     def _mend(self, mark: Mark) -> bool:
-        """Look at all there is, and end what holds an advisory lock and sleeps."""
+        """Look at all there is, and end what holds a lock and sleeps."""
         kept, _ = self._kept
         for pid, sleeps in everything.holders(self._connection).items():
-            if sleeps and pid not in mark.holders:
+            if sleeps and pid not in (mark.holders or ()):
                 self._connection.run(f"SELECT pg_terminate_backend({pid}, 1000)")
         self._make_way(transactions.LOCKERS)
         mended = self._mend_schema(mark)
@@ -287,6 +282,8 @@ class PostgreSQLKeeper:
         return kept.reset(mark.data) or mended
 
     def look_at_all(self) -> dict[str, Counter[Any]]:
+        if self._marks and self._marks[-1].holders is None:
+            self._marks[-1].holders = frozenset(everything.holders(self._connection))
         return self._again("look at", lambda: everything.look(self._connection))
 
     def forget(self, mark: Mark) -> None:
@@ -395,11 +392,8 @@ class PostgreSQLKeeper:
     def _tell_of_leak(self) -> None:
         listed = "\n".join(f"  {one}" for one in self._ended)
         text = (
-            f"{ended_scope.get()} left a transaction open on store {self.database.name!r}.\n{listed}\n"
+            f"left a transaction open on store {self.database.name!r}.\n{listed}\n"
             "It was closed and the data was reset. Close it in the test:  "
             "with self.db.session() as session: ..."
         )
-        if self.database.on_leak == "fail":
-            raise LeakError(text, store=self.database.name)
-        if self.database.on_leak == "warn":
-            warnings.warn(text, LeakWarning, stacklevel=2)
+        tell_of_leak(text, self.database.name, self.database.on_leak)

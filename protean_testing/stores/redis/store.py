@@ -15,14 +15,13 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from ... import ownership
 from ...errors import (
     ConfigurationError,
-    LeakError,
-    LeakWarning,
     OpenTransactionError,
     StoreError,
     UnsafeStoreError,
     redacted,
 )
-from ...store import Mark, OnLeak, ResetAfter, Store, ended_scope
+from ...leaks import tell_of_leak
+from ...store import Mark, OnLeak, ResetAfter, Store
 from . import everything, server, taking
 from .address import Address, from_client, from_url
 from .data import Data
@@ -290,11 +289,8 @@ class RedisStore(Store):
     def _tell_of_leak(self, left_open: list[OpenMulti]) -> None:
         listed = "\n".join(f"  {multi}" for multi in left_open)
         text = (
-            f"{ended_scope.get()} left a transaction open on store {self.name!r}.\n{listed}\n"
+            f"left a transaction open on store {self.name!r}.\n{listed}\n"
             "Its connection was closed and the data was reset. Say EXEC or DISCARD in the test, e.g.  "
             "with client.pipeline() as pipeline: ..."
         )
-        if self.on_leak == "fail":
-            raise LeakError(text, store=self.name)
-        if self.on_leak == "warn":
-            warnings.warn(text, LeakWarning, stacklevel=2)
+        tell_of_leak(text, self.name, self.on_leak)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
@@ -12,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from ...errors import ConfigurationError, LeakError, LeakWarning, OpenTransactionError, StoreError
-from ...store import ended_scope
+from ...errors import ConfigurationError, OpenTransactionError, StoreError
+from ...leaks import tell_of_leak
 from ..keeper import Database
 from .image import copy, everything
 from .mark import Mark
@@ -170,14 +169,12 @@ class SQLiteKeeper:
             raise StoreError(f"{what}: {error}.", store=self._database.name) from error
 
     def _report(self, ended: list[str]) -> None:
-        if not ended or self._database.on_leak == "reset":
+        if not ended:
             return
         message = (
-            f"{ended_scope.get()} left something open on store {self._database.name!r}:\n  "
+            f"left something open on store {self._database.name!r}:\n  "
             + "\n  ".join(ended)
             + "\nIt was ended and the data was reset. Close it in the test:  "
             "with self.db.session() as session: ..."
         )
-        if self._database.on_leak == "fail":
-            raise LeakError(message, store=self._database.name)
-        warnings.warn(message, LeakWarning, stacklevel=3)
+        tell_of_leak(message, self._database.name, self._database.on_leak)
