@@ -101,7 +101,7 @@ def section(kind: Kind, found: argparse.Namespace, verdicts: list[str]) -> repor
             try:
                 for way in all_ways(ground, found):
                     several.append(way)
-                for name, cost in measured(several, effort).items():
+                for name, cost in measured(several, case.rows, effort).items():
                     part.costs[name, case] = cost
             finally:
                 for way in several:

@@ -64,8 +64,12 @@ class Effort:
     seconds: float
 
 
-def measured(ways: Sequence[Way], effort: Effort) -> dict[str, Cost]:
-    """What each of the ways costs."""
+def measured(ways: Sequence[Way], rows: int, effort: Effort) -> dict[str, Cost]:
+    """What each of the ways costs.
+
+    Raises:
+        RuntimeError: After a reset there is not what there was before: `rows` that a class shares, no others.
+    """
     costs = {way.name: Cost() for way in ways}
     slow = set[str]()
     for number in range(effort.rounds):
@@ -73,6 +77,7 @@ def measured(ways: Sequence[Way], effort: Effort) -> dict[str, Cost]:
             if number < 2 or way.name not in slow:
                 if _warmed(way) > SLOW:
                     slow.add(way.name)
+                _check(way, rows)
                 _measure(way, costs[way.name], effort.seconds)
     return costs
 
@@ -85,6 +90,13 @@ def _warmed(way: Way) -> float:
         if took > SLOW / 10:
             break
     return took
+
+
+def _check(way: Way, rows: int) -> None:
+    counts = "(SELECT count(*) FROM public.t0), (SELECT count(*) FROM public.shared)"
+    there = way.session().execute(f"SELECT {counts}".encode()).fetchone()
+    if there != (0, rows):
+        raise RuntimeError(f"{way.name} has left {there} rows, where (0, {rows}) were before")
 
 
 def _measure(way: Way, cost: Cost, seconds: float) -> None:

@@ -8,7 +8,8 @@ from .measuring import Way
 from .places import connected, write
 from .ways import Ground
 
-APP = "benchmark_models"
+APP = "postgresql"
+"""What Django calls the package that this file is in, which it takes for an application."""
 
 
 def django_ways(ground: Ground) -> list[Way]:
@@ -25,9 +26,10 @@ def django_ways(ground: Ground) -> list[Way]:
     host = ground.server.url().partition("host=")[2].partition("&")[0]
     place = {"ENGINE": "django.db.backends.postgresql", "HOST": host, "PORT": "5432", "USER": "postgres"}
     if not settings.configured:
-        settings.configure(DATABASES={"default": {**place, "NAME": "postgres"}}, USE_TZ=True)
+        databases = {"default": {**place, "NAME": "postgres"}}
+        settings.configure(DATABASES=databases, INSTALLED_APPS=[__package__], USE_TZ=True)
         django.setup()
-    _models(ground.case.tables)
+    _make_models(ground.case.tables)
     connection = connections["default"]
 
     def way(case: type[TransactionTestCase], name: str) -> Way:
@@ -67,7 +69,7 @@ def django_ways(ground: Ground) -> list[Way]:
     return ways
 
 
-def _models(tables: int) -> None:
+def _make_models(tables: int) -> None:
     """Models of an application for the tables there are, and no others."""
     from django.apps import apps
     from django.db import models
@@ -84,7 +86,7 @@ def _models(tables: int) -> None:
                 "one": models.ForeignKey(f"{APP}.T{max(number - 1, 0)}", **keep),
                 "other": models.ForeignKey(f"{APP}.T{number // 2}", **keep),
             }
-            type(f"T{number}", (models.Model,), {"Meta": options, "__module__": APP, **fields})
+            type(f"T{number}", (models.Model,), {"Meta": options, "__module__": __package__, **fields})
     finally:
         apps.clear_cache = clear_cache
         apps.clear_cache()

@@ -47,7 +47,11 @@ def started(kind: Kind, disk: Path) -> Iterator[PrivatePostgreSQL]:
     tempfile.tempdir = None
     try:
         server = start_postgresql(
-            binaries=kind.binaries, settings={"fsync": "on" if kind.where == "disk" else "off"}
+            binaries=kind.binaries,
+            settings={
+                "fsync": "on" if kind.where == "disk" else "off",
+                "max_locks_per_transaction": "1024",  # drop_all of a thousand tables in one transaction
+            },
         )
     finally:
         os.environ.pop("TMPDIR", None)
