@@ -17,6 +17,7 @@ from . import chart, extras, report, ways
 from .measuring import Effort, Way, measured
 from .peers import django_ways, pytest_postgresql_way
 from .places import ROLES, Case, Kind, started
+from .shop import shop
 from .ways import Ground
 
 OLD = Path("/usr/lib/postgresql/15/bin")
@@ -37,11 +38,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.1, help="for each way in each round")
     parser.add_argument("--resets", type=int, default=20_000, help="how many, to see whether they slow down")
+    parser.add_argument("--no-shop", action="store_true", help="without the example's suite")
     parser.add_argument("--chart", type=Path, help="draw it into this file (SVG)")
     found = parser.parse_args()
     if found.quick:
         found.where, found.rounds, found.seconds, found.resets = ["memory"], 2, 0.02, 800
-        found.servers = found.servers[:1]
+        found.servers, found.no_shop = found.servers[:1], True
     return found
 
 
@@ -142,6 +144,12 @@ def main() -> int:
     print("A reset in milliseconds, and in brackets in multiples of a warm SELECT 1\n")
     for part in parts:
         print("\n".join(report.table(part)) + "\n")
+    if not found.no_shop:
+        one = shop(found.rounds)
+        print("\n".join(report.of_shop(one)) + "\n")
+        verdicts.append(
+            report.verdict("the shop", ("lifecycle, parts of the run", one.lifecycle / one.seconds, 0.1))
+        )
     print("\n".join(verdicts))
     if found.chart:
         found.chart.write_text(chart.drawn(parts[0]))
