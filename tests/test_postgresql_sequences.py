@@ -55,7 +55,22 @@ class ByHandTests(Mixin):
                 self.assertEqual(self.dump(), before)
 
 
-class OpenTests(PostgreSQLTestCase):
+class NoticedTests(PostgreSQLTestCase):
+    def test_values_that_need_no_transaction_number(self) -> None:
+        """The server logs 32 values at once."""
+        keeper = self.keeper(schema=SCHEMA + "SELECT nextval('free');")
+        first, at_first = keeper.save(), dump(libpq(self.url))
+        self.run_sql("SELECT nextval('free')")
+        mark, before = keeper.save(), dump(libpq(self.url))
+        self.assertNotEqual(before, at_first)
+        for _ in range(2):
+            self.run_sql("SELECT nextval('free')")
+            keeper.reset(mark)
+            self.assertEqual(dump(libpq(self.url)), before)
+        keeper.forget(mark)
+        keeper.reset(first)
+        self.assertEqual(dump(libpq(self.url)), at_first)
+
     def test_taken_by_a_transaction_that_is_open_and_the_newest(self) -> None:
         keeper = self.keeper(schema=SCHEMA)
         keeper.save()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from .catalog import Table
 from .connection import OURS, Connection
 from .data import Data, Mark
 from .installed import Installed
+from .sequences import Name, Position
 
 TRUNCATE_ROWS = 10_000  # from which on it is worth its price at the end of a scope around tests
 TRUNCATE_ROWS_AS_OWNER = 100  # where every row that is deleted is looked for in all that may refer to it
@@ -73,6 +74,7 @@ class Fast:
         """The data has taken what is new: install what notes it. Inside a transaction."""
         with self.installed.transaction():
             self.installed.install()
+            self._notice(self.data.positions.base)
             _, seen = self._look()
             self.installed.note_keys(self.data.rows.base, self.data.era)
             self._aim(self.innermost, set())
@@ -127,6 +129,8 @@ class Fast:
             owed = {table.number for table in self._suspects(look, data.rows.top.owed | data.unknown())}
             kept = self._keep(owed, by_key=not look.everything)
             places = data.places()
+            top = data.positions.top
+            self._notice({name: at for name, at in places.items() if at != data.position(name, top)})
             if changed:
                 data.know(places)
                 self.installed.install()
@@ -141,6 +145,13 @@ class Fast:
             seen = self._after(seen)
         self._seen = seen
         return data.saved(owed, kept, places, era)
+
+    def _notice(self, places: Mapping[Name, Position]) -> None:
+        """From now on it is noticed when one of these sequences is moved. Inside a transaction."""
+        there = self.data.catalog.sequences
+        sequences.make_noticed(
+            self.connection, {there[name]: at for name, at in places.items() if name in there and at[1]}
+        )
 
     def _keep(self, numbers: set[int], *, by_key: bool) -> dict[int, State]:
         """Copy the tables and views that were written, or only their keys that were."""

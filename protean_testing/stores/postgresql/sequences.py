@@ -35,8 +35,16 @@ def put_back(connection: Connection, targets: Mapping[Sequence, Position]) -> No
     for sequence, (last, _) in targets.items():
         if sequence.cached:  # nothing else makes a live session forget the values it holds
             connection.run(f"ALTER SEQUENCE {sequence.sql} RESTART WITH {last}")
+    make_noticed(connection, targets)
+
+
+def make_noticed(connection: Connection, places: Mapping[Sequence, Position]) -> None:
+    """Set sequences to where they stand, or are to stand: what takes the next value of one is noticed then.
+
+    The server logs 32 values at once: only the first one after this needs a transaction number.
+    """
     part = [
-        f"setval({sequence.oid}::regclass, {last}, {called})" for sequence, (last, called) in targets.items()
+        f"setval({sequence.oid}::regclass, {last}, {called})" for sequence, (last, called) in places.items()
     ]
     for begin in range(0, len(part), CHUNK):
         connection.run("SELECT " + ", ".join(part[begin : begin + CHUNK]))
