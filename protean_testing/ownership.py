@@ -125,7 +125,9 @@ class _Run:
         if self.host != platform.node():
             return False  # its lock would be held
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.created) < 1)
+            process = psutil.Process(self.pid)
+            is_dead = process.status() == psutil.STATUS_ZOMBIE  # its parent has not looked yet
+            return not is_dead and abs(process.create_time() - self.created) < 1
         except psutil.Error:
             return False
 

@@ -39,10 +39,11 @@ class ServerLogTestCase(SuiteTestCase):
         return super().environment(**{**ours, **variables})
 
     def statements(self) -> Counter[str]:
-        """How often the server was told to create or drop what, since the last call."""
+        """How often the server was told to create or drop what, since the last call. A table by its name."""
         text = self.server.log.read_text()
         new, self._read = text[getattr(self, "_read", 0) :], len(text)
-        return Counter(re.findall(r"statement:\s+((?:CREATE|DROP) (?:DATABASE|TABLE))", new))
+        what = r"statement:\s+(?:(CREATE TABLE \w+)|((?:CREATE|DROP) DATABASE))"
+        return Counter(table or database for table, database in re.findall(what, new))
 
     def databases(self) -> list[str]:
         """Those beside the given one and the server's own."""

@@ -14,7 +14,7 @@ from ...safeguard import is_test_name
 from ...workers import Worker
 from ..own import derived_name
 from ..witness import unchanged
-from .connection import quoted
+from .connection import OURS, quoted
 from .meeting import BUILDING, KEPT, NEEDED, OWN, RUN, Meeting
 
 
@@ -64,19 +64,23 @@ class Clone:
                     f"store {store!r}: there is no database {name!r} on the server of its URL. "
                     "Create it: the workers' own take after it."
                 )
-            self._refuse_full_server()
 
     def _refuse_full_server(self) -> None:
-        most, used = self._meeting.row(
+        """Every worker that is there, we too, may need its connections at any time."""
+        most, others, workers = self._meeting.row(
             "SELECT current_setting('max_connections')::int "
             "- current_setting('superuser_reserved_connections')::int "
             "- coalesce(current_setting('reserved_connections', true), '0')::int, "
-            "(SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL)"
+            "(SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL "
+            f" AND datname !~ '_protean_testing_' AND application_name <> '{OURS}'), "
+            f"(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {OWN})"
         )
-        if most - used < NEEDED - 1:
+        if most - others < workers * NEEDED:
+            self._meeting.close()
             raise ConfigurationError(
-                f"store {self._meeting.store!r}: the server allows {most} connections, and {used} are in "
-                f"use. A worker needs {NEEDED}: run fewer workers, or raise max_connections."
+                f"store {self._meeting.store!r}: the server allows {most} connections, {others} are in use "
+                f"by others, and {workers} workers need {NEEDED} each: run fewer workers, or raise "
+                "max_connections."
             )
 
     @contextmanager
@@ -93,6 +97,7 @@ class Clone:
         with meeting.told("create the database of a worker"):
             meeting.lock(RUN, self._me.run, shared=True)
             meeting.lock(OWN, self._name)
+            self._refuse_full_server()
             meeting.sweep(self._me.run)
             if not keep and meeting.is_there(kept):
                 with meeting.locked(BUILDING, kept):

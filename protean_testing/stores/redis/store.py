@@ -192,7 +192,7 @@ class RedisStore(Store):
         place = self._place
         if place is None or place.closed or place.data is None:
             return
-        self._again("clear", place.data.reset_all if self.adopt else place.data.clear)
+        self._again("clear", place.data.reset_all if self.adopt and place.own is None else place.data.clear)
         place.data = None
         in_use.discard(place)
         if place.claim is not None:

@@ -1,0 +1,116 @@
+"""Workers on a given Redis, in a given SQLite file and on a given Message DB: each in a place of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import redis
+
+from protean_testing.servers.redis import PrivateRedis, start_redis
+
+from .suite import SuiteTestCase
+from .worker_suite import SUITE
+
+
+class ElsewhereTestCase(SuiteTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("suite.py", SUITE)
+        self.state = self.directory / "state"
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        return super().environment(**{"PROTEAN_TESTING_STATE": str(self.state), **variables})
+
+    def records(self) -> list[str]:
+        return sorted(path.name for path in self.state.iterdir()) if self.state.exists() else []
+
+
+class RedisWorkerTests(ElsewhereTestCase):
+    server: PrivateRedis
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.server = start_redis()
+        cls.addClassCleanup(cls.server.stop)
+
+    def client(self, db: int) -> redis.Redis:
+        client = redis.Redis.from_url(self.server.url(db))
+        self.addCleanup(client.close)
+        return client
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.client(0).flushall()
+
+    def numbers(self, log: list[str]) -> list[int]:
+        return sorted(int(line.rpartition("db=")[2]) for line in log)
+
+    def test_each_has_a_number(self) -> None:
+        self.client(3).set("theirs", "1")
+        for way in ("fork", "spawn"):
+            with self.subTest(way):
+                outcome = self.python("suite.py", way, "4", REDIS=self.server.url(1))
+                self.assertEqual(outcome.code, 0, outcome.err)
+                self.assertEqual(self.numbers(outcome.log), [2, 4, 5, 6], "3 holds what is not ours")
+                self.assertEqual(self.client(3).get("theirs"), b"1")
+                self.assertEqual(self.client(0).info("keyspace").keys(), {"db3"})
+                self.assertEqual(self.records(), [])
+
+    def test_a_number_that_others_are_in(self) -> None:
+        other = self.client(1)
+        other.ping()
+        outcome = self.python("suite.py", "fork", "2", REDIS=self.server.url(0))
+        self.assertEqual(outcome.code, 0, outcome.err)
+        self.assertEqual(self.numbers(outcome.log), [2, 3])
+
+    def test_no_number_is_left(self) -> None:
+        self.client(15).set("theirs", "1")
+        outcome = self.python("suite.py", "fork", "2", REDIS=self.server.url(13), WAIT="3")
+        self.assertFailed(
+            outcome,
+            "The server has 16 databases, and none of them is left: 14 by another worker, 15 by others",
+            "Run fewer workers",
+        )
+
+    def test_adopted_keys_are_copied(self) -> None:
+        self.client(1).set("orders", "0")
+        self.client(1).set("theirs", "1", ex=1000)
+        source = SUITE.replace(
+            'RedisStore(os.environ["REDIS"])', 'RedisStore(os.environ["REDIS"], adopt=True)'
+        )
+        self.write("suite.py", source)
+        outcome = self.python("suite.py", "fork", "2", REDIS=self.server.url(1))
+        self.assertEqual(outcome.code, 0, outcome.err)
+        self.assertEqual(self.client(1).get("orders"), b"0")
+        self.assertEqual(self.client(0).info("keyspace").keys(), {"db1"})
+
+
+class SQLiteWorkerTests(ElsewhereTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = self.directory / "shop_test.db"
+        self.variables = {"TEST_DB": "sqlite", "DATABASE_URL": f"sqlite:///{self.file}"}
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.directory.glob("*.db*"))
+
+    def test_each_has_a_file_beside_it(self) -> None:
+        outcome = self.python("suite.py", "fork", "4", **self.variables)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        self.assertEqual(len(set(outcome.log)), 4)
+        for line in outcome.log:
+            self.assertRegex(Path(line).name, r"^shop_test_protean_testing_[0-9a-f]{10}_w\d_\d+\.db$")
+        self.assertEqual((self.files(), self.records()), ([], []))
+
+    def test_an_adopted_file_is_copied(self) -> None:
+        with sqlite3.connect(self.file) as connection:
+            connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT)")
+        connection.close()
+        content = self.file.read_bytes()
+        self.write("suite.py", SUITE.replace("SQLAlchemyStore(Base.metadata)", "SQLAlchemyStore(adopt=True)"))
+        outcome = self.python("suite.py", "spawn", "2", **self.variables)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        self.assertEqual((self.files(), self.records()), (["shop_test.db"], []))
+        self.assertEqual(self.file.read_bytes(), content)
