@@ -68,6 +68,7 @@ def load_tests(loader, tests, pattern):
 class StestrTests(SampleTestCase):
     def setUp(self) -> None:
         super().setUp()
+        self.beside = r"tmp\w{8}$"  # its lists of tests
         self.write(".stestr.conf", "[DEFAULT]\ntest_path=.\n")
 
     def test_serial(self) -> None:
