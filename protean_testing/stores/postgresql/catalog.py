@@ -125,6 +125,16 @@ class Catalog:
         """Tables that cannot be emptied after all that refer to them, in the order of the numbers."""
         return {other for table in self.tables.values() for other in table.references if other < table.number}
 
+    def near(self) -> dict[int, set[int]]:
+        """For every table the others that it refers to, or that refer to it."""
+        found: dict[int, set[int]] = {number: set() for number in self.tables}
+        for number, table in self.tables.items():
+            for other in table.references:
+                if other != number:
+                    found[number].add(other)
+                    found[other].add(number)
+        return found
+
     def referring(self, numbers: set[int]) -> set[int]:
         """`numbers`, all tables that refer to one of them, near or far, and their partitions."""
         found = set(numbers)

@@ -50,17 +50,23 @@ def _function(head: str, body: str, variables: str = "", options: str = "") -> s
     )
 
 
-def put_function(table: Table) -> str:
+def put_function(table: Table, silent: bool) -> str:
     """``put_<number>(since, copies)`` gives a table the rows of a state.
 
-    Only those with keys that were written in the era `since` or later, where that is known (not NULL).
+    Only those with keys that were written in the era `since` or later, where that is known (not NULL). For a
+    plain owner it always is, and rows that are there stay, or references to them would be broken.
     """
+    if not silent:
+        _, put = parts(table)
+        by_key = f"WITH {put} SELECT count(*) INTO done FROM w{table.number};\n" if table.key else ""
+        return _put_function(
+            table, by_key.replace("%1$L", "copies").replace("%2$s", "since").replace("%%", "%")
+        )
     copies = f"FROM {OURS}.kept WHERE number = {table.number} AND copy = ANY (copies)"
     all_lines = f"SELECT line {copies}"
     if table.key:
         latest = f"SELECT DISTINCT ON (key) line {copies} ORDER BY key, copy DESC"
         all_lines = f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
-    count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
     count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
     body = f"DELETE FROM ONLY {table.sql};\n{count}{insertion(table, all_lines)};\n"
     if table.key:
@@ -79,6 +85,10 @@ def put_function(table: Table) -> str:
             f"IF array_position(keys, NULL) IS NULL THEN\n{delete};\n{count}{insertion(table, latest)};\n"
             f"RETURN done;\nEND IF;\nEND IF;\n{body}"
         )
+    return _put_function(table, body)
+
+
+def _put_function(table: Table, body: str) -> str:
     # It is planned while there is little to find, and is to be fast when there is much.
     options = " ".join(f"SET enable_{way} = off" for way in ("seqscan", "hashjoin", "mergejoin"))
     return _function(f"put_{table.number}(since bigint, copies int[])", body, "keys text[];", options + " ")

@@ -158,7 +158,7 @@ class Installed:
         run(text)
         self._puts &= catalog.tables.keys()
         for number in self._puts:
-            run(clearing.put_function(catalog.tables[number]))
+            run(clearing.put_function(catalog.tables[number], self._connection.silent))
         run(clearing.put_switch(self._puts))
 
     def _write_lists(self) -> None:
@@ -183,10 +183,11 @@ class Installed:
 
     def _write_parts(self) -> None:
         lines, catalog = [], self._data.catalog
+        near = catalog.near()
         for table in self._data.tables(lambda table: table.kind == "r"):
             clear, put = map(literal, clearing.parts(table))
             whole = not table.key and catalog.referring({table.number}) == {table.number}
-            lines.append(f"({table.number}, {clear}, {put}, {whole})")
+            lines.append(f"({table.number}, {clear}, {put}, {whole}, {listed(near[table.number])})")
         self._connection.run(f"DELETE FROM {OURS}.part")
         if lines:
             self._connection.run(f"INSERT INTO {OURS}.part VALUES {', '.join(lines)}")
@@ -220,7 +221,7 @@ class Installed:
             target[number] = (state, self.all_keys_noted(number, known))
             if number not in self._puts:
                 self._puts.add(number)
-                self._connection.run(clearing.put_function(table))
+                self._connection.run(clearing.put_function(table, self._connection.silent))
                 self._connection.run(clearing.put_switch(self._puts))
                 self.altered = True
         self._write_target(target)

@@ -39,9 +39,9 @@ CREATE TABLE protean_testing.heir (number int NOT NULL, child int NOT NULL);
 CREATE INDEX ON protean_testing.heir (number);
 
 -- For a plain owner: the parts of a statement that empty a table, and that give it back the rows of some keys, or
--- all of them (whole).
+-- all of them (whole); the other tables that it refers to, or that refer to it.
 CREATE TABLE protean_testing.part (
-    number int PRIMARY KEY, clear text NOT NULL, put text NOT NULL, whole bool NOT NULL
+    number int PRIMARY KEY, clear text NOT NULL, put text NOT NULL, whole bool NOT NULL, near int[] NOT NULL
 );
 
 -- Tables that the reset function leaves to the slower way.

@@ -64,11 +64,28 @@ BEGIN
     END IF;
 
     IF :owner THEN  -- one by one, those that refer to others first, where that will do
-        IF written && ':knots' OR held AND EXISTS (SELECT FROM protean_testing.target WHERE number = ANY (written))
+        IF held THEN
+            kept := ARRAY(SELECT number FROM protean_testing.target WHERE number = ANY (written));
+        END IF;
+        IF written && ':knots' OR kept <> '{}' AND (
+            EXISTS (SELECT FROM protean_testing.target t JOIN protean_testing.part p USING (number)
+                     WHERE number = ANY (kept) AND (NOT t.by_key OR p.near && kept))
+            OR EXISTS (SELECT FROM protean_testing.touched
+                        WHERE number = ANY (kept) AND era >= since AND key IS NULL))
         THEN
             IF NOT protean_testing.put_all(written, since, held) THEN
                 RETURN concat_ws(' ', 'look', head, waiting, 0, written);
             END IF;
+            kept := written;
+        ELSIF kept <> '{}' THEN
+            FOREACH one IN ARRAY written LOOP
+                IF one = ANY (kept) THEN
+                    copies := (SELECT t.copies FROM protean_testing.target t WHERE number = one);
+                    removed := removed + protean_testing.put(one, since, copies);
+                ELSE
+                    removed := removed + protean_testing.clear(one);
+                END IF;
+            END LOOP;
             kept := written;
         END IF;
     ELSIF held THEN
