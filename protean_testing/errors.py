@@ -48,6 +48,18 @@ class LateWriteWarning(UserWarning):
     """Something was written between two tests, when nothing should have been running. It was wiped."""
 
 
+class SchemaPerTestWarning(UserWarning):
+    """A test class makes or drops its schema in every test, though it is made once per run."""
+
+
+class StaleTableWarning(UserWarning):
+    """A table that this run did not make has other columns than the models."""
+
+
+class NeverResetWarning(UserWarning):
+    """A Protean domain holds data in a broker, a cache or an event store that no store gives back."""
+
+
 def redacted(text: str, *secrets: str | None) -> str:
     """The text with every secret replaced by ``***``.
 

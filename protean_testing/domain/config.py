@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 Config = dict[str, Any]
 
 _NAMED = ("databases", "brokers", "caches")
-_SQL = ("sqlite", "postgresql", "mysql", "mssql")
+SQL = ("sqlite", "postgresql", "mysql", "mssql")
 _PROCESSING = ("event_processing", "command_processing")
 _KNOWN = {
     "broker": ("inline", "redis", "redis_pubsub"),
@@ -93,7 +93,7 @@ def _switch_databases(config: Config) -> None:
     for name, entry in config["databases"].items():
         if name == "memory" and entry.get("provider") == "memory":
             continue  # the memory event store keeps its events there
-        if target != "memory" and not (is_managed(entry) and entry.get("provider") in ("memory", *_SQL)):
+        if target != "memory" and not (is_managed(entry) and entry.get("provider") in ("memory", *SQL)):
             continue  # nobody here could make its schema
         kept = entry if entry.get("provider") == target else {"managed": is_managed(entry)}
         config["databases"][name] = {**kept, "provider": target}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..store import OnLeak, Store
 from ..stores import protean
-from .config import is_managed
+from .config import SQL, is_managed
 from .places import REDIS, Places
 
 if TYPE_CHECKING:
@@ -47,11 +47,13 @@ def _databases(configuration: Configuration, places: Places, policy: Policy) -> 
     for name, entry in config["databases"].items():
         adapter = partial(configuration.adapter, "providers", name)
         if not is_managed(entry) and not (events and name == "memory"):
+            if entry.get("provider") in SQL:
+                yield protean.UnmanagedStore(adapter, f"{name} (not managed)")
             continue
         match entry.get("provider"):
             case "memory":
                 yield _follow(protean.memory_provider(adapter, name), policy)
-            case "sqlite" | "postgresql" | "mysql" | "mssql":
+            case provider if provider in SQL:
                 yield protean.ProviderStore(
                     adapter,
                     entry["database_uri"],

@@ -53,8 +53,13 @@ class Place:
         """Where it is. A private ``sqlite://`` database is known by its engine alone."""
         if self._given is not None and in_private_memory(self.url):
             return self._given
-        url = self.url
-        return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(url.query.items())))
+        return _key(self.url)
+
+    def is_at(self, engine: Engine) -> bool:
+        """Whether that engine, of whoever it is, reaches this database."""
+        if in_private_memory(self.url):
+            return engine in self._engines()
+        return _key(engine.url) == _key(self.url)
 
     @property
     def shown(self) -> str:
@@ -140,6 +145,10 @@ class Place:
         if self.own is not None:
             self.own.drop()
         self._at_end()
+
+
+def _key(url: URL) -> Hashable:
+    return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(url.query.items())))
 
 
 def engine_of(given: AnEngine) -> Engine | AsyncEngine:

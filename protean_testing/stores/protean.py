@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateSchema
 
 from ..errors import ConfigurationError
 from ..store import Mark, Store
+from .advice import given_back, warn_of_stale_tables
 from .definition import definition
 from .memory import described
 from .sqlalchemy import SQLAlchemyStore
@@ -60,6 +61,7 @@ class ProviderStore(SQLAlchemyStore):
         self.bind(url, private=private)
         self._provider = provider
         self._owner = owner
+        self._is_advised = True  # the domain's other stores stand beside it
 
     def schema_key(self) -> Hashable:
         return self._owner
@@ -93,19 +95,45 @@ class ProviderStore(SQLAlchemyStore):
             provider._create_database_artifacts()
 
     def _tables(self) -> set[tuple[str | None, str]]:
-        """Those of every element it owns; SQLAlchemy knows a table once the DAO was asked for."""
         provider = self._provider()
-        elements = provider.domain.registry._elements
-        with _quiet():
-            for kind in ("AGGREGATE", "ENTITY", "PROJECTION"):
-                for record in list(elements[kind].values()):
-                    if provider.owns(record.cls):
-                        provider.domain.repository_for(record.cls)._dao  # noqa: B018
         public = "public" if provider._engine.dialect.name == "postgresql" else None
         return {
             (None if table.schema == public else table.schema, table.name)
-            for table in provider._metadata.tables.values()
+            for table in _metadata_of(provider).tables.values()
         }
+
+
+class UnmanagedStore(Store):
+    """A SQL provider that is not managed: nothing in it is touched, and stale tables are warned of.
+
+    Parameters:
+        provider: Gives the provider of the moment.
+        name: What messages call it.
+    """
+
+    def __init__(self, provider: Adapter, name: str) -> None:
+        self._provider, self.name = provider, name
+
+    def create_schema(self) -> None:
+        provider = self._provider()
+        warn_of_stale_tables(self.name, lambda: provider._engine, [_metadata_of(provider)])
+
+    def reset_data(self, mark: Mark) -> bool:
+        return False
+
+    def is_empty(self) -> bool:
+        return True
+
+
+def _metadata_of(provider: Any) -> Any:
+    """With the tables of every element it owns; SQLAlchemy knows a table once the DAO was asked for."""
+    elements = provider.domain.registry._elements
+    with _quiet():
+        for kind in ("AGGREGATE", "ENTITY", "PROJECTION"):
+            for record in list(elements[kind].values()):
+                if provider.owns(record.cls):
+                    provider.domain.repository_for(record.cls)._dao  # noqa: B018
+    return provider._metadata
 
 
 class ProcessStore(Store):
@@ -146,6 +174,7 @@ def memory_provider(provider: Adapter, name: str) -> Store:
 
     def read() -> Any:
         held = provider()
+        given_back.add(held)
         rows = {schema: records for schema, records in held._databases.items() if records}
         return rows, {schema: _next(counter) for schema, counter in held._counters.items()}
 
@@ -178,7 +207,12 @@ def memory_cache(cache: Adapter, name: str) -> Store:
     def write(entries: Any) -> None:
         cache()._db._values = entries
 
-    return ProcessStore(lambda: cache()._db._values, write, name=name)
+    def read() -> Any:
+        held = cache()
+        given_back.add(held)
+        return held._db._values
+
+    return ProcessStore(read, write, name=name)
 
 
 def unknown(adapter: Adapter, name: str, *, is_provider: bool = False) -> Store:
@@ -211,6 +245,7 @@ class _Unknown(Store):
 
 def _attributes(adapter: Adapter, names: tuple[str, ...], name: str) -> Store:
     def read() -> Any:
+        given_back.add(adapter())
         held = vars(adapter())
         return {key: held[key] for key in names if key in held}
 

@@ -17,6 +17,7 @@ from .. import environ
 from ..awaiting import finished
 from ..errors import ConfigurationError
 from ..store import Mark, OnLeak, ResetAfter, Store
+from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .beside import empty_beside
 from .checkouts import Taken
 from .definition import definition
@@ -46,7 +47,8 @@ class SQLAlchemyStore(Store):
         metadata: Its tables are the schema; several may be given.
         schema: Makes the schema in place of metadata: migrations, or the application's own call. It is
             called with an engine if it takes one argument (an async one if it is ``async def``).
-        adopt: The schema exists already: its rows are the baseline, and it is never dropped.
+        adopt: The schema exists already: its rows are the baseline, and it is never dropped. With metadata
+            beside it, tables that have other columns are warned of.
         empty: There is no schema: an empty database, for tests of migrations.
         url: Where it is. Left out, the environment decides; SQLite in memory by default.
         engine: The application's own engine, or a callable that returns the one of the moment.
@@ -86,7 +88,7 @@ class SQLAlchemyStore(Store):
         paranoid: bool = False,
         keep: bool | None = None,
     ) -> None:
-        sources = [metadata is not None or None, schema, adopt or None, empty or None]
+        sources = [(metadata is not None and not adopt) or None, schema, adopt or None, empty or None]
         if sum(source is not None for source in sources) != 1:
             raise ConfigurationError(
                 "SQLAlchemyStore takes one of metadata, schema=, adopt=True and empty=True: it must know "
@@ -96,9 +98,9 @@ class SQLAlchemyStore(Store):
             raise ConfigurationError(
                 "SQLAlchemyStore takes url= or engine=, not both: an engine has its URL."
             )
-        self.metadata: tuple[MetaData, ...] = (
-            (metadata,) if isinstance(metadata, MetaData) else tuple(metadata or ())
-        )
+        given = (metadata,) if isinstance(metadata, MetaData) else tuple(metadata or ())
+        self.metadata: tuple[MetaData, ...] = () if adopt else given
+        self._models = given if adopt else ()
         self.name = name or "database"
         self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
@@ -109,6 +111,7 @@ class SQLAlchemyStore(Store):
         self._engine = engine
         self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
         self._place: Place | None = None
+        self._is_advised = False
 
     # Where it is
 
@@ -216,6 +219,9 @@ class SQLAlchemyStore(Store):
 
     def create_schema(self) -> None:
         place, keeper = self._live(), self._keeper()
+        if not (self.adopt or self.empty):
+            watch_schema(place)
+        warn_of_stale_tables(self.name, place.engine, self._models)
         if place.claimed:
             for metadata in self.metadata:
                 metadata.drop_all(place.engine())
@@ -251,8 +257,13 @@ class SQLAlchemyStore(Store):
         return _Mark(self._keeper().save(), self._live().watch().taken())
 
     def reset_data(self, mark: _Mark) -> bool:
-        self._live().watch()
-        return self._keeper().reset(mark.kept)
+        place = self._live()
+        place.watch()
+        changed = self._keeper().reset(mark.kept)
+        if changed and not self._is_advised:
+            self._is_advised = True
+            warn_of_what_is_never_reset(place)
+        return changed
 
     def mend_data(self, mark: _Mark) -> bool:
         mended = self._keeper().mend(mark.kept)

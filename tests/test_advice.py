@@ -1,0 +1,288 @@
+"""What a suite does to its own harm is warned of: the class or the table is named, and the line to change."""
+
+from __future__ import annotations
+
+import sqlite3
+import unittest
+
+from .suite import MODELS, SuiteTestCase
+
+DOMAIN = """
+import os
+from protean import Domain
+from protean.fields import String
+os.environ["PROTEAN_NO_AUTO_LOGGING"] = "1"
+shop = Domain(root_path=__file__, name="Shop", config={
+    "databases": {
+        "default": {"provider": "sqlite", "database_uri": "sqlite:///shop_test.db"},
+        "memory": {"provider": "memory"},
+    },
+})
+@shop.event(part_of="Item")
+class Added:
+    name = String()
+@shop.aggregate
+class Item:
+    name = String(max_length=50)
+    @classmethod
+    def add(cls, name):
+        item = cls(name=name)
+        item.raise_(Added(name=name))
+        return item
+"""
+
+
+class SchemaPerTestTests(SuiteTestCase):
+    def run_class(self, body: str, **variables: str) -> str:
+        self.write("test_a.py", f"class OrderTests(DatabaseTestCase):\n{body}", before=MODELS)
+        outcome = self.unittest("test_a", **variables)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        return outcome.err
+
+    def test_in_set_up_and_tear_down(self) -> None:
+        said = self.run_class(
+            """
+            metadata = Base.metadata
+            def setUp(self):
+                super().setUp()
+                Base.metadata.create_all(self.engine)
+            def tearDown(self):
+                Base.metadata.drop_all(self.engine)
+                super().tearDown()
+            def check(self): self.assertEqual(place(self.engine), 1)
+            test_1 = test_2 = check
+            """
+        )
+        self.assertEqual(said.count("SchemaPerTestWarning: "), 1, said)
+        self.assertRegex(
+            said,
+            r"SchemaPerTestWarning: test_a.OrderTests makes or drops its schema in every test \(setUp, "
+            r".*test_a.py:\d+\). Store 'database' has made it once for the run",
+        )
+
+    def test_in_a_cleanup_by_an_engine_of_its_own(self) -> None:
+        said = self.run_class(
+            """
+            metadata = Base.metadata
+            def setUp(self):
+                super().setUp()
+                from sqlalchemy import create_engine
+                own = create_engine(self.database_url)
+                self.addCleanup(own.dispose)
+                self.addCleanup(Base.metadata.drop_all, own)
+            def test_1(self): place(self.engine)
+            """,
+            TEST_DB="postgresql",
+        )
+        self.assertIn("SchemaPerTestWarning: test_a.OrderTests makes or drops its schema", said)
+        self.assertIn("a cleanup", said)
+
+    def test_async(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            class OrderTests(AsyncDatabaseTestCase):
+                metadata = Base.metadata
+                def setUp(self):
+                    super().setUp()
+                    Base.metadata.create_all(self.engine)
+                async def test_1(self): place(self.engine)
+            """,
+            before=MODELS,
+        )
+        self.assertIn("SchemaPerTestWarning: test_a.OrderTests", self.unittest("test_a").err)
+
+    def test_what_is_no_such_thing(self) -> None:
+        said = self.run_class(
+            """
+            stores = [SQLAlchemyStore(Base.metadata, name="shop"), SQLAlchemyStore(empty=True, name="empty")]
+            @classmethod
+            def setUpClass(cls):
+                super().setUpClass()
+                Base.metadata.create_all(cls.db.store("shop").engine)
+            def setUp(self):
+                super().setUp()
+                Base.metadata.create_all(self.db.store("empty").engine)  # a test of migrations
+                with self.db.scope(): pass
+            def test_1(self):
+                Base.metadata.drop_all(self.db.store("shop").engine)     # what a test does is its own affair
+            """
+        )
+        self.assertNotIn("SchemaPerTestWarning", said)
+
+    def test_by_a_domains_own_calls(self) -> None:
+        self.write("shop.py", DOMAIN)
+        self.write(
+            "test_a.py",
+            """
+            from shop import shop, Item
+            from protean_testing.domain import DomainTestCase
+            class ItemTests(DomainTestCase):
+                domain = shop
+                traverse = False
+                def setUp(self):
+                    super().setUp()
+                    shop.providers["default"]._create_database_artifacts()
+                def check(self):
+                    items = shop.repository_for(Item)
+                    self.assertEqual(items.query.all().total, 0)
+                    items.add(Item(name="a"))
+                test_1 = test_2 = check
+            """,
+        )
+        outcome = self.unittest("test_a")
+        self.assertPassed(outcome, 2)
+        self.assertRegex(
+            outcome.err,
+            r"SchemaPerTestWarning: test_a.ItemTests makes or drops its schema in every test "
+            r"\(setUp, .*test_a.py:\d+\). Store 'default'",
+        )
+
+
+class StaleTableTests(SuiteTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        with sqlite3.connect(self.directory / "shop_test.db") as connection:
+            connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, client TEXT)")
+            connection.execute("CREATE TABLE item (name TEXT)")
+
+    def test_an_adopted_database(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            class OrderTests(DatabaseTestCase):
+                stores = [
+                    SQLAlchemyStore(Base.metadata, adopt=True, name="shop", url="sqlite:///shop_test.db")
+                ]
+                def test_1(self):
+                    with self.engine.begin() as connection:
+                        connection.execute(text("INSERT INTO orders (client) VALUES ('a')"))
+                def test_2(self):
+                    with self.engine.begin() as connection:
+                        self.assertEqual(connection.scalar(text("SELECT count(*) FROM orders")), 0)
+            """,
+            before=MODELS,
+        )
+        outcome = self.unittest("test_a")
+        self.assertPassed(outcome, 2)
+        self.assertIn(
+            "StaleTableWarning: in the database of store 'shop', which this run did not make, table 'orders' "
+            "is stale: it lacks 'customer' and has 'client'.\nMigrate that database",
+            outcome.err,
+        )
+        self.assertIn("there is no table 'items'", outcome.err)
+        with sqlite3.connect(self.directory / "shop_test.db") as connection:
+            self.assertEqual(connection.execute("SELECT * FROM orders").fetchall(), [])
+
+    def test_a_database_that_is_not_managed(self) -> None:
+        self.write("shop.py", DOMAIN.replace('"database_uri"', '"managed": False, "database_uri"'))
+        self.write(
+            "test_a.py",
+            """
+            from shop import shop
+            from protean_testing.domain import DomainTestCase
+            class ItemTests(DomainTestCase):
+                domain = shop
+                traverse = False
+                def test_1(self): pass
+            """,
+        )
+        outcome = self.unittest("test_a")
+        self.assertPassed(outcome, 1)
+        self.assertIn(
+            "StaleTableWarning: in the database of store 'default (not managed)', which this run did not "
+            "make, table 'item' is stale: it lacks ",
+            outcome.err,
+        )
+
+    def test_a_table_that_fits(self) -> None:
+        with sqlite3.connect(self.directory / "shop_test.db") as connection:
+            connection.execute("DROP TABLE orders")
+            connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer VARCHAR)")
+            connection.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, order_id INTEGER)")
+        self.write(
+            "test_a.py",
+            """
+            class OrderTests(DatabaseTestCase):
+                stores = [SQLAlchemyStore(Base.metadata, adopt=True, url="sqlite:///shop_test.db")]
+                def check(self): self.assertEqual(place(self.engine), 1)
+                test_1 = test_2 = check
+            """,
+            before=MODELS,
+        )
+        outcome = self.unittest("test_a")
+        self.assertPassed(outcome, 2)
+        self.assertNotIn("StaleTableWarning", outcome.err)
+
+
+class NeverResetTests(SuiteTestCase):
+    SUITE = """
+        from shop import shop, Item
+        from protean_testing import *
+        from protean_testing import RedisStore, SQLAlchemyStore
+        shop.init(traverse=False)
+        provider = shop.providers["default"]
+        def schema():
+            with shop.domain_context():
+                shop.setup_database()
+        class ItemTests(DatabaseTestCase):
+            stores = [
+                SQLAlchemyStore(schema=schema, engine=lambda: provider._engine, name="shop"),
+                Hook(shop.domain_context),
+                {more}
+            ]
+            def check(self):
+                shop.repository_for(Item).add(Item.add("a"))
+                shop.brokers["default"].publish("items", {{"name": "a"}})
+                self.assertEqual(shop.repository_for(Item).query.all().total, 1)
+            test_1 = test_2 = check
+    """
+
+    def test_a_domain_of_which_only_the_database_is_given_back(self) -> None:
+        self.write("shop.py", DOMAIN)
+        self.write("test_a.py", self.SUITE.format(more=""))
+        outcome = self.unittest("test_a")
+        self.assertPassed(outcome, 2)
+        self.assertEqual(outcome.err.count("NeverResetWarning: "), 1, outcome.err)
+        self.assertIn(
+            "NeverResetWarning: test_a.ItemTests.test_1 works with the Protean domain 'Shop', whose database "
+            "is given back, and not what it holds elsewhere: broker 'default' (inline), database 'memory' "
+            "(memory). The next test finds it.\nTake DomainTestCase, with domain = shop",
+            outcome.err,
+        )
+
+    def test_what_has_a_store_is_not_told(self) -> None:
+        self.write("shop.py", DOMAIN)
+        self.write(
+            "test_a.py",
+            self.SUITE.format(
+                more="CallableStore(shop.brokers['default']._data_reset), "
+                "CallableStore(shop.event_store.store._data_reset)"
+            ),
+        )
+        outcome = self.unittest("test_a")
+        self.assertPassed(outcome, 2)
+        self.assertNotIn("NeverResetWarning", outcome.err)
+
+    def test_a_redis_of_which_no_store_knows(self) -> None:
+        self.write(
+            "shop.py",
+            DOMAIN.replace(
+                "config={",
+                'config={"caches": {"default": {"provider": "redis", "URI": os.environ["URI"], "TTL": 300}},',
+            ),
+        )
+        from protean_testing.servers.redis import private_redis
+
+        for more, told in (("", True), ("RedisStore(os.environ['URI'], unsafe=True)", False)):
+            with self.subTest(more):
+                self.write(
+                    "test_a.py", "import os\n" + self.SUITE.format(more=more).replace("\n        ", "\n")
+                )
+                outcome = self.unittest("test_a", URI=private_redis().url(7))
+                self.assertPassed(outcome, 2)
+                self.assertEqual("cache 'default' (redis)" in outcome.err, told, outcome.err)
+
+
+if __name__ == "__main__":
+    unittest.main()
