@@ -50,14 +50,6 @@ class Figures:
         self.created.append((name, perf_counter() - start))
 
     @contextmanager
-    def resetting(self) -> Iterator[None]:
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.resets.append(perf_counter() - start)
-
-    @contextmanager
     def dropping(self) -> Iterator[None]:
         start = perf_counter()
         try:

@@ -323,11 +323,12 @@ class Scope:
             time.sleep(PATIENCE)
             errors += self._late_writes(holds, threads)
         for hold in reversed(holds):
-            with run.figures.resetting():
-                try:
-                    changed |= how(hold, self)
-                except Exception as error:
-                    errors.append(error)
+            began = time.perf_counter()
+            try:
+                changed |= how(hold, self)
+            except Exception as error:
+                errors.append(error)
+            run.figures.resets.append(time.perf_counter() - began)
         raise_all(errors, f"after {self.label}")
         return changed
 

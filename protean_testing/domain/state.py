@@ -70,8 +70,9 @@ class StateStore(Store):
     def reset_data(self, mark: Kept) -> bool:
         domain = self._domain
         left = [*end_units_of_work(mark.units), *end_sessions(domain, mark.sessions)]
-        changed = domain.config != mark.config or domain.clock is not mark.clock
-        if domain.config != mark.config:
+        reconfigured = domain.config != mark.config
+        changed = reconfigured or domain.clock is not mark.clock
+        if reconfigured:
             domain.config.clear()
             domain.config.update(deepcopy(mark.config))
         domain.clock = mark.clock
