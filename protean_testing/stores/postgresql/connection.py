@@ -43,6 +43,7 @@ _SETTINGS = {
     "IntervalStyle": "postgres",
     "jit": "off",
     "lock_timeout": str(LOCK_TIMEOUT),
+    "plan_cache_mode": "force_generic_plan",  # what comes again and again is planned once
     "row_security": "off",  # an error where rows would be hidden from us
     "search_path": "pg_catalog",
     "standard_conforming_strings": "on",
