@@ -140,10 +140,11 @@ def main() -> int:
             'pip install -e ".[benchmarks]"',
             file=sys.stderr,
         )
-    parts = [section(kind, found, verdicts) for kind in kinds(found)]
     print("A reset in milliseconds, and in brackets in multiples of a warm SELECT 1\n")
-    for part in parts:
-        print("\n".join(report.table(part)) + "\n")
+    parts = []
+    for kind in kinds(found):
+        parts.append(section(kind, found, verdicts))
+        print("\n".join(report.table(parts[-1])) + "\n", flush=True)
     if not found.no_shop:
         one = shop(found.rounds)
         print("\n".join(report.of_shop(one)) + "\n")

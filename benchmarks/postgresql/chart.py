@@ -7,8 +7,8 @@ from html import escape
 
 from .report import Section
 
-WIDTH, HEIGHT = 840, 440
-LEFT, RIGHT, TOP, BOTTOM = 80, 270, 56, 48
+WIDTH, HEIGHT = 880, 440
+LEFT, RIGHT, TOP, BOTTOM = 80, 310, 56, 48
 NAMES = {"ours, superuser": "protean_testing", "ours, owner": "protean_testing, plain owner"}
 COLOURS = {
     "ours, superuser": "#d9480f",
