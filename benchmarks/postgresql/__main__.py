@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from protean_testing.servers.postgresql import PrivatePostgreSQL
+
 from . import chart, extras, report, ways
 from .measuring import Effort, Way, measured
 from .peers import django_ways, pytest_postgresql_way
@@ -116,9 +118,7 @@ def section(kind: Kind, found: argparse.Namespace, verdicts: list[str]) -> repor
     return part
 
 
-def extra_bars(
-    server: extras.PrivatePostgreSQL, found: argparse.Namespace
-) -> Iterator[tuple[str, float, float]]:
+def extra_bars(server: PrivatePostgreSQL, found: argparse.Namespace) -> Iterator[tuple[str, float, float]]:
     for role in found.roles:
         if role in ("superuser", "owner"):
             early, late = extras.drift(server, role, found.resets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -107,6 +108,14 @@ def ours(ground: Ground, role: str) -> Way:
     )
 
 
+def _all(*ends: Callable[[], None]) -> Callable[[], None]:
+    def close() -> None:
+        for end in ends:
+            end()
+
+    return close
+
+
 def truncate(ground: Ground) -> Way:
     """Every table in one statement."""
     session = connected(ground.server, ground.copy("truncate"))
@@ -139,7 +148,7 @@ def delete(ground: Ground) -> Way:
         lambda: ground.write(session),
         reset,
         lambda: session,
-        lambda: (session.close(), engine.dispose()),
+        _all(session.close, engine.dispose),
     )
 
 
@@ -158,7 +167,7 @@ def rollback(ground: Ground) -> Way:
         connection.get_transaction().rollback()  # type: ignore[union-attr]
         connection.begin()
 
-    return Way("rollback", test, reset, lambda: session, lambda: (connection.close(), engine.dispose()))
+    return Way("rollback", test, reset, lambda: session, _all(connection.close, engine.dispose))
 
 
 def clone(ground: Ground) -> Way:
@@ -201,5 +210,5 @@ def recreate(ground: Ground) -> Way:
         lambda: ground.write(session),
         reset,
         lambda: session,
-        lambda: (session.close(), engine.dispose()),
+        _all(session.close, engine.dispose),
     )
