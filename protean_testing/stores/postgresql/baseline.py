@@ -111,6 +111,11 @@ def lines(table: Table, state: State) -> str:
     return f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
 
 
+def _in_order(table: Table, state: State) -> str:
+    """As `lines`, in the order in which they were copied, where that is known."""
+    return lines(table, state) + (" ORDER BY ctid" if len(state) == 1 else "")
+
+
 def put_back(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
     """Give tables the rows of the states in `targets`. Rows that are right stay where they are.
 
@@ -169,7 +174,7 @@ def _put_back_as_owner(connection: Connection, catalog: Catalog, targets: Mappin
         connection.run(f"TRUNCATE {', '.join(table.alone for table in rewritten)}")
         states = {number: state_of(rows, _SCRATCH) for number, rows in others.items()} | {**targets}
         inserts = [
-            f"i{table.number} AS ({insertion(table, lines(table, states[table.number]))})"
+            f"i{table.number} AS ({insertion(table, _in_order(table, states[table.number]))})"
             for table in holding
             if states[table.number] != EMPTY
         ]
