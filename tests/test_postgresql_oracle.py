@@ -14,7 +14,7 @@ from protean_testing.stores.postgresql import baseline, data
 from protean_testing.stores.postgresql.levels import Levels
 
 from .oracle.postgresql import CRASH, ROLES, VERSIONS, PostgreSQL
-from .oracle.program import Column, Enter, Leave, Program, Schema, Step, Table, Work
+from .oracle.program import Column, Enter, Leave, Program, Reference, Schema, Step, Table, Work
 from .oracle.run import Difference, run, search
 
 
@@ -83,6 +83,14 @@ class FoundTests(unittest.TestCase):
             Enter(),
             Work("first", ('UPDATE "order" SET "a" = 0',), "commit"),
         )
+
+    def test_a_cascade_that_reaches_a_trigger_as_owner(self) -> None:
+        column = (Column(name="a", kind="integer", rest=""),)
+        whole = Table("order", ("k1",), False, column, (), frozenset())
+        refers = (Reference("ref0", "order", "k1", "CASCADE"),)
+        part = Table("part", ("k1",), False, column, refers, frozenset({"always trigger"}))
+        insert = Work("first", ('INSERT INTO "order" ("k1") VALUES (1)',), "commit")
+        run(Program(Schema((whole, part)), (Enter(), insert)), PostgreSQL("18", "owner", "fast"))
 
     def test_a_crash_that_emptied_an_unlogged_table(self) -> None:
         insert = 'INSERT INTO "order" ("k1") VALUES (1)'

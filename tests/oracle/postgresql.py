@@ -722,7 +722,9 @@ def dump(url: str, rows: bool = True) -> Dump:
 
 def _dump(connection: psycopg.Connection[Any], rows: bool) -> Dump:
     with connection.transaction():
-        connection.execute("SET LOCAL search_path = pg_catalog; SET LOCAL row_security = on")
+        connection.execute(
+            "SET LOCAL search_path = pg_catalog; SET LOCAL row_security = on; SET LOCAL statement_timeout = 0"
+        )
         found = connection.execute(_SCHEMA).fetchall()
         parts: Dump = {f"{kind} {space}.{name}": text for kind, space, name, text in found}
         queries = []

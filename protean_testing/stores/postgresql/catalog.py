@@ -125,6 +125,17 @@ class Catalog:
         """Tables that cannot be emptied after all that refer to them, in the order of the numbers."""
         return {other for table in self.tables.values() for other in table.references if other < table.number}
 
+    def reaching_loud(self) -> set[int]:
+        """Tables from which a delete may reach one with triggers or rules that fire, by foreign keys."""
+        found: set[int] = set()
+        waiting = [table.number for table in self.tables.values() if table.loud]
+        while waiting:
+            for other in self.tables[waiting.pop()].references:
+                if other not in found and other in self.tables:
+                    found.add(other)
+                    waiting.append(other)
+        return found
+
     def near(self) -> dict[int, set[int]]:
         """For every table the others that it refers to, or that refer to it."""
         found: dict[int, set[int]] = {number: set() for number in self.tables}

@@ -127,7 +127,8 @@ class Installed:
         slow = self._data.tables(
             lambda table: bool(table.loud) or table.forced or table.kind == "m" or self._identified(table)
         )
-        return {table.number for table in slow}
+        numbers = {table.number for table in slow}
+        return numbers if self._connection.silent else numbers | self._data.catalog.reaching_loud()
 
     def _identified(self, table: Table) -> bool:
         """A plain owner cannot update a column that is GENERATED ALWAYS AS IDENTITY."""
