@@ -335,7 +335,8 @@ class KilledServerTests(SuiteTestCase):
         self.write(
             "test_killed.py",
             """
-            import os, signal, unittest
+            import os, unittest
+            import psutil
             from protean_testing.domain import DomainTestCase
             from protean_testing.servers.redis import start_redis
             from sqlalchemy import create_engine, text
@@ -352,7 +353,7 @@ class KilledServerTests(SuiteTestCase):
                 }
                 def test_1(self):
                     write("a")
-                    redis.stop()
+                    psutil.Process(library.caches["default"].get_connection().info()["process_id"]).kill()
                 def test_2(self): self.fail("must not run")
             class RowsTests(unittest.TestCase):
                 def test_no_rows_are_left(self):
@@ -369,6 +370,36 @@ class KilledServerTests(SuiteTestCase):
         engine = create_engine(url)
         self.assertEqual(inspect(engine).get_table_names(), [])
         engine.dispose()
+
+
+class DriverTests(SuiteTestCase):
+    def test_a_url_without_a_driver_is_psycopg_3_where_psycopg_2_is_not_installed(self) -> None:
+        self.write(
+            "test_driver.py",
+            """
+            import os, sys
+            class NotInstalled:
+                def find_spec(self, name, path=None, target=None):
+                    if name.partition(".")[0] == "psycopg2":
+                        raise ModuleNotFoundError("No module named 'psycopg2'")
+            sys.meta_path.insert(0, NotInstalled())
+            from protean_testing.domain import DomainTestCase
+            from tests.library import library, Author, write
+            class DriverTests(DomainTestCase):
+                domain = library
+                traverse = False
+                config = {
+                    "databases": {"default": {"provider": "postgresql", "database_uri": os.environ["URL"]}}
+                }
+                def check(self):
+                    write("a")
+                    self.assertEqual(library.repository_for(Author).query.all().total, 1)
+                    self.assertEqual(library.providers["default"]._engine.dialect.driver, "psycopg")
+                test_1 = test_2 = check
+            """,
+        )
+        url = private_postgresql().create_database("library_driver_test").replace("+psycopg", "")
+        self.assertPassed(self.unittest("test_driver", URL=url), 2)
 
 
 class NestedConfigurationTests(unittest.TestCase):

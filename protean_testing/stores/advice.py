@@ -13,6 +13,7 @@ from weakref import WeakSet
 from sqlalchemy import Engine, MetaData, Table, event, inspect
 
 from ..errors import NeverResetWarning, SchemaPerTestWarning, StaleTableWarning
+from ..leaks import listed
 from ..store import ended_scope
 
 if TYPE_CHECKING:
@@ -87,25 +88,24 @@ def warn_of_stale_tables(name: str, engine: Callable[[], Engine], metadata: Sequ
     if not metadata:
         return
     inspector: Any = inspect(engine())
+    lines = []
     for table in (table for one in metadata for table in one.tables.values()):
         if not inspector.has_table(table.name, schema=table.schema):
-            _tell_stale(name, f"there is no table {table.fullname!r}")
+            lines.append(f"table {table.fullname!r} is not there")
             continue
         there = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
         wanted = {column.name for column in table.columns}
         parts = [f"lacks {_listed(wanted - there)}"] * bool(wanted - there)
         parts += [f"has {_listed(there - wanted)}"] * bool(there - wanted)
         if parts:
-            _tell_stale(name, f"table {table.fullname!r} is stale: it {' and '.join(parts)}")
-
-
-def _tell_stale(name: str, what: str) -> None:
-    warnings.warn(
-        f"in the database of store {name!r}, which this run did not make, {what}.\n"
-        "Migrate that database, or let its schema be made for the run: no adopt=True, no managed = false.",
-        StaleTableWarning,
-        stacklevel=2,
-    )
+            lines.append(f"table {table.fullname!r} {' and '.join(parts)}")
+    if lines:
+        warnings.warn(
+            f"the database of store {name!r}, which this run did not make, is stale:\n{listed(lines)}"
+            "Migrate it, or let its schema be made for the run: no adopt=True, no managed = false.",
+            StaleTableWarning,
+            stacklevel=2,
+        )
 
 
 def _listed(names: set[str]) -> str:

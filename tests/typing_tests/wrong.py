@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protean_testing import DatabaseTestCase, Store, test_database, uses_database
+from protean_testing.domain import DomainTestCase, drain, test_domain
 
 with test_database("sqlite://") as db:  # arg-type
     db.sesion()  # attr-defined
@@ -31,3 +32,12 @@ Nothing()  # abstract
 
 class Wrong(Store):
     reset_after = "never"  # assignment
+
+
+class WrongDomain(DomainTestCase):
+    on_leak = "always"  # assignment
+    paranoid = "yes"  # assignment
+
+
+test_domain()  # call-arg
+drain(until=1)  # arg-type
