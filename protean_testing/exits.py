@@ -41,22 +41,63 @@ def at_exit(last: Callable[[], object]) -> None:
     _told.add(os.getpid())
     from multiprocessing import util
 
-    def ending() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Pool.terminate says it in both ways at once
-        last()
+    ending = _Ending(last)
+    util.Finalize(None, ending, exitpriority=0)  # what was forked ends by os._exit
+    if is_pool_worker() and threading.current_thread() is threading.main_thread():
+        ending.also_at_sigterm()
 
-    def terminated(number: int, frame: FrameType | None) -> None:
-        if not _in_unittest(frame):
-            ending()
+
+class _Ending:
+    """Calls `last` once: at the end of a worker, or when it is ended by SIGTERM.
+
+    The signal is waited for by a thread. A handler would be too late where it comes just before the worker
+    begins to wait for its next task, which is when ``Pool.terminate`` most often sends it.
+    """
+
+    def __init__(self, last: Callable[[], object]) -> None:
+        self._last = last
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._done = False
+
+    def __call__(self) -> None:
+        with self._lock:
+            if not self._done and self._pid == os.getpid():
+                self._done = True
+                self._last()
+
+    def also_at_sigterm(self) -> None:
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            return
+        self._told, self._tell = os.pipe()
+        os.set_blocking(self._tell, False)
+        before = signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        if before != -1:
+            signal.set_wakeup_fd(before)
+            return
+        signal.signal(signal.SIGTERM, self._handle)
+        os.register_at_fork(after_in_child=self._leave_child_alone)
+        threading.Thread(target=self._wait, name="protean_testing SIGTERM", daemon=True).start()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        os.write(self._tell, bytes([number]))
+
+    def _wait(self) -> None:
+        while (
+            signal.SIGTERM not in os.read(self._told, 64) or signal.getsignal(signal.SIGTERM) != self._handle
+        ):
+            pass  # another signal, or another handler, of the code under test
+        if not _in_unittest(sys._current_frames().get(threading.main_thread().ident or 0)):
+            self()
+        if not self._lock.locked():  # else the worker is ending by itself
+            os._exit(128 + signal.SIGTERM)
+
+    def _is_ours(self) -> bool:
+        return signal.getsignal(signal.SIGTERM) == self._handle
+
+    def _leave_child_alone(self) -> None:
+        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    ours = is_pool_worker() and threading.current_thread() is threading.main_thread()
-    if ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, terminated)
-        util.Finalize(None, ending, exitpriority=0)  # what was forked ends by os._exit
-    else:
-        util.Finalize(None, last, exitpriority=0)
 
 
 def _in_unittest(frame: FrameType | None) -> bool:

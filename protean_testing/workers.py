@@ -20,6 +20,9 @@ WORKER_VARIABLE = "PROTEAN_TESTING_WORKER"
 _PROGRAMS = ("stestr.subunit_runner.run", "subunit.run", "workertrial")
 """What the worker processes of stestr, testrepository and trial run as their main module."""
 
+_OF_ZOPE = "--resume-layer"
+"""The first argument of a process that zope.testrunner has started for a layer."""
+
 _SHELLS = ("sh", "bash", "dash", "zsh", "ash", "ksh")
 _forked = False
 
@@ -50,8 +53,8 @@ class Worker:
 
 @cache
 def worker() -> Worker | None:
-    """This process, where it is a worker of pytest-xdist, Django, nose2, unittest-parallel, stestr, trial
-    or anything else that starts processes by `multiprocessing` or forks them; None where it runs alone.
+    """This process, where it is a worker of pytest-xdist, Django, nose2, unittest-parallel, stestr, trial,
+    zope.testrunner or anything else that starts processes by `multiprocessing` or forks them; None where it runs alone.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         return _worker(os.environ.get("PYTEST_XDIST_TESTRUNUID", ""), os.environ["PYTEST_XDIST_WORKER"])
@@ -61,7 +64,7 @@ def worker() -> Worker | None:
     if parent is not None:
         number = re.sub(r"\D+", "_", multiprocessing.current_process().name).strip("_")
         return _worker(_process(parent.pid or 0), f"w{number}")
-    if _forked or _main().endswith(_PROGRAMS):
+    if _forked or _main().endswith(_PROGRAMS) or sys.argv[1:2] == [_OF_ZOPE]:
         return _worker(_program(os.getppid()), "w")
     return None
 

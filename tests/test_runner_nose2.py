@@ -16,7 +16,7 @@ class Nose2Tests(SampleTestCase):
 
     def test_with_the_plugin_on_postgresql(self) -> None:
         self.plugins(PLUGIN)
-        self.assertRight("-m", "nose2", TEST_DB="postgresql")
+        self.assertRight("-m", "nose2", **self.given())
 
     def test_a_failed_drop(self) -> None:
         self.plugins(PLUGIN)
@@ -37,4 +37,4 @@ class Nose2Tests(SampleTestCase):
 
     def test_kills(self) -> None:
         self.plugins(PLUGIN, "nose2.plugins.mp")
-        self.assertNothingLeftAfterKills("-m", "nose2", "-N", "2", workers=2)
+        self.assertNothingLeftAfterKills("-m", "nose2", "-N", "2", workers=2, **self.given())

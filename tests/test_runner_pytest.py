@@ -19,18 +19,18 @@ class PytestTests(SampleTestCase):
         self.assertRight(*PYTEST)
 
     def test_in_random_order_on_postgresql(self) -> None:
-        outcome = self.assertRight(*PYTEST, "-p", "pytest_randomly", TEST_DB="postgresql")
+        outcome = self.assertRight(*PYTEST, "-p", "pytest_randomly", **self.given())
         self.assertShuffled(outcome.log)
 
     def test_two_workers(self) -> None:
         self.assertRight(*XDIST, "2", workers=2)
 
     def test_four_workers_each_with_a_class_at_a_time(self) -> None:
-        self.assertRight(*XDIST, "4", "--dist", "loadscope", workers=4, TEST_DB="postgresql")
+        self.assertRight(*XDIST, "4", "--dist", "loadscope", workers=4, **self.given())
 
     def test_a_failed_drop(self) -> None:
         self.assertFailsWithItsDrop(*PYTEST)
         self.assertFailsWithItsDrop(*XDIST, "2")
 
     def test_kills(self) -> None:
-        self.assertNothingLeftAfterKills(*XDIST, "2", workers=2)
+        self.assertNothingLeftAfterKills(*XDIST, "2", workers=2, **self.given())

@@ -75,7 +75,7 @@ class StestrTests(SampleTestCase):
         self.assertRight(*STESTR, "--serial")
 
     def test_two_and_four_workers(self) -> None:
-        self.assertRight(*STESTR, "--concurrency", "2", workers=2, TEST_DB="postgresql")
+        self.assertRight(*STESTR, "--concurrency", "2", workers=2, **self.given())
         self.assertRight(*STESTR, "--concurrency", "4", workers=4)
 
     def test_in_random_order(self) -> None:
@@ -86,12 +86,12 @@ class StestrTests(SampleTestCase):
         self.assertFailsWithItsDrop(*STESTR, "--concurrency", "2")
 
     def test_kills(self) -> None:
-        self.assertNothingLeftAfterKills(*STESTR, "--concurrency", "2", workers=2)
+        self.assertNothingLeftAfterKills(*STESTR, "--concurrency", "2", workers=2, **self.given())
 
 
 class TesttoolsTests(SampleTestCase):
     def test_run(self) -> None:
-        self.assertRight("-m", "testtools.run", "discover", TEST_DB="postgresql")
+        self.assertRight("-m", "testtools.run", "discover", **self.given())
 
     def test_their_test_cases_fixtures_and_resources(self) -> None:
         self.write("test_cases.py", CASES)

@@ -60,7 +60,7 @@ class SynchronousTests(DatabaseTestCase, unittest.SynchronousTestCase):
 
 class TrialTests(SampleTestCase):
     def test_serial_on_postgresql(self) -> None:
-        self.assertRight(*TRIAL, *MODULES, TEST_DB="postgresql")
+        self.assertRight(*TRIAL, *MODULES, **self.given())
 
     def test_random_order(self) -> None:
         outcome = self.assertRight(*TRIAL, "--random", "7", *MODULES)
@@ -74,7 +74,7 @@ class TrialTests(SampleTestCase):
         self.write("test_cases.py", CASES)
         for workers in ((), ("-j", "2")):
             with self.subTest(workers=workers):
-                outcome = self.python(*TRIAL, *workers, "test_cases", TEST_DB="postgresql")
+                outcome = self.python(*TRIAL, *workers, "test_cases", **self.given())
                 self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
                 self.assertIn("Ran 5 tests", outcome.out)
         self.assertEqual(self.left(), [])
@@ -83,4 +83,4 @@ class TrialTests(SampleTestCase):
         self.assertFailsWithItsDrop(*TRIAL, *MODULES)
 
     def test_kills(self) -> None:
-        self.assertNothingLeftAfterKills(*TRIAL, "-j", "2", *MODULES, workers=2)
+        self.assertNothingLeftAfterKills(*TRIAL, "-j", "2", *MODULES, workers=2, **self.given())

@@ -21,7 +21,7 @@ class UnittestTests(SampleTestCase):
         self.assertRight("-m", "unittest")
 
     def test_discovery_with_buffers_and_postgresql(self) -> None:
-        self.assertRight("-m", "unittest", "discover", "-b", TEST_DB="postgresql")
+        self.assertRight("-m", "unittest", "discover", "-b", **self.given())
 
     def test_load_tests_in_random_order(self) -> None:
         self.write("suite.py", LOAD_TESTS)
@@ -31,7 +31,7 @@ class UnittestTests(SampleTestCase):
         self.assertFailsWithItsDrop("-m", "unittest")
 
     def test_kills(self) -> None:
-        self.assertNothingLeftAfterKills("-m", "unittest", TEST_DB="postgresql")
+        self.assertNothingLeftAfterKills("-m", "unittest", **self.given())
 
 
 class ParallelTests(SampleTestCase):
@@ -44,7 +44,9 @@ class ParallelTests(SampleTestCase):
 
     def test_by_test_on_postgresql(self) -> None:
         command = ("-m", "unittest_parallel", "-j", "4", "--level", "test")
-        self.assertRight(*command, workers=4, TEST_DB="postgresql")
+        self.assertRight(*command, workers=4, **self.given())
 
     def test_kills(self) -> None:
-        self.assertNothingLeftAfterKills("-m", "unittest_parallel", "-j", "2", "--level", "class", workers=2)
+        self.assertNothingLeftAfterKills(
+            "-m", "unittest_parallel", "-j", "2", "--level", "class", workers=2, **self.given()
+        )

@@ -21,12 +21,11 @@ class ZopeTests(SampleTestCase):
 
     def test_layers_on_postgresql(self) -> None:
         self.layers()
-        self.assertRight(*ZOPE, TEST_DB="postgresql")
+        self.assertRight(*ZOPE, **self.given())
 
     def test_layers_in_processes(self) -> None:
         self.layers()
-        for number in (2, 4):
-            self.assertRight(*ZOPE, "-j", str(number), workers=3)  # each layer has a process of its own
+        self.assertRight(*ZOPE, "-j", "4", workers=3)  # each layer has a process of its own
 
     def test_a_failed_drop(self) -> None:
         self.assertIn("the ledger cannot be dropped", self.python(*ZOPE, BROKEN_DROP="1").err)
@@ -36,4 +35,4 @@ class ZopeTests(SampleTestCase):
 
     def test_kills(self) -> None:
         self.layers()
-        self.assertNothingLeftAfterKills(*ZOPE, "-j", "2", workers=3)
+        self.assertNothingLeftAfterKills(*ZOPE, "-j", "2", workers=3, **self.given())

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from ..suite import CHOOSING, ROOT, Outcome, SuiteTestCase
+from .servers import Servers
 
 SAMPLE = Path(__file__).parent / "sample"
 ALL_KILLS = bool(os.environ.get("ALL_KILLS"))
@@ -70,6 +71,7 @@ class SampleTestCase(SuiteTestCase):
     """Has the sample suite in a directory of its own, and a temporary directory for what its runs leave."""
 
     on_stores = 55  # of the 60 tests
+    servers: Servers | None = None
 
     def setUp(self) -> None:
         super().setUp()
@@ -77,6 +79,14 @@ class SampleTestCase(SuiteTestCase):
         self.temporary = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="r", dir="/tmp")))
         self.variables: dict[str, str] = {}
         self.beside = "$"  # matches what a killed runner leaves in the temporary directory by itself
+
+    @classmethod
+    def given(cls) -> dict[str, str]:
+        """The environment of a run that is given servers; they are started for the class."""
+        if cls.servers is None:
+            cls.servers = Servers()
+            cls.addClassCleanup(cls.servers.stop)
+        return cls.servers.variables
 
     def environment(self, **variables: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in CHOOSING}
@@ -124,9 +134,13 @@ class SampleTestCase(SuiteTestCase):
 
     def assertRight(self, *command: str, workers: int = 1, **variables: str) -> Outcome:
         """Every test passes, in as many processes; each of them has made, reset and dropped as it must."""
+        if self.servers is not None:
+            self.servers.counted()
         outcome = self.python(*command, **variables)
         self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
         self.assertCounts(outcome.log, workers)
+        if self.servers is not None and "DATABASE_URL" in variables:
+            self.assertLogged(self.servers.counted(), outcome.log)
         self.assertEqual(self.left(), [])
         return outcome
 
@@ -145,6 +159,17 @@ class SampleTestCase(SuiteTestCase):
         self.assertLessEqual(len(by_process), workers)
         if workers > 1:
             self.assertGreater(len(by_process), 1, "more than one process had a part in it")
+
+    def assertLogged(self, counted: Counter[str], log: list[str]) -> None:
+        """PostgreSQL's own log agrees: one schema for all workers, and as many resets as the ledger had."""
+        made = Counter(line.split()[1] for line in log)
+        self.assertEqual(counted["create"], 1, counted)
+        self.assertEqual(counted["reset"], made["reset"], counted)
+        if counted["create database"]:  # one for each worker, and the one that they are copied from
+            self.assertGreaterEqual(counted["drop database"], counted["create database"], counted)
+            self.assertLessEqual(counted["create database"], made["create"] + 1, counted)
+        else:
+            self.assertIn(counted["drop"], (1, 2), counted)  # also what a dead run had left
 
     def assertShuffled(self, log: list[str]) -> None:
         numbers = [line[-2:] for line in log if " test test_orders.OrderTests." in line]
@@ -204,6 +229,7 @@ class SampleTestCase(SuiteTestCase):
         walks = [walk for place in places for walk in os.walk(place)]
         found = [os.path.join(where, name) for where, inner, files in walks for name in (*inner, *files)]
         left = [path for path in found if not re.match(self.beside, os.path.basename(path))]
+        left += [] if self.servers is None else self.servers.left()
         for process in psutil.process_iter(["cmdline", "cwd"]):
             told = " ".join([*(process.info["cmdline"] or ()), process.info["cwd"] or ""])
             if str(self.temporary) in told or str(self.directory) in told:
