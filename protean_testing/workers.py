@@ -54,7 +54,8 @@ class Worker:
 @cache
 def worker() -> Worker | None:
     """This process, where it is a worker of pytest-xdist, Django, nose2, unittest-parallel, stestr, trial,
-    zope.testrunner or anything else that starts processes by `multiprocessing` or forks them; None where it runs alone.
+    zope.testrunner or anything else that starts processes by `multiprocessing` or forks them; None where it
+    runs alone.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         return _worker(os.environ.get("PYTEST_XDIST_TESTRUNUID", ""), os.environ["PYTEST_XDIST_WORKER"])
