@@ -78,9 +78,10 @@ class Places:
         if worker() is None:
             return
         if provider in ("sqlite", "postgresql", "message_db"):
-            for where, key in ((entry, "database_uri"), (options, "url")):
+            for where, key in ((options, "url"), (entry, "database_uri")):
                 if where.get(key):
                     where[key] = _worker_database(where[key])
+            _reserve(options.get("url") or entry.get("database_uri"), name, copy=provider == "message_db")
         elif provider in REDIS:
             for key in ("URI", "redis_url"):
                 if entry.get(key):
@@ -108,6 +109,16 @@ def _worker_database(given: str) -> str:
         return given
     scheme = given.partition("://")[0]
     return f"{scheme}://{readable(own).partition('://')[2]}"
+
+
+def _reserve(url: str | None, name: str, *, copy: bool) -> None:
+    """A domain connects when it is initialized, before its schema is made."""
+    from ..stores.own import own_of
+    from ..stores.urls import parsed_url
+
+    own = own_of(parsed_url(url)) if url else None
+    if own is not None:
+        own.reserve(name or "event store", copy=copy)
 
 
 def _entries(config: Config) -> Iterator[tuple[str, str, Config]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -130,7 +130,7 @@ class MessageDBStore(Store):
             )
 
     def create_schema(self) -> None:
-        with nullcontext() if self._own is None else self._own.making("message_db", adopt=True, keep=False):
+        with self._own_database():
             self._connection = self._connect()
         if self._own is not None:
             self._first = self._now()
@@ -203,6 +203,11 @@ class MessageDBStore(Store):
             self._claim.abandon()
         if self._own is not None:
             self._own.drop()
+
+    def _own_database(self) -> AbstractContextManager[None]:
+        if self._own is None:
+            return nullcontext()
+        return self._own.making(self.name, adopt=True, keep=False, alone=nullcontext)
 
     # The connection
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from sqlalchemy import URL
 
@@ -14,7 +15,11 @@ from ..workers import Worker, worker
 LONGEST = 63  # bytes of a PostgreSQL name
 _MARK = "_protean_testing_"
 
+Alone: TypeAlias = Callable[[], AbstractContextManager[None]]
+
 _given: dict[Hashable, URL] = {}
+_owns: dict[Hashable, Own] = {}  # one for each place, whoever asks
+os.register_at_fork(after_in_child=_owns.clear)
 
 
 class Own(Protocol):
@@ -26,10 +31,15 @@ class Own(Protocol):
 
     needs_keeper: bool
 
+    def reserve(self, store: str, *, copy: bool = False) -> None:
+        """Make it now, empty or as a copy of the given one: something connects to it before the rest."""
+
     def check(self, store: str, *, unsafe: bool) -> None:
         """Refuse, before anything is made: no test database by the given name, or nobody may make one."""
 
-    def making(self, definition: str, *, adopt: bool, keep: bool) -> AbstractContextManager[None]:
+    def making(
+        self, definition: str, *, adopt: bool, keep: bool, alone: Alone
+    ) -> AbstractContextManager[None]:
         """Make it, as a copy of what another worker has made by the same definition, else empty; inside,
         the schema is made in it.
 
@@ -37,11 +47,11 @@ class Own(Protocol):
             definition: Names what makes the schema.
             adopt: It is a copy of the given one.
             keep: What other workers copy stays for the next run.
+            alone: While nobody of this process is connected to it.
         """
 
-    def share(self, seen: Mapping[str, str], alone: Callable[[], AbstractContextManager[None]]) -> None:
-        """Inside of `making`, the schema was made, which has read `seen`: let other workers copy it, while
-        nobody is connected to it."""
+    def share(self, seen: Mapping[str, str], alone: Alone) -> None:
+        """Inside of `making`, the schema was made, which has read `seen`: let other workers copy it."""
 
     def drop(self) -> None:
         """Remove it. Harmless where there is none."""
@@ -71,6 +81,12 @@ def own_of(url: URL) -> Own | None:
     given, me = _given.get(_key(url)), worker()
     if given is None or me is None:
         return None
+    if _key(url) not in _owns:
+        _owns[_key(url)] = _own(given, url, me)
+    return _owns[_key(url)]
+
+
+def _own(given: URL, url: URL, me: Worker) -> Own:
     if url.get_backend_name() == "sqlite":
         from .sqlite.own import OwnFile
 

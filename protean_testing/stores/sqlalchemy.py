@@ -310,7 +310,9 @@ class SQLAlchemyStore(Store):
         """Make a worker's own database round this; nothing for one that is used as it was given."""
         if place.own is None:
             return nullcontext()
-        return place.own.making(self._definition(), adopt=self.adopt, keep=self._keeps(place))
+        return place.own.making(
+            self._definition(), adopt=self.adopt, keep=self._keeps(place), alone=place.alone
+        )
 
     def _make_watched(self, place: Place) -> None:
         if self._schema is None or not self._keeps(place):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import URL
 
 from ...errors import ConfigurationError, UnsafeStoreError
 from ...safeguard import is_test_name
 from ...workers import Worker
-from ..own import derived_name
+from ..own import Alone, derived_name
 from ..witness import unchanged
 from .connection import OURS, quoted
 from .meeting import BUILDING, KEPT, NEEDED, OWN, RUN, Meeting
@@ -33,6 +33,7 @@ class Clone:
         self._given, self._name, self._me = given, name, me
         self._meeting = Meeting(given, "database")
         self._template = self._definition = ""
+        self._is_there = False
 
     def check(self, store: str, *, unsafe: bool) -> None:
         """See Own.check.
@@ -83,8 +84,25 @@ class Clone:
                 "max_connections."
             )
 
+    def reserve(self, store: str, *, copy: bool = False) -> None:
+        """See Own.reserve.
+
+        Raises:
+            ConfigurationError, StoreError: It cannot be created.
+        """
+        if self._is_there:
+            return
+        self.check(store, unsafe=True)
+        if copy:
+            with self.making(store, adopt=True, keep=False, alone=nullcontext):
+                return
+        with self._meeting.told("create the database of a worker"):
+            self._begin()
+            self._meeting.create(self._name, like=str(self._given.database))
+            self._is_there = True
+
     @contextmanager
-    def making(self, definition: str, *, adopt: bool, keep: bool) -> Iterator[None]:
+    def making(self, definition: str, *, adopt: bool, keep: bool, alone: Alone) -> Iterator[None]:
         """See Own.making. The first to come builds the template, and the others wait for it.
 
         Raises:
@@ -95,28 +113,43 @@ class Clone:
         fleeting = derived_name(given, self._me.run, f"t_{_digest(definition)}")
         self._template, self._definition = kept if keep else fleeting, definition
         with meeting.told("create the database of a worker"):
-            meeting.lock(RUN, self._me.run, shared=True)
-            meeting.lock(OWN, self._name)
-            self._refuse_full_server()
-            meeting.sweep(self._me.run)
+            if not self._is_there:
+                self._begin()
             if not keep and meeting.is_there(kept):
                 with meeting.locked(BUILDING, kept):
                     meeting.drop(kept)
             meeting.lock(BUILDING, self._template)
         try:
             with meeting.told("create the database of a worker"):
-                if adopt and not self._fits():
-                    self._build(given, {})
-                if self._fits():
-                    meeting.create(self._name, template=self._template, like=given)
-                else:
-                    meeting.create(self._name, like=given)
+                if not (adopt and self._is_there):
+                    self._create(given, adopt, alone)
             yield
         finally:
             with meeting.told("end the building of a template"):
                 meeting.unlock(BUILDING, self._template)
 
-    def share(self, seen: Mapping[str, str], alone: Callable[[], AbstractContextManager[None]]) -> None:
+    def _begin(self) -> None:
+        """Say that this worker lives."""
+        self._meeting.lock(RUN, self._me.run, shared=True)
+        self._meeting.lock(OWN, self._name)
+        self._refuse_full_server()
+        self._meeting.sweep(self._me.run)
+
+    def _create(self, given: str, adopt: bool, alone: Alone) -> None:
+        if adopt and not self._fits():
+            self._build(given, {})
+        if not self._fits():
+            if not self._is_there:
+                self._meeting.create(self._name, like=given)
+        elif self._is_there:
+            with alone():
+                self._meeting.drop(self._name)
+                self._meeting.create(self._name, template=self._template, like=given)
+        else:
+            self._meeting.create(self._name, template=self._template, like=given)
+        self._is_there = True
+
+    def share(self, seen: Mapping[str, str], alone: Alone) -> None:
         """See Own.share.
 
         Raises:
@@ -141,6 +174,7 @@ class Clone:
         meeting = self._meeting
         if not meeting.is_open:
             return
+        self._is_there = False
         try:
             with meeting.told("drop the database of a worker"):
                 meeting.drop(self._name)

@@ -130,14 +130,17 @@ class PostgreSQLKeeper:
         if self._open is None:
             yield
             return
-        self._write_down()
+        is_made = self._data is not None
+        if is_made:
+            self._write_down()
         self._open.close()
         try:
             yield
         finally:
             self._open.renew()
-            ownership.take_lock(self._open)
-            staying.erase(self._open)
+            if is_made:
+                ownership.take_lock(self._open)
+                staying.erase(self._open)
 
     def close(self) -> None:
         if self._open is not None:

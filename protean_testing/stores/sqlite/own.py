@@ -6,8 +6,8 @@ import hashlib
 import platform
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -16,6 +16,7 @@ from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
 from ...safeguard import is_test_name
 from ...workers import Worker
+from ..own import Alone
 from .place import place_of
 
 
@@ -58,15 +59,18 @@ class OwnFile:
         if not given.parent.is_dir():
             raise ConfigurationError(f"store {store!r}: there is no directory {given.parent} for its file.")
 
+    def reserve(self, store: str, *, copy: bool = False) -> None:
+        """See Own.reserve. Whoever connects to a file makes it."""
+
     @contextmanager
-    def making(self, definition: str, *, adopt: bool, keep: bool) -> Iterator[None]:
+    def making(self, definition: str, *, adopt: bool, keep: bool, alone: Alone) -> Iterator[None]:
         """See Own.making. To make a schema anew is as quick as to copy one."""
         sweep(_file(self._given))
         if adopt:
             self._copy_given()
         yield
 
-    def share(self, seen: Mapping[str, str], alone: Callable[[], AbstractContextManager[None]]) -> None:
+    def share(self, seen: Mapping[str, str], alone: Alone) -> None:
         """See Own.share."""
 
     def _copy_given(self) -> None:
