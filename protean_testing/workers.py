@@ -35,11 +35,13 @@ class Worker:
         run: The run that it belongs to: ten letters, the same for all its workers and for no other run.
         name: Which of its workers it is, by the runner's own count where there is one: ``gw0``, ``w2``.
         pid: Its process.
+        is_named: The name came from outside, so that a database may have it as well.
     """
 
     run: str
     name: str
     pid: int
+    is_named: bool = False
 
     @property
     def label(self) -> str:
@@ -48,7 +50,9 @@ class Worker:
 
     def has(self, name: str) -> bool:
         """Whether a database's name says that it is this worker's already, as in ``shop_test_gw0``."""
-        return bool(re.search(rf"(?<![a-z0-9]){re.escape(self.name)}(?![a-z0-9])", name, re.IGNORECASE))
+        return self.is_named and bool(
+            re.search(rf"(?<![a-z0-9]){re.escape(self.name)}(?![a-z0-9])", name, re.IGNORECASE)
+        )
 
 
 @cache
@@ -58,9 +62,10 @@ def worker() -> Worker | None:
     runs alone.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
-        return _worker(os.environ.get("PYTEST_XDIST_TESTRUNUID", ""), os.environ["PYTEST_XDIST_WORKER"])
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+        return _worker(run, os.environ["PYTEST_XDIST_WORKER"], is_named=True)
     if os.environ.get(WORKER_VARIABLE):
-        return _worker(_program(os.getppid()), os.environ[WORKER_VARIABLE])
+        return _worker(_program(os.getppid()), os.environ[WORKER_VARIABLE], is_named=True)
     parent = multiprocessing.parent_process()
     if parent is not None:
         number = re.sub(r"\D+", "_", multiprocessing.current_process().name).strip("_")
@@ -70,9 +75,9 @@ def worker() -> Worker | None:
     return None
 
 
-def _worker(run: str, name: str) -> Worker:
+def _worker(run: str, name: str, *, is_named: bool = False) -> Worker:
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:8]
-    return Worker(hashlib.sha256(run.encode()).hexdigest()[:10], plain or "w", os.getpid())
+    return Worker(hashlib.sha256(run.encode()).hexdigest()[:10], plain or "w", os.getpid(), is_named)
 
 
 def _main() -> str:
