@@ -123,6 +123,9 @@ class SchemaPerTestTests(SuiteTestCase):
                 def setUp(self):
                     super().setUp()
                     shop.providers["default"]._create_database_artifacts()
+                def tearDown(self):
+                    shop.providers["default"]._drop_database_artifacts()
+                    super().tearDown()
                 def check(self):
                     items = shop.repository_for(Item)
                     self.assertEqual(items.query.all().total, 0)
@@ -130,13 +133,15 @@ class SchemaPerTestTests(SuiteTestCase):
                 test_1 = test_2 = check
             """,
         )
-        outcome = self.unittest("test_a")
-        self.assertPassed(outcome, 2)
-        self.assertRegex(
-            outcome.err,
-            r"SchemaPerTestWarning: test_a.ItemTests makes or drops its schema in every test "
-            r"\(setUp, .*test_a.py:\d+\). Store 'default'",
-        )
+        for test_db in ({}, {"TEST_DB": "postgresql"}):
+            with self.subTest(**test_db):
+                outcome = self.unittest("test_a", **test_db)
+                self.assertPassed(outcome, 2)
+                self.assertRegex(
+                    outcome.err,
+                    r"SchemaPerTestWarning: test_a.ItemTests makes or drops its schema in every test "
+                    r"\(setUp, .*test_a.py:\d+\). Store 'default'",
+                )
 
 
 class StaleTableTests(SuiteTestCase):

@@ -21,9 +21,10 @@ from protean.domain.infrastructure import InfrastructureManager
 from .. import environ
 from ..errors import ConfigurationError, redacted
 from ..store import Store
+from ..stores.protean import forget_repositories
 from .config import Config, own_config, test_environment, wanted
 from .places import Places, passwords
-from .state import EndStore, StateStore, forget_repositories
+from .state import EndStore, StateStore
 from .stores import Policy, has_outbox, stores_of
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")

@@ -8,11 +8,11 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from protean.core.repository import BaseRepository
 from protean.utils.globals import _uow_context_stack
 
 from ..leaks import counted, tell_of_leak
 from ..store import Mark, OnLeak, Store
+from ..stores.protean import forget_repositories
 
 _LISTS = (
     "_event_enrichers",
@@ -195,12 +195,6 @@ def bring_back_adapters(domain: Any, then: tuple[Any, ...]) -> None:
     domain.providers._providers, domain.caches._caches, domain.brokers._brokers = then[:3]
     domain.event_store._event_store = then[3]
     forget_repositories()
-
-
-def forget_repositories() -> None:
-    """Protean caches the DAO of every repository it ever made, and so keeps the providers they belong to."""
-    for name in ("_dao", "_database_model"):
-        vars(BaseRepository)[name].fget.cache_clear()
 
 
 def revive(domain: Any) -> None:

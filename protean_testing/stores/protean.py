@@ -14,6 +14,7 @@ from copy import deepcopy
 from itertools import count
 from typing import Any
 
+from protean.core.repository import BaseRepository
 from sqlalchemy import inspect
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import CreateSchema
@@ -91,6 +92,9 @@ class ProviderStore(SQLAlchemyStore):
         if engine.dialect.name == "postgresql" and schema and not inspect(engine).has_schema(schema):
             with engine.begin() as connection:
                 connection.execute(CreateSchema(schema))
+        if not provider._metadata.tables:  # a test has dropped its artifacts: Protean would make nothing
+            provider._database_model_classes.clear()
+            forget_repositories()
         with _quiet():
             provider._create_database_artifacts()
 
@@ -123,6 +127,12 @@ class UnmanagedStore(Store):
 
     def is_empty(self) -> bool:
         return True
+
+
+def forget_repositories() -> None:
+    """Protean caches the DAO of every repository it ever made, and so keeps the providers they belong to."""
+    for name in ("_dao", "_database_model"):
+        vars(BaseRepository)[name].fget.cache_clear()
 
 
 def _metadata_of(provider: Any) -> Any:
