@@ -7,7 +7,7 @@ import unittest
 from .interleavings import LEVELS, compare, worlds
 from .oracle.postgresql import VERSIONS
 
-PAIRS = 100  # at every level, on every version
+PAIRS = 80  # at every level, on every version
 SEED = 8
 
 

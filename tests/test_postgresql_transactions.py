@@ -241,3 +241,18 @@ class LostConnectionTests(PostgreSQLTestCase):
         with self.connect() as connection:
             taken = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
         self.assertEqual(taken, (1,), "the lock of a live run")
+
+
+class LeftAtTheEndTests(PostgreSQLTestCase):
+    def test_one_that_wrote_nothing_that_remains(self) -> None:
+        keeper = self.keeper(schema=TABLE)
+        around = keeper.save()
+        test = keeper.save()
+        with self.connect() as connection:
+            connection.execute("BEGIN; SAVEPOINT s; INSERT INTO t (a) VALUES (2); ROLLBACK TO SAVEPOINT s")
+            keeper.reset(test)
+            keeper.reset(test)
+            keeper.forget(test)
+            with self.assertWarnsRegex(LeakWarning, f"pid {connection.info.backend_pid}"):
+                keeper.reset(around)
+        self.assertEqual(self.value("SELECT last_value FROM t_id_seq"), 1)

@@ -722,9 +722,8 @@ def dump(url: str, rows: bool = True) -> Dump:
 
 def _dump(connection: psycopg.Connection[Any], rows: bool) -> Dump:
     with connection.transaction():
-        connection.execute(
-            "SET LOCAL search_path = pg_catalog; SET LOCAL row_security = on; SET LOCAL statement_timeout = 0"
-        )
+        connection.execute("SET LOCAL search_path = pg_catalog; SET LOCAL row_security = on")
+        connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'")
         found = connection.execute(_SCHEMA).fetchall()
         parts: Dump = {f"{kind} {space}.{name}": text for kind, space, name, text in found}
         queries = []

@@ -70,6 +70,11 @@ class Fast:
         """The mark that was saved last, of those that are valid."""
         return self._marks[-1] if self._marks else None
 
+    @property
+    def pending(self) -> bool:
+        """Whether a transaction was not over at the last look."""
+        return self._seen[1].startswith("t")
+
     def begin(self) -> None:
         """The data has taken what is new: install what notes it. Inside a transaction."""
         with self.installed.transaction():

@@ -235,7 +235,8 @@ class PostgreSQLKeeper:
         if thorough:
             self._end_idle_readers()
         del self._marks[self._marks.index(mark) + 1 :]
-        mark.hidden, mark.quick = False, not thorough and (changed or mark.quick)
+        pending = self._fast is not None and self._fast.pending
+        mark.hidden, mark.quick = False, not thorough and (changed or pending or mark.quick)
         return changed
 
     def _reset_fast(self, fast: Fast, mark: Mark, thorough: bool) -> bool:
