@@ -10,9 +10,6 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-_told: set[int] = set()
-"""Processes in which multiprocessing knows what to do."""
-
 
 def is_pool_worker() -> bool:
     """True in a worker of a ``multiprocessing.Pool``: it runs one suite after the other until it is ended."""
@@ -35,23 +32,27 @@ def at_exit(last: Callable[[], object]) -> None:
         last: Called in the end; again where it was registered again.
     """
     atexit.unregister(last)
-    atexit.register(last)
-    if not _was_started_by_multiprocessing() or os.getpid() in _told:
+    if not _was_started_by_multiprocessing():
+        atexit.register(last)
         return
-    _told.add(os.getpid())
-    from multiprocessing import util
+    ending = _endings.get(os.getpid())
+    if ending is None:
+        from multiprocessing import util
 
-    ending = _Ending(last)
-    util.Finalize(None, ending, exitpriority=0)  # what was forked ends by os._exit
-    if is_pool_worker() and threading.current_thread() is threading.main_thread():
-        ending.also_at_sigterm()
+        ending = _endings[os.getpid()] = _Ending(last)
+        util.Finalize(None, ending, exitpriority=0)  # before Python 3.13 it ends without exit handlers
+        if is_pool_worker() and threading.current_thread() is threading.main_thread():
+            ending.also_at_sigterm()
+    atexit.unregister(ending)
+    atexit.register(ending)
 
 
 class _Ending:
-    """Calls `last` once: at the end of a worker, or when it is ended by SIGTERM.
+    """Calls `last` once: at the end of a worker, or when it is ended by SIGTERM, or its parent is dead.
 
-    The signal is waited for by a thread. A handler would be too late where it comes just before the worker
-    begins to wait for its next task, which is when ``Pool.terminate`` most often sends it.
+    A pool worker would wait for its next task for ever then. The signal is waited for by a thread: a handler
+    would be too late where it comes just before the worker begins to wait, which is when ``Pool.terminate``
+    most often sends it.
     """
 
     def __init__(self, last: Callable[[], object]) -> None:
@@ -83,10 +84,13 @@ class _Ending:
         os.write(self._tell, bytes([number]))
 
     def _wait(self) -> None:
-        while (
-            signal.SIGTERM not in os.read(self._told, 64) or signal.getsignal(signal.SIGTERM) != self._handle
-        ):
-            pass  # another signal, or another handler, of the code under test
+        from multiprocessing import connection, parent_process
+
+        parent = parent_process()
+        assert parent is not None
+        while parent.sentinel not in connection.wait([self._told, parent.sentinel]):
+            if signal.SIGTERM in os.read(self._told, 64) and self._is_ours():
+                break  # else it is another signal, or one for the code under test
         if not _in_unittest(sys._current_frames().get(threading.main_thread().ident or 0)):
             self()
         if not self._lock.locked():  # else the worker is ending by itself
@@ -98,6 +102,10 @@ class _Ending:
     def _leave_child_alone(self) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_endings: dict[int, _Ending] = {}
+"""By process: a forked one has its own."""
 
 
 def _in_unittest(frame: FrameType | None) -> bool:

@@ -83,3 +83,6 @@ class DjangoTests(SampleTestCase):
 
     def test_kills(self) -> None:
         self.assertNothingLeftAfterKills(*TEST, "--parallel", "2", workers=2, **self.postgresql)
+
+    def test_the_first_process_is_killed(self) -> None:
+        self.assertNoWorkerOutlivesItsParent(*TEST, "--parallel", "2", workers=2, **self.postgresql)

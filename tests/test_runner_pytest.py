@@ -22,9 +22,6 @@ class PytestTests(SampleTestCase):
         outcome = self.assertRight(*PYTEST, "-p", "pytest_randomly", **self.given())
         self.assertShuffled(outcome.log)
 
-    def test_two_workers(self) -> None:
-        self.assertRight(*XDIST, "2", workers=2)
-
     def test_four_workers_each_with_a_class_at_a_time(self) -> None:
         self.assertRight(*XDIST, "4", "--dist", "loadscope", workers=4, **self.given())
 

@@ -74,9 +74,8 @@ class StestrTests(SampleTestCase):
     def test_serial(self) -> None:
         self.assertRight(*STESTR, "--serial")
 
-    def test_two_and_four_workers(self) -> None:
-        self.assertRight(*STESTR, "--concurrency", "2", workers=2, **self.given())
-        self.assertRight(*STESTR, "--concurrency", "4", workers=4)
+    def test_four_workers_on_postgresql(self) -> None:
+        self.assertRight(*STESTR, "--concurrency", "4", workers=4, **self.given())
 
     def test_in_random_order(self) -> None:
         self.assertRight(*STESTR, "--random", "--concurrency", "2", workers=2)

@@ -50,3 +50,7 @@ class ParallelTests(SampleTestCase):
         self.assertNothingLeftAfterKills(
             "-m", "unittest_parallel", "-j", "2", "--level", "class", workers=2, **self.given()
         )
+
+    def test_the_first_process_is_killed(self) -> None:
+        command = ("-m", "unittest_parallel", "-j", "2", "--level", "class")
+        self.assertNoWorkerOutlivesItsParent(*command, workers=2, **self.given())

@@ -184,7 +184,7 @@ class SampleTestCase(SuiteTestCase):
     # A run that is killed
 
     def assertNothingLeftAfterKills(self, *command: str, workers: int = 1, **variables: str) -> None:
-        """Killed in the middle of a test, and followed by a next run, it has left nothing."""
+        """Killed in the middle of a test, and followed by a next run, which is right, it has left nothing."""
         kills = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]
         for number in kills if ALL_KILLS else kills[:1]:
             with self.subTest(number.name):
@@ -192,8 +192,18 @@ class SampleTestCase(SuiteTestCase):
                 (self.directory / "log").unlink()
                 self.assertRight(*command, workers=workers, **variables)
 
-    def kill(self, number: signal.Signals, *command: str, **variables: str) -> None:
-        """Send a signal to the run, all its processes as a terminal does, while a test is on."""
+    def assertNoWorkerOutlivesItsParent(self, *command: str, workers: int, **variables: str) -> None:
+        """Only the first process is killed: the others end by themselves, and the next run is right."""
+        self.kill(signal.SIGKILL, *command, alone=True, **variables)
+        (self.directory / "log").unlink()
+        self.assertRight(*command, workers=workers, **variables)
+
+    def kill(self, number: signal.Signals, *command: str, alone: bool = False, **variables: str) -> None:
+        """Send a signal to the run, all its processes as a terminal does, while a test is on.
+
+        Parameters:
+            alone: Send it to the first process alone.
+        """
         flag = self.directory / "paused"
         paused = self.environment(PAUSE=str(flag), PAUSE_AT="AgainTests.test_04", **variables)
         process = self.started(*command, environment=paused)
@@ -203,7 +213,7 @@ class SampleTestCase(SuiteTestCase):
                 os.killpg(process.pid, signal.SIGKILL)
                 self.fail(f"never came to the middle:\n{process.communicate()[0]}")
             time.sleep(0.02)
-        os.killpg(process.pid, number)
+        (os.kill if alone else os.killpg)(process.pid, number)
         if number != signal.SIGKILL:
             time.sleep(0.2)
             flag.unlink()  # a runner may end what it is at
