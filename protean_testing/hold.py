@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,8 +70,12 @@ class Hold:
             self.failed[identity] = error
             raise
 
-    def enter(self, scope: Scope) -> None:
-        """Put `scope` on the line: remember the data as it is now."""
+    def enter(self, scope: Scope, stores: Sequence[Store]) -> None:
+        """Put `scope` on the line: remember the data as it is now.
+
+        Parameters:
+            stores: Those of the scope's that are in this place.
+        """
         self.settle()
         top = self.line[-1]
         if top.scope is None and not self._fresh and finished(self.store.reset_data(top.mark)):
@@ -84,7 +88,6 @@ class Hold:
                 f"{top.scope.label}: it could not give back what is there now.\n"
                 "Give the store save= and restore=, or is_empty= where it is known to be empty."
             )
-        stores = [store for store in scope.stores if store.place() == self.store.place()]
         seen = dict(finished(self.store.look_at_all())) if any(store.paranoid for store in stores) else None
         self.line.append(Level(scope, mark, strictest(store.on_leak for store in stores), seen))
 

@@ -186,9 +186,12 @@ class Scope:
             holds = run.hold(self.stores, self.label)
             for hold in holds:
                 self._refuse_other_thread(hold)
+            stores: dict[Hold, list[Store]] = {}
+            for store in self.stores:
+                stores.setdefault(run.holds[store.place()], []).append(store)
             with ExitStack() as undo:
                 for hold in holds:
-                    hold.enter(self)
+                    hold.enter(self, stores[hold])
                     undo.callback(hold.leave, self)
                 undo.pop_all()
             Scope._count += 1

@@ -120,7 +120,7 @@ def warn_of_what_is_never_reset(place: Place) -> None:
     domains = sys.modules.get("protean.domain")
     if domains is None:
         return
-    for domain in [thing for thing in gc.get_objects() if type(thing) is domains.Domain]:
+    for domain in [thing for thing in gc.get_objects() if issubclass(type(thing), domains.Domain)]:
         providers = (domain.providers._providers or {}).values()
         if not any(place.is_at(engine) for one in providers if (engine := getattr(one, "_engine", None))):
             continue
