@@ -161,14 +161,18 @@ class SampleTestCase(SuiteTestCase):
             self.assertGreater(len(by_process), 1, "more than one process had a part in it")
 
     def assertLogged(self, counted: Counter[str], log: list[str]) -> None:
-        """PostgreSQL's own log agrees: one schema for all workers, and as many resets as the ledger had."""
+        """PostgreSQL's own log agrees: as many resets as the ledger had, and one schema, which workers copy.
+
+        Where one worker has ended before another begins, that one finds nothing to copy.
+        """
         made = Counter(line.split()[1] for line in log)
-        self.assertEqual(counted["create"], 1, counted)
         self.assertEqual(counted["reset"], made["reset"], counted)
         if counted["create database"]:  # one for each worker, and the one that they are copied from
+            self.assertIn(counted["create"], range(1, made["create"] + 1), counted)
+            self.assertLessEqual(counted["create database"], made["create"] + counted["create"], counted)
             self.assertGreaterEqual(counted["drop database"], counted["create database"], counted)
-            self.assertLessEqual(counted["create database"], made["create"] + 1, counted)
         else:
+            self.assertEqual(counted["create"], 1, counted)
             self.assertIn(counted["drop"], (1, 2), counted)  # also what a dead run had left
 
     def assertShuffled(self, log: list[str]) -> None:
