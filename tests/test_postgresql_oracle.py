@@ -72,6 +72,13 @@ class FoundTests(unittest.TestCase):
         drop = 'DROP TRIGGER IF EXISTS protean_testing ON "Elsewhere"."order"'
         self.run_everywhere(Enter(), Enter(), Work("first", (drop, insert), "commit"), key=())
 
+    def test_our_trigger_dropped_beside_a_view_that_is_looked_at_after_every_test(self) -> None:
+        insert = 'INSERT INTO "order" ("a") VALUES (0)'
+        table = Table("order", (), False, (Column(name="a", kind="integer", rest=""),), (), frozenset())
+        schema = Schema((table,), ('CREATE MATERIALIZED VIEW "mat" AS SELECT 1 AS n',))
+        drop = Work("first", ('DROP TRIGGER protean_testing ON "order"', insert), "autocommit")
+        run(Program(schema, (Enter(), drop)), PostgreSQL("18", "owner", "fast"))
+
     def test_a_column_added_before_an_inner_scope_began(self) -> None:
         insert = 'INSERT INTO "order" ("k1", "a") VALUES (1, 1)'
         self.run_everywhere(

@@ -309,7 +309,7 @@ class PostgreSQLKeeper:
     # The schema
 
     def _mend_schema(self, mark: Mark) -> bool:
-        """Give the schema back, and our own triggers in it. Returns whether it was another one."""
+        """Give the schema back, and our own triggers in it. Returns whether either was another one."""
         kept, schemas = self._kept
         changed = schemas.changed(mark.schema)
         if changed:
@@ -317,6 +317,7 @@ class PostgreSQLKeeper:
             schemas.mend(mark.schema)
             kept.catalog = schemas.catalog
         if self._fast is not None and (changed or self._fast.installed.damaged()):
+            changed = True  # nobody knows what was written without our triggers
             with self._fast.installed.transaction():
                 self._fast.installed.install()
         schemas.glance()
