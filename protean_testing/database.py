@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConfigurationError
 from .hooks import Hook
-from .lifecycle import Scope
+from .scope import Scope
 from .store import Store
 
 if TYPE_CHECKING:

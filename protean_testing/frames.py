@@ -16,8 +16,9 @@ from .database import Database
 from .errors import ConfigurationError, LeakError, ScopeError
 from .hooks import Hook
 from .leaks import strictest, tell_of_leak
-from .lifecycle import Scope, raise_all
+from .lifecycle import raise_all
 from .resolve import declared, resolve
+from .scope import Scope
 from .store import Store, ended_scope
 
 _frames: WeakKeyDictionary[type, ClassFrame] = WeakKeyDictionary()

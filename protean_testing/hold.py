@@ -15,7 +15,7 @@ from .leaks import Everything, differences, listed, strictest, tell_of_leak
 from .store import EMPTY, Mark, OnLeak, Store, ended_scope, leak_policy
 
 if TYPE_CHECKING:
-    from .lifecycle import Scope
+    from .scope import Scope
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,21 @@
-"""The one law: a scope gives back, at its end, the data that was there when it began.
-
-Scopes nest: run, class, test, block. The schema is held for the run, whatever the scopes do.
-"""
+"""The run: what is held and open in this process. The schema of every store is held until it ends."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import AsyncExitStack, ExitStack
-from functools import partial
+from typing import TYPE_CHECKING
 
 from .awaiting import finished
-from .background import PATIENCE, Background, named
 from .beside import Beside
 from .errors import ConfigurationError, ScopeError
 from .figures import Figures
 from .hold import Hold
 from .store import Store
+
+if TYPE_CHECKING:
+    from .scope import Scope
 
 
 class Run:
@@ -89,10 +86,10 @@ class Run:
         errors: list[Exception] = []
         with self.lock:
             for scope in reversed(self.open_scopes()):
-                errors += _attempts([scope.leave])
+                errors += attempts([scope.leave])
             with self.figures.dropping():
                 for hold in reversed(self.holds.values()):
-                    errors += _attempts(hold.drop())
+                    errors += attempts(hold.drop())
             self.holds = {}
             self.refused = {}
             self.decided = {}
@@ -114,7 +111,7 @@ class Run:
                     continue
                 if len(hold.line) > 1:
                     raise ScopeError(f"store {store.name!r} cannot be dropped: a scope is still open on it.")
-                errors += _attempts(hold.drop())
+                errors += attempts(hold.drop())
                 del self.holds[store.place()]
             raise_all(errors, "while dropping")
 
@@ -141,259 +138,6 @@ run = Run()
 os.register_at_fork(after_in_child=run.forked)
 
 
-class Scope:
-    """A stretch of the run after which the data of some stores is as it was before.
-
-    Parameters:
-        stores: What to give back, in the order in which to begin; the end takes the reverse.
-        label: What messages call it: a test's id, a class, a block and its place in the code.
-        nested: True for a block that may hold another block's data as its start.
-        outer: The scope through whose handle this one is opened, if any: it may be another thread's.
-
-    Attributes:
-        closing: What to close before the stores are reset: handles given out inside this scope.
-        async_closing: The same for handles that must be awaited; the async faces do so first.
-    """
-
-    _count = 0
-
-    def __init__(
-        self, stores: Sequence[Store], label: str, *, nested: bool = False, outer: Scope | None = None
-    ) -> None:
-        self.stores = tuple(stores)
-        self.label = label
-        self.nested = nested
-        self.outer = outer
-        self.number = 0
-        self.closing = ExitStack()
-        self.async_closing = AsyncExitStack()
-        self._holds: list[Hold] = []
-        self._thread = 0
-        self._background: Background | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return bool(self.number)
-
-    def enter(self) -> None:
-        """Begin on every store, or on none.
-
-        Raises:
-            ScopeError: Another thread has a scope open on one of the stores.
-            StoreError: A store could not be saved; those that were are as before.
-        """
-        with run.lock:
-            holds = run.hold(self.stores, self.label)
-            for hold in holds:
-                self._refuse_other_thread(hold)
-            stores: dict[Hold, list[Store]] = {}
-            for store in self.stores:
-                stores.setdefault(run.holds[store.place()], []).append(store)
-            with ExitStack() as undo:
-                for hold in holds:
-                    hold.enter(self, stores[hold])
-                    undo.callback(hold.leave, self)
-                undo.pop_all()
-            Scope._count += 1
-            self.number, self._holds, self._thread = Scope._count, holds, threading.get_ident()
-            if self.outer is None or not self.nested:  # a scope inside a test sees the test's own threads
-                self._background = Background()
-            self._resume()
-
-    def reset(self) -> bool:
-        """Go back to the start of this scope, which stays open.
-
-        Returns:
-            True where something had been written.
-
-        Raises:
-            ScopeError: It is not open, or an inner scope still is.
-            StoreError, ExceptionGroup: From the stores; every one of them was tried.
-        """
-        with run.lock:
-            run.refuse_child()
-            self.must_be_open()
-            inner = self._inner()
-            if inner:
-                raise ScopeError(f"{self.label} cannot be reset while {inner[-1].label} is open inside it.")
-            try:
-                return self._reset(self._holds)
-            finally:
-                self._resume()
-
-    def restart(self, keep: Sequence[Store] = ()) -> None:
-        """As `reset`, for the next test: scopes that were left open inside are ended, with an error.
-
-        Parameters:
-            keep: Stores whose data stays as it is.
-        """
-        threads = self._threads_left()
-        with run.lock:
-            if run.inherited:
-                return
-            kept = [run.holds[store.place()] for store in keep]
-            holds = [hold for hold in self._holds if hold not in kept]
-            self._reset(holds, self._end_inner(), threads)
-
-    def leave(self) -> None:
-        """Go back to the start of this scope and end it; inner scopes are ended first, with an error."""
-        threads = self._threads_left()
-        with run.lock:
-            if run.inherited:
-                return
-            self.must_be_open()
-            errors = [*self._end_inner(), *self._pause()]
-            around = self._beside()
-            own = [beside for scope, beside in run.beside if scope is self]
-            run.beside = [entry for entry in run.beside if entry[0] is not self]
-            self.number = 0
-            try:
-                self._give_back(self._holds, Hold.leave, errors, threads)
-            finally:
-                for beside in around:
-                    (beside.close if beside in own else beside.resume)()
-
-    def settle(self) -> list[Exception]:
-        """Begin again after a reset: what that could not do is tried once more.
-
-        Returns:
-            What threads that earlier tests left running have written since.
-
-        Raises:
-            StoreError: A store is still not clean.
-        """
-        with run.lock:
-            run.refuse_child()
-            for beside in self._beside():
-                beside.check()
-            for hold in self._holds:
-                hold.settle()
-            late = self._begin_background()
-            self._resume()
-            return late
-
-    def innermost(self) -> Scope:
-        """The innermost scope that is open inside this one, or this one."""
-        return (self._inner() or [self])[-1]
-
-    def _inner(self) -> list[Scope]:
-        return [
-            scope
-            for scope in run.open_scopes()
-            if scope.number > self.number and not set(self._holds).isdisjoint(scope._holds)
-        ]
-
-    def _end_inner(self) -> list[Exception]:
-        errors: list[Exception] = []
-        for inner in reversed(self._inner()):
-            errors.append(ScopeError(f"{self.label} ended while {inner.label} was still open inside it."))
-            errors += _attempts([inner.leave])
-        return errors
-
-    def _begin_background(self) -> list[Exception]:
-        if self._background is None:
-            return []
-        threads = self._background.left()
-        self._background.begin()
-        return self._late_writes(self._holds, threads)
-
-    def _threads_left(self) -> list[threading.Thread]:
-        """What this scope left running; it is waited for, and watched, where that shall fail the test."""
-        if self._background is None:
-            return []
-        strict = any(store.on_leak == "fail" for store in self.stores)
-        left = self._background.leave(PATIENCE if strict else 0.0)
-        return left if strict else []
-
-    def _late_writes(self, holds: Sequence[Hold], threads: Sequence[threading.Thread]) -> list[Exception]:
-        return _attempts(partial(hold.reset_again, self, named(threads)) for hold in holds if threads)
-
-    def _give_back(
-        self,
-        holds: Sequence[Hold],
-        how: Callable[[Hold, Scope], bool],
-        errors: Sequence[Exception] = (),
-        threads: Sequence[threading.Thread] = (),
-    ) -> bool:
-        """Close the handles, then bring back every store, whatever happens to the others.
-
-        Parameters:
-            threads: Those that this scope left running: what they write now is found as well.
-        """
-        errors, changed = [*errors, *_attempts([self.closing.close])], False
-        if threads:
-            errors += _attempts(partial(hold.reset, self) for hold in reversed(holds))
-            time.sleep(PATIENCE)
-            errors += self._late_writes(holds, threads)
-        for hold in reversed(holds):
-            began = time.perf_counter()
-            try:
-                changed |= how(hold, self)
-            except Exception as error:
-                errors.append(error)
-            run.figures.resets.append(time.perf_counter() - began)
-        raise_all(errors, f"after {self.label}")
-        return changed
-
-    def _reset(
-        self,
-        holds: Sequence[Hold],
-        errors: Sequence[Exception] = (),
-        threads: Sequence[threading.Thread] = (),
-    ) -> bool:
-        restless = self._pause()
-        try:
-            return self._give_back(holds, Hold.reset, [*errors, *restless], threads)
-        finally:
-            if restless:  # it may still write: once more before the next test
-                for hold in holds:
-                    hold.owe(self)
-
-    def keep_beside(self, beside: Beside) -> None:
-        """Have it pause whenever data of this scope or of an inner one is given back; end it with this."""
-        with run.lock:
-            self.must_be_open()
-            run.beside.append((self, beside))
-
-    def _pause(self) -> list[Exception]:
-        return _attempts(partial(beside.pause, self.label) for beside in self._beside())
-
-    def _resume(self) -> None:
-        for beside in self._beside():
-            beside.resume()
-
-    def _beside(self) -> list[Beside]:
-        """What works beside this scope: it was begun in it or around it, on one of its stores."""
-        return [
-            beside
-            for scope, beside in run.beside
-            if scope.number <= self.number and not set(self._holds).isdisjoint(scope._holds)
-        ]
-
-    @property
-    def outlived_run(self) -> bool:
-        """True where this scope began in a run that has ended since, which has then left it."""
-        return bool(self._holds) and not any(hold in run.holds.values() for hold in self._holds)
-
-    def must_be_open(self) -> None:
-        """Raises ScopeError where this scope is over, or has not begun."""
-        if not self.is_open:
-            raise ScopeError(f"{self.label} is over: what it gave out cannot be used any more.")
-
-    def _refuse_other_thread(self, hold: Hold) -> None:
-        top = hold.line[-1].scope
-        outer = self.outer
-        while outer is not None and outer is not top:
-            outer = outer.outer
-        if top is None or top is outer or top._thread == threading.get_ident():
-            return
-        raise ScopeError(
-            f"{self.label} cannot begin on store {hold.store.name!r}: {top.label} is open there in another "
-            "thread, and neither could give back its own data alone.\n"
-            "Open one block and use its db.scope(), or give each thread a store of its own."
-        )
-
-
 def raise_all(errors: Sequence[Exception], when: str) -> None:
     """Raise one error as it is, several as a group."""
     if len(errors) == 1:
@@ -402,7 +146,12 @@ def raise_all(errors: Sequence[Exception], when: str) -> None:
         raise ExceptionGroup(f"{len(errors)} errors {when}", list(errors))
 
 
-def _attempts(steps: Iterable[Callable[[], object]]) -> list[Exception]:
+def attempts(steps: Iterable[Callable[[], object]]) -> list[Exception]:
+    """Take every step, whatever happens to the others.
+
+    Returns:
+        What failed.
+    """
     errors: list[Exception] = []
     for step in steps:
         try:

@@ -20,6 +20,7 @@ FLOORS: list[set[str]] = [
     {"leaks", "background"},
     {"hold", "hooks", "stores.keeper", "stores.memory", "servers"},
     {"lifecycle", "conformance", "stores", "stores.sqlalchemy"},
+    {"scope"},
     {"run_end", "database"},
     {"resolve"},
     {"frames"},
@@ -31,6 +32,7 @@ FLOORS: list[set[str]] = [
 # What a room must not know, though it stands higher.
 STRANGERS: dict[str, set[str]] = {
     "lifecycle": {"stores", "servers"},
+    "scope": {"stores", "servers"},
     "run_end": {"stores", "servers"},
     "database": {"stores", "servers"},
     "frames": {"stores", "servers"},
