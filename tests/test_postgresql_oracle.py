@@ -23,13 +23,13 @@ class OracleTests(unittest.TestCase):
         for version in VERSIONS:
             for role in ROLES:
                 with self.subTest(version=version, role=role):
-                    search(PostgreSQL(version, role, "fast"), 8)
+                    search(PostgreSQL(version, role, "fast"), 6)
 
     def test_generic(self) -> None:
         for version in VERSIONS:
             for role in ("superuser", "owner"):
                 with self.subTest(version=version, role=role):
-                    search(PostgreSQL(version, role, "generic"), 6)
+                    search(PostgreSQL(version, role, "generic"), 4)
 
 
 class FoundTests(unittest.TestCase):
