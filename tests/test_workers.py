@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import unittest
 from unittest import mock
 
@@ -12,6 +13,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from protean_testing.stores.own import LONGEST, derived_name, own_name, worker_url
+from protean_testing.stores.postgresql.meeting import OWN, RUN, Meeting
 from protean_testing.workers import Worker, worker
 
 from .server_log import ServerLogTestCase
@@ -157,6 +159,33 @@ class WorkerTests(ServerLogTestCase):
         )
         self.assertEqual(outcome.code, 0, outcome.err)
         self.assertEqual(self.databases(), [])
+
+    def test_a_role_that_may_not_go_where_others_meet(self) -> None:
+        self.rows("CREATE ROLE lonely LOGIN CREATEDB")
+        self.addCleanup(self.rows, "DROP ROLE lonely")
+        self.rows("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+        self.addCleanup(self.rows, "GRANT CONNECT ON DATABASE postgres TO PUBLIC")
+        url = self.server.url("shop_test", user="lonely")
+        outcome = self.python("suite.py", "fork", "2", DATABASE_URL=url)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        self.assertEqual(self.databases(), [])
+        with self.subTest("what lives there is seen from elsewhere"):
+            name = derived_name("shop_test", "0123456789", "w1_1")
+            self.server.create_database(name)
+            elsewhere = Meeting(make_url(url), "shop")
+            others = Meeting(make_url(self.url), "shop")
+            self.addCleanup(others.close)
+            elsewhere.lock(RUN, "0123456789", shared=True)
+            elsewhere.lock(OWN, name)
+            others.sweep()
+            self.assertEqual(self.databases(), [name])
+            elsewhere.close()
+            for _ in range(100):
+                others.sweep()
+                if not self.databases():
+                    break
+                time.sleep(0.05)  # the server has not seen yet that the session is over
+            self.assertEqual(self.databases(), [])
 
     def test_a_failing_schema_fails_every_worker_and_leaves_nothing(self) -> None:
         self.write(

@@ -67,8 +67,20 @@ class Meeting:
         self.row(f"SELECT pg_advisory_lock{'_shared' * shared}({kind}, {_number(name)})")
 
     def try_lock(self, kind: int, name: str) -> bool:
-        """The same without waiting. True where it is held now, once more where it was already."""
-        return bool(self.row(f"SELECT pg_try_advisory_lock({kind}, {_number(name)})")[0])
+        """The same without waiting. True where it is held now, once more where it was already.
+
+        False also where somebody who may not come here holds it in another database.
+        """
+        if not self.row(f"SELECT pg_try_advisory_lock({kind}, {_number(name)})")[0]:
+            return False
+        elsewhere = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid() "
+            f"AND classid = {kind} AND objid = {_number(name) & 0xFFFFFFFF}"
+        )
+        if self.row(elsewhere) == (0,):
+            return True
+        self.unlock(kind, name)
+        return False
 
     def unlock(self, kind: int, name: str, *, shared: bool = False) -> None:
         """Let it go."""
