@@ -255,3 +255,16 @@ class LeftAtTheEndTests(PostgreSQLTestCase):
         with self.assertWarnsRegex(LeakWarning, f"pid {connection.info.backend_pid}"):
             keeper.reset(around)
         self.assertEqual(self.value("SELECT last_value FROM t_id_seq"), 1)
+
+    def test_one_that_dropped_a_view(self) -> None:
+        self.role = "granted"  # who is not told of it
+        self.setUp()
+        keeper = self.keeper(schema=TABLE + "; CREATE VIEW v AS SELECT 1 AS n")
+        around = keeper.save()
+        test = keeper.save()
+        self.connect().execute("BEGIN; DROP VIEW v")
+        keeper.reset(test)
+        keeper.forget(test)
+        with self.assertWarnsRegex(LeakWarning, "DROP VIEW v"):
+            keeper.reset(around)
+        self.assertEqual(self.rows("SELECT n FROM v"), [(1,)])

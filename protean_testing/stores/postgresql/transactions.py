@@ -85,10 +85,10 @@ class OpenTransaction:
 def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[OpenTransaction]:
     """Those of other sessions that hold one of these locks on a table of this database.
 
-    `READERS` counts sequences as well: one from which a value was taken cannot be dropped or altered.
+    `READERS` counts sequences and views as well: what is taken or dropped there is in the way of others.
     """
     listed = ", ".join(map(literal, modes))
-    kinds = "'r', 'p', 'm', 'S'" if modes is READERS else "'r', 'p', 'm'"
+    kinds = "'r', 'p', 'm', 'S', 'v'" if modes is READERS else "'r', 'p', 'm'"
     statement = sql.text("open_transactions").replace(":modes", listed).replace(":kinds", kinds)
     return [
         OpenTransaction(
