@@ -60,7 +60,7 @@ class RefusalTests(SuiteTestCase):
 
     def test_arguments_that_contradict_each_other(self) -> None:
         self.assertRefused("SQLAlchemyStore()", "takes one of metadata, schema=, adopt=True and empty=True")
-        self.assertRefused("SQLAlchemyStore(Base.metadata, adopt=True)", "takes one of metadata")
+        self.assertRefused("SQLAlchemyStore(Base.metadata, empty=True)", "takes one of metadata")
         self.assertRefused(
             "SQLAlchemyStore(Base.metadata, url='sqlite://', engine=create_engine('sqlite://'))", "not both"
         )
