@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 
 
@@ -20,9 +22,9 @@ def guards(run: int) -> list[psutil.Process]:
 
 def of_run(run: int) -> list[psutil.Process]:
     """What a run has started and is still there: its children, its guards, and theirs."""
-    found = {}
+    found: dict[int, psutil.Process] = {}
     for root in [psutil.Process(run), *guards(run)]:
-        for process in [root, *root.children(recursive=True)]:
-            found[process.pid] = process
-    del found[run]
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            found |= {process.pid: process for process in [root, *root.children(recursive=True)]}
+    found.pop(run, None)
     return list(found.values())
