@@ -171,7 +171,7 @@ class LoopTests(SuiteTestCase):
                 from protean_testing.servers.postgresql import start_postgresql
                 url = start_postgresql(tcp=True).create_database("shop_test")
                 url = url.replace("+psycopg", "+" + os.environ["DRIVER"])
-            engine = create_async_engine(url, pool_size=5)
+            engine = create_async_engine(url)
             """,
             before=MODELS,
         )
