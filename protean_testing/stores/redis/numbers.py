@@ -18,7 +18,7 @@ from ...workers import worker
 from . import server
 from .address import Address, from_url, with_db
 from .place import Place
-from .values import AT_ONCE
+from .values import Values, parts
 from .wire import Wire
 
 TIME_LIMIT = 10.0  # seconds
@@ -72,15 +72,9 @@ class Number:
             redis.exceptions.RedisError: The server refuses.
         """
         source = _wire(self._given, TIME_LIMIT)
-        cursor: bytes = b"0"
         try:
-            while True:
-                ((cursor, names),) = source.call(("SCAN", cursor, "COUNT", AT_ONCE))
-                copies = (("COPY", name, name, "DB", self.address.db, "REPLACE") for name in names)
-                if names:
-                    source.call(*copies)
-                if cursor == b"0":
-                    return
+            for names in parts(Values(source, b"").names()):
+                source.call(*(("COPY", name, name, "DB", self.address.db, "REPLACE") for name in names))
         finally:
             source.close()
 
@@ -186,18 +180,9 @@ def _others_are_in(wire: Wire, db: int) -> bool:
 
 
 def _holds_keys(wire: Wire) -> bool:
-    cursor = b"0"
-    while True:
-        ((cursor, names),) = wire.call(("SCAN", cursor, "COUNT", AT_ONCE))
-        if names or cursor == b"0":
-            return bool(names)
+    return bool(Values(wire, b"").names(1))
 
 
 def _clear(wire: Wire) -> None:
-    cursor = b"0"
-    while True:
-        ((cursor, names),) = wire.call(("SCAN", cursor, "COUNT", AT_ONCE))
-        if names:
-            wire.call(("UNLINK", *names))
-        if cursor == b"0":
-            return
+    values = Values(wire, b"")
+    values.delete(values.names())

@@ -69,7 +69,7 @@ class Values:
     def read(self, names: Iterable[bytes]) -> dict[bytes, Value]:
         """What these keys hold. Those that are not there are left out."""
         found = {}
-        for some in _parts(names):
+        for some in parts(names):
             replies = self._wire.attempt(
                 *(("DUMP", name) for name in some), *((self._expiry, name) for name in some)
             )
@@ -102,7 +102,7 @@ class Values:
 
     def delete(self, names: Collection[bytes]) -> int:
         """How many of these keys there were."""
-        return sum(self._wire.call(("UNLINK", *some))[0] for some in _parts(names))
+        return sum(self._wire.call(("UNLINK", *some))[0] for some in parts(names))
 
     def flush(self) -> None:
         """Delete every key of the database; one by one where the user may not FLUSHDB."""
@@ -136,7 +136,8 @@ def _written(name: bytes, value: Value | None) -> Command:
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
 
 
-def _parts(names: Iterable[bytes]) -> Iterator[list[bytes]]:
+def parts(names: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The names, as many at a time as one call should take."""
     rest = iter(names)
     while some := list(islice(rest, AT_ONCE)):
         yield some
