@@ -125,9 +125,19 @@ def repeated(times: int) -> Callable[[type], type]:
     return decorate
 
 
+def meet() -> None:
+    """Wait until another worker is there, or ``MEET`` seconds: a quick one would do it all alone."""
+    until = time.monotonic() + float(os.environ.get("MEET", 0))
+    while time.monotonic() < until:
+        if len({line.split()[0] for line in Path(os.environ["LOG"]).read_text().splitlines()}) > 1:
+            break
+        time.sleep(0.02)
+
+
 def began(test: Any) -> None:
     """A test begins. The one that is named in ``PAUSE_AT`` waits there to be killed."""
     log("test", test.id())
+    meet()
     flag = os.environ.get("PAUSE")
     if flag and os.environ["PAUSE_AT"] in test.id():
         Path(flag).write_text(str(os.getpid()))
