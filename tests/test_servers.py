@@ -268,10 +268,7 @@ class OncePerProcessTests(RunsTestCase):
         self.assertNotEqual(theirs["url"], ours["url"])
 
     def test_forked_while_another_thread_starts_it(self) -> None:
-        # What is imported late is imported here: a fork in the middle of an import stops any Python's child.
         script = """
-            import filelock, importlib.metadata, platformdirs, psycopg.sql, pwd, shutil, tempfile
-            binaries.postgresql(None)
             thread = threading.Thread(target=private_postgresql)
             thread.start()
             time.sleep(0.05)

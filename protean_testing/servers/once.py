@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from threading import Lock
+from contextlib import suppress
+from threading import RLock, Thread
 from typing import Generic, Protocol, TypeVar
 
 from ..errors import ConfigurationError
@@ -20,17 +21,22 @@ S = TypeVar("S", bound=Stoppable)
 class Once(Generic[S]):
     """Starts a server at the first call and returns the same one later; a failure is remembered too.
 
-    A forked child does not share its parent's server, which may end before it: it starts its own. A
-    server that was stopped is started anew.
+    A forked child does not share its parent's server, which may end before it: it starts its own. A fork
+    while another thread starts one waits for that: the child would find locks that nobody gives back, and
+    keep pipes open whose end is waited for. A server that was stopped is started anew.
     """
 
     def __init__(self, start: Callable[[], S]) -> None:
         self._start = start
         self._forget()
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(
+            before=lambda: self._lock.acquire(),
+            after_in_parent=lambda: self._lock.release(),
+            after_in_child=self._forget,
+        )
 
     def _forget(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self._server: S | None = None
         self._failure: str | None = None
 
@@ -45,3 +51,12 @@ class Once(Generic[S]):
                     self._failure = str(error)
                     raise
             return self._server
+
+    def begin(self) -> None:
+        """Start it beside other work. The next call waits for it, and tells of what failed."""
+        if self._server is None or self._server.stopped:
+            Thread(target=self._try, name="protean_testing server").start()
+
+    def _try(self) -> None:
+        with suppress(Exception):
+            self()
