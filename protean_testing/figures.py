@@ -12,7 +12,7 @@ class Figures:
     """Counts and seconds of one run.
 
     Attributes:
-        servers: What was started, and the seconds until it answered.
+        servers: What was started, the seconds until it answered, and those that the run waited for it.
         created: Schemas, and the seconds to make each.
         resets: The seconds of each reset of a store.
         dropped: The seconds to drop everything, once that is done.
@@ -22,7 +22,7 @@ class Figures:
         self._clear()
 
     def _clear(self) -> None:
-        self.servers: list[tuple[str, float]] = []
+        self.servers: list[tuple[str, float, float]] = []
         self.created: list[tuple[str, float]] = []
         self.resets: list[float] = []
         self.dropped: float | None = None
@@ -35,10 +35,10 @@ class Figures:
         if self._began is None:
             self._began = perf_counter()
 
-    def started(self, server: str, seconds: float) -> None:
+    def started(self, server: str, seconds: float, waited: float) -> None:
         """Note a server that was started for the run; a second mention changes nothing."""
-        if (server, seconds) not in self.servers:
-            self.servers.append((server, seconds))
+        if (server, seconds) not in [known[:2] for known in self.servers]:
+            self.servers.append((server, seconds, waited))
 
     def end(self) -> None:
         self._ended = perf_counter()
@@ -61,7 +61,7 @@ class Figures:
         """One line: what was started, created, reset and dropped, and its part of the run's time."""
         if self._began is None or self._ended is None:
             return "nothing was used"
-        parts = [f"{server} up in {seconds:.2f} s" for server, seconds in self.servers]
+        parts = [f"{server} up in {seconds:.2f} s" for server, seconds, _ in self.servers]
         for name, seconds in self.created:
             parts.append(f"schema of {name!r} created once in {seconds:.2f} s")
         if self.resets:
@@ -71,6 +71,7 @@ class Figures:
             )
         parts.append(f"dropped in {self.dropped or 0:.2f} s")
         whole = self._ended - self._began
-        ours = sum(s for _, s in self.servers + self.created) + sum(self.resets) + (self.dropped or 0)
+        ours = sum(waited for _, _, waited in self.servers) + sum(seconds for _, seconds in self.created)
+        ours += sum(self.resets) + (self.dropped or 0)
         parts.append(f"together {100 * ours / whole if whole else 0:.0f}% of {whole:.2f} s")
         return "; ".join(parts)

@@ -56,8 +56,11 @@ class ClassFrame:
             self._class_hooks = stack.pop_all()
 
     def end(self) -> None:
-        open_scopes = [scope for scope in (self.tests, self.scope) if scope.is_open]
-        _try_all([*(scope.leave for scope in open_scopes), self._class_hooks.close], self.scope.label)
+        steps: list[Callable[[], object]] = [self._class_hooks.close]
+        if self.scope.is_open:
+            inner = self.tests if self.tests.is_open else None
+            steps.insert(0, partial(self.scope.leave, inner))
+        _try_all(steps, self.scope.label)
 
     def begin_test(self, case: unittest.TestCase, result: Any) -> None:
         """The first test fixes what the class holds; after each one the data is back at that.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from .store import Store
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
+    from .servers.once import Once
     from .servers.redis import PrivateRedis
     from .stores.sqlalchemy import SQLAlchemyStore
 
@@ -48,6 +50,9 @@ def resolve(stores: Sequence[Store]) -> None:
     """
     run.figures.begin()
     test_db = environ.test_db()
+    kinds = {getattr(store, "kind", "") for store in stores if getattr(store, "needs_url", False)}
+    if {"database", "redis"} <= kinds and test_db == "postgresql" and _given_redis() is None:
+        _redis().begin()  # while PostgreSQL starts
     for store in stores:
         if getattr(store, "needs_url", False):
             match getattr(store, "kind", ""):
@@ -102,7 +107,7 @@ def redis_url(db: int) -> tuple[str, bool]:
     Returns:
         ``REDIS_URL`` where ``TEST_INFRA=full`` asks for it; else that database, and True since it is private.
     """
-    given = environ.url("REDIS_URL") if environ.full_infrastructure() else None
+    given = _given_redis()
     return (given, False) if given is not None else (_private_redis().url(db), True)
 
 
@@ -140,9 +145,8 @@ def _new_database(kind: str) -> str:
     if kind == "postgresql":
         from .servers.postgresql import private_postgresql
 
-        server = private_postgresql()
-        run.figures.started(f"PostgreSQL {server.version} (private)", server.seconds)
-        return server.create_database(name)
+        url: str = _started("PostgreSQL", private_postgresql).create_database(name)
+        return url
     if kind == "sqlite":
         from .servers.directories import run_directory
 
@@ -151,16 +155,32 @@ def _new_database(kind: str) -> str:
 
 
 def _bind_redis(store: Any) -> None:
-    given = environ.url("REDIS_URL") if environ.full_infrastructure() else None
+    given = _given_redis()
     store.bind(_private_redis().url() if given is None else given, private=given is None)
 
 
+def _given_redis() -> str | None:
+    """``REDIS_URL``, where ``TEST_INFRA=full`` asks for it."""
+    return environ.url("REDIS_URL") if environ.full_infrastructure() else None
+
+
 def _private_redis() -> PrivateRedis:
+    server: PrivateRedis = _started("Redis", _redis())
+    return server
+
+
+def _redis() -> Once[PrivateRedis]:
     from .servers.redis import private_redis
 
-    server = private_redis()
-    run.figures.started(f"Redis {server.version} (private)", server.seconds)
-    return server
+    return private_redis
+
+
+def _started(what: str, server: Once[Any]) -> Any:
+    """A private server. How long was waited for it is noted."""
+    began = time.perf_counter()
+    found = server()
+    run.figures.started(f"{what} {found.version} (private)", found.seconds, time.perf_counter() - began)
+    return found
 
 
 def _sqlalchemy() -> type[SQLAlchemyStore]:

@@ -113,18 +113,25 @@ class Scope:
             holds = [hold for hold in self._holds if hold not in kept]
             self._reset(holds, self._end_inner(), threads)
 
-    def leave(self) -> None:
-        """Go back to the start of this scope and end it; inner scopes are ended first, with an error."""
+    def leave(self, inner: Scope | None = None) -> None:
+        """Go back to the start of this scope and end it; inner scopes are ended first, with an error.
+
+        Parameters:
+            inner: One that ends with this scope. What it would bring back, this brings back as well.
+        """
         threads = self._threads_left()
         with run.lock:
             if run.inherited:
                 return
             self.must_be_open()
-            errors = [*self._end_inner(), *self._pause()]
-            around = self._beside()
-            own = [beside for scope, beside in run.beside if scope is self]
-            run.beside = [entry for entry in run.beside if entry[0] is not self]
-            self.number = 0
+            ending = [self] if inner is None else [self, inner]
+            errors = [*self._end_inner(ending), *ending[-1]._pause()]
+            errors += attempts(scope.closing.close for scope in ending[1:])
+            around = ending[-1]._beside()
+            own = [beside for scope, beside in run.beside if scope in ending]
+            run.beside = [entry for entry in run.beside if entry[0] not in ending]
+            for scope in ending:
+                scope.number = 0
             try:
                 self._give_back(self._holds, Hold.leave, errors, threads)
             finally:
@@ -161,9 +168,11 @@ class Scope:
             if scope.number > self.number and not set(self._holds).isdisjoint(scope._holds)
         ]
 
-    def _end_inner(self) -> list[Exception]:
+    def _end_inner(self, ending: Sequence[Scope] = ()) -> list[Exception]:
         errors: list[Exception] = []
         for inner in reversed(self._inner()):
+            if inner in ending:
+                continue
             errors.append(ScopeError(f"{self.label} ended while {inner.label} was still open inside it."))
             errors += attempts([inner.leave])
         return errors

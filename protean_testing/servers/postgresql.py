@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ..errors import ConfigurationError, StoreError
 from . import binaries as find
-from .extra import library
+from .extra import expect, library
 from .once import Once
 from .process import GuardedProcess
 from .template import initialized
@@ -119,6 +119,7 @@ class PrivatePostgreSQL:
 
     def _await(self, began: float) -> bool:
         """Wait for the first answer. False where the server ended instead."""
+        library("psycopg")
         while not self._ready():
             if self._process.ended(within=0.002) is not None:
                 return False
@@ -166,7 +167,7 @@ def start_postgresql(
             has what to install, or the end of the log.
     """
     began = time.monotonic()
-    psycopg = library("psycopg")
+    expect("psycopg")
     found = find.postgresql(binaries)
     try:
         for _ in range(TRIES if tcp else 1):
@@ -185,7 +186,7 @@ def start_postgresql(
             process.stop()
             if "could not create any TCP/IP sockets" not in said:
                 break
-    except (OSError, psycopg.Error) as error:
+    except (OSError, library("psycopg").Error) as error:
         raise ConfigurationError(f"PostgreSQL of {found.origin} could not be started: {error}") from error
     raise ConfigurationError(f"PostgreSQL of {found.origin} did not start:\n{said}")
 

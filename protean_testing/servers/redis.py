@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from . import binaries as find
-from .extra import library
+from .extra import expect, library
 from .once import Once
 from .process import GuardedProcess
 
@@ -115,7 +115,7 @@ def start_redis(*, binary: Path | None = None, tcp: bool = False) -> PrivateRedi
             has what to install, or the end of the log.
     """
     began = time.monotonic()
-    redis = library("redis")
+    expect("redis")
     found = find.redis(binary)
     try:
         for _ in range(TRIES if tcp else 1):
@@ -133,7 +133,7 @@ def start_redis(*, binary: Path | None = None, tcp: bool = False) -> PrivateRedi
             process.stop()
             if "in use" not in said:
                 break
-    except (OSError, redis.RedisError) as error:
+    except (OSError, library("redis").RedisError) as error:
         raise ConfigurationError(f"Redis of {found.origin} could not be started: {error}") from error
     raise ConfigurationError(f"Redis of {found.origin} did not start:\n{said}")
 

@@ -100,6 +100,13 @@ class Place:
             if not isinstance(engine, Engine):
                 await engine.dispose()
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether all of it goes at once: a worker's own database, or one on a server of this run."""
+        if self.own is not None:
+            return not self.own.needs_keeper
+        return self.private and self.url.get_backend_name() == "postgresql"
+
     def watch(self) -> Checkouts:
         """Who has taken connections of the engines of the moment."""
         for engine in self._engines():

@@ -244,7 +244,7 @@ class SQLAlchemyStore(Store):
 
     def drop_schema(self) -> None:
         place = self._live()
-        if not place.claimed or (place.own is not None and not place.own.needs_keeper):
+        if not place.claimed or place.ends_by_itself:
             return
         keeper = self._keeper()
         is_whole = place.made == place.makers == [self]

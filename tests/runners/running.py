@@ -257,12 +257,11 @@ class SampleTestCase(SuiteTestCase):
 def resets(tests: list[Line]) -> int:
     """How often a process that ran these tests in this order must have reset the ledger.
 
-    Once after each test, and at the end of a class what its tests share and the class's own scope; when a
-    class or a block begins, it is seen that nothing was written in between. The first has no need of that. A
-    layer has a scope for each test, and its own.
+    Once after each test, and at the end of a class or a layer; when one or a block begins, it is seen that
+    nothing was written in between. The first has no need of that.
     """
     number = -1
     for (kind, _), group in groupby(tests, lambda line: (line[1].split(".")[-2], len(line))):
         many = len(list(group))
-        number += 3 * many if kind == "BlockTests" else many + (2 if "Layer" in kind else 3)
+        number += 3 * many if kind == "BlockTests" else many + 2
     return number
