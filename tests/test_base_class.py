@@ -453,6 +453,46 @@ class BaseClassTests(SuiteTestCase):
         )
         self.assertEqual(outcome.ran, 0)
 
+    def test_the_end_of_a_class_resets_once_whatever_it_finds(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            recorder = Recorder()
+            class TidyTests(DatabaseTestCase):
+                stores = [recorder]
+                @classmethod
+                def setUpClass(cls):
+                    super().setUpClass()
+                    recorder.rows.append("of the class")
+                def test_1(self): recorder.rows.append("of the test")
+                def test_2(self): self.assertEqual(recorder.rows, ["of the class"])
+                @classmethod
+                def tearDownClass(cls):
+                    recorder.rows.append("of its end")
+                    super().tearDownClass()
+                    recorder.log("class")
+            class UntidyTests(DatabaseTestCase):
+                stores = [recorder]
+                @classmethod
+                def setUpClass(cls):
+                    super().setUpClass()
+                    recorder.log("next")
+                    cls.db.scope().__enter__()
+                def test_1(self):
+                    self.assertEqual(recorder.rows, [])
+                    recorder.rows.append("of the test")
+            class ZuluTests(DatabaseTestCase):
+                stores = [recorder]
+                def test_1(self): self.assertEqual(recorder.rows, [])
+            """,
+            before=RECORDER,
+        )
+        outcome = self.unittest("test_a")
+        self.assertFailed(outcome, "test_a.UntidyTests ended while the scope at test_a.py:", "errors=1)")
+        log = [line.split()[0] for line in outcome.log]
+        until = log[: log.index("next")]
+        self.assertEqual(until, ["create", "reset", "reset", "class", "reset", "reset"])
+
 
 class AsyncBaseClassTests(SuiteTestCase):
     def test_async_tests_are_framed_alike(self) -> None:
