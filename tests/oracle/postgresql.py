@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
+from hypothesis import reject
 from hypothesis import strategies as st
 from psycopg import sql
 from sqlalchemy import create_engine, make_url
@@ -434,7 +435,8 @@ class World:
     _made: ClassVar[set[tuple[str, str]]] = set()
 
     def __init__(self, dialect: PostgreSQL, schema: Schema) -> None:
-        private = server(dialect.version)
+        private = self.private = server(dialect.version)
+        self.is_gone = False
         login = {"superuser": "postgres", "application": "postgres"}.get(dialect.role, dialect.role)
         self.user = {"superuser": "postgres"}.get(dialect.role, dialect.role)
         if (dialect.version, dialect.database) not in self._made:
@@ -567,7 +569,12 @@ class World:
             connection.execute(SESSION)
 
     def _crash(self, pid: int) -> None:
-        """Kill one session's process: the server ends all sessions, and empties what is unlogged."""
+        """Kill one session's process: the server ends all sessions, and empties what is unlogged.
+
+        Now and then that makes PostgreSQL stumble over itself: it numbers a table as one that a crash before
+        had left unlogged and half made, and does not start again after the next ("could not create file").
+        The program then says nothing, and the next one has a new server.
+        """
         os.kill(pid, signal.SIGKILL)
         for connection in self.connections.values():
             connection.close()
@@ -580,7 +587,14 @@ class World:
         for _ in range(1000):
             with suppress(psycopg.OperationalError), psycopg.connect(self.all):
                 return
+            if self.private.log.read_bytes().endswith(b"database system is shut down\n"):
+                break
             time.sleep(0.01)
+        self.is_gone = True
+        self._made.clear()
+        server.cache_clear()
+        self.private.stop()
+        reject()
 
     def settle(self) -> None:
         for connection in self.connections.values():
@@ -603,6 +617,8 @@ class World:
     def close(self) -> None:
         for connection in self.connections.values():
             connection.close()
+        if self.is_gone:
+            return
         self.keeper.drop()
         left = self.dump(rows=False)
         self.keeper.close()
