@@ -571,9 +571,8 @@ class World:
     def _crash(self, pid: int) -> None:
         """Kill one session's process: the server ends all sessions, and empties what is unlogged.
 
-        Now and then that makes PostgreSQL stumble over itself: it numbers a table as one that a crash before
-        had left unlogged and half made, and does not start again after the next ("could not create file").
-        The program then says nothing, and the next one has a new server.
+        PostgreSQL does not start again after a rolled back ALTER of an unlogged sequence ("could not create
+        file"), whoever is there or not. The program then says nothing, and the next one has a new server.
         """
         os.kill(pid, signal.SIGKILL)
         for connection in self.connections.values():
