@@ -8,7 +8,7 @@ from statistics import median
 from protean_testing.servers.postgresql import PrivatePostgreSQL
 
 from .measuring import Cost, Way, timed_ones
-from .places import Case, connected
+from .places import Case, Session, connected
 from .ways import Ground, ours
 
 WINDOW = 400  # resets of which the median counts
@@ -23,40 +23,44 @@ def drift(server: PrivatePostgreSQL, role: str, resets: int) -> tuple[Cost, Cost
     for number in range(resets):
         cost = early if window // 2 <= number < window // 2 + window else late
         counts = cost is early or number >= resets - window
-        if counts and number % 10 == 0:
-            timed_ones(way.session(), cost, 10)
+        if number % 10 == 0:
+            ones = timed_ones(way.session(), 10) if counts else []
         way.test()
         began = time.perf_counter()
         way.reset()
-        if counts:
-            cost.resets.append(time.perf_counter() - began)
+        if counts and ones:
+            cost.add([time.perf_counter() - began], ones)
     way.close()
     return early, late
 
 
-def insert(server: PrivatePostgreSQL, rounds: int) -> tuple[float, float, Cost]:
-    """Seconds of an INSERT of one row with and without us, and of a ``SELECT 1`` beside it."""
+def insert(server: PrivatePostgreSQL, rounds: int) -> float:
+    """How much more an INSERT of one row costs with us, in ``SELECT 1`` beside it."""
     ground = Ground(server, "memory", Case(20, 1))
     ground.make_template()
     way: Way = ours(ground, "superuser")
     names = ("ours_superuser_test", ground.copy("without"))
     sessions = [connected(server, name) for name in names]
-    taken: tuple[list[float], list[float]] = ([], [])
-    cost = Cost()
+    more = []
     for number in range(rounds):
-        for session, times in zip(sessions, taken, strict=True):
-            for count in range(60):
-                began = time.perf_counter()
-                session.execute("INSERT INTO t3 (note) VALUES ('x')")
-                if count >= 10:
-                    times.append(time.perf_counter() - began)
-            if number % 10 == 9:
+        taken = [_inserts(session) for session in sessions]
+        more.append((taken[0] - taken[1]) / median(timed_ones(sessions[0], 50)))
+        if number % 10 == 9:
+            for session in sessions:
                 session.execute("TRUNCATE t3 CASCADE")
-        timed_ones(sessions[0], cost, 50)
-        cost.resets.append(0.0)
         way.reset()
     for session in sessions:
         session.close()
     way.close()
     ground.drop()
-    return median(taken[0]), median(taken[1]), cost
+    return median(more)
+
+
+def _inserts(session: Session) -> float:
+    """Seconds of an INSERT where it is warm."""
+    times = []
+    for _ in range(60):
+        began = time.perf_counter()
+        session.execute("INSERT INTO t3 (note) VALUES ('x')")
+        times.append(time.perf_counter() - began)
+    return median(times[10:])

@@ -11,6 +11,7 @@ from .places import Session
 
 SLOW = 0.5  # seconds, from which on a way is measured in two rounds only
 WARM = 8  # resets that are not counted at the beginning of a round
+TOGETHER = 0.01  # seconds of resets beside which a ``SELECT 1`` is measured: processors change their speed
 
 
 @dataclass
@@ -38,10 +39,12 @@ class Way:
 
 @dataclass
 class Cost:
-    """What a reset costs, in seconds, and a warm ``SELECT 1`` beside it."""
+    """What a reset costs, in seconds, and a warm ``SELECT 1`` beside it; and, for each of these, how often
+    that is in it."""
 
     resets: list[float] = field(default_factory=list)
     ones: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
 
     @property
     def reset(self) -> float:
@@ -53,7 +56,13 @@ class Cost:
 
     @property
     def times(self) -> float:
-        return self.reset / self.one
+        return median(self.ratios)
+
+    def add(self, resets: Sequence[float], ones: Sequence[float]) -> None:
+        """What was measured at one time."""
+        self.resets += resets
+        self.ones += ones
+        self.ratios += [reset / median(ones) for reset in resets]
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,11 @@ def _check(way: Way, rows: int) -> None:
 
 def _measure(way: Way, cost: Cost, seconds: float) -> None:
     until = time.perf_counter() + seconds
-    timed_ones(way.session(), cost, 100)
-    while True:
-        cost.resets.append(_seconds(way))
-        if time.perf_counter() > until:
-            break
+    while time.perf_counter() < until:
+        ones, resets = timed_ones(way.session(), 20), [_seconds(way)]
+        while sum(resets) < TOGETHER:
+            resets.append(_seconds(way))
+        cost.add(resets, ones)
     way.end()
 
 
@@ -116,10 +125,11 @@ def _seconds(way: Way) -> float:
     return time.perf_counter() - began
 
 
-def timed_ones(session: Session, cost: Cost, times: int) -> None:
+def timed_ones(session: Session, times: int) -> list[float]:
     """Measure ``SELECT 1`` where it is warm."""
-    for number in range(times + 10):
+    ones = []
+    for _ in range(times + 10):
         began = time.perf_counter()
         session.execute("SELECT 1").fetchone()
-        if number >= 10:
-            cost.ones.append(time.perf_counter() - began)
+        ones.append(time.perf_counter() - began)
+    return ones[10:]
