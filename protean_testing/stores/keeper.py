@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL, Engine
 
+from ..errors import UnsafeStoreError
+from ..safeguard import refusal
 from ..store import Mark, OnLeak
 
 
@@ -48,6 +50,15 @@ class Database:
     reset: str = "fast"
     definition: str = ""
     seen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages, without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def refusal(self, why: str, instead: str) -> UnsafeStoreError:
+        """The error for a database that is not touched."""
+        return refusal(self.name, self.shown, why, instead)
 
 
 class Keeper(Protocol):

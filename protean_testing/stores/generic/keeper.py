@@ -99,8 +99,8 @@ class GenericKeeper:
     def _take_lock(self, connection: sa.Connection) -> None:
         with connection.begin():
             if self._is_mysql and not mysql.take_lock(connection, self.database.url.database or ""):
-                raise ownership.refusal(
-                    self.database, "another run has just begun to use it.", "Give each a database of its own."
+                raise self.database.refusal(
+                    "another run has just begun to use it.", "Give each a database of its own."
                 )
 
     def drop(self) -> None:

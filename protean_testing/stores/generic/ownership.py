@@ -11,8 +11,7 @@ from datetime import datetime
 import psutil
 import sqlalchemy as sa
 
-from ...errors import UnsafeStoreError
-from ...safeguard import is_test_name
+from ...safeguard import refuse_other_name
 from ..keeper import Database
 from . import mysql
 from .rows import Key
@@ -90,8 +89,7 @@ def refuse(connection: sa.Connection, database: Database, tables: Collection[Key
     """
     marker = read(connection)
     if marker is not None and marker.alive:
-        raise refusal(
-            database,
+        raise database.refusal(
             f"it is in use by another run ({marker}), and two runs in one database would destroy each "
             "other's data.",
             "Wait for it to end, or give this run a database of its own. If that run is long gone:  "
@@ -100,26 +98,16 @@ def refuse(connection: sa.Connection, database: Database, tables: Collection[Key
     if database.private or database.unsafe:
         return
     name = database.url.database or ""
-    if marker is None and not is_test_name(name):
-        raise refusal(
-            database,
-            f'the database name {name!r} does not contain "test".',
-            f"Point it at {name}_test, or pass unsafe=True if losing this data is fine.",
-        )
+    if marker is None:
+        refuse_other_name(database.name, database.shown, name)
     for schema, table in sorted(tables, key=str):
         theirs = marker is None or marker.adopted or named(("TABLE", schema, table)) in marker.earlier
         if theirs and _holds_rows(connection, schema, table):
-            raise refusal(
-                database,
+            raise database.refusal(
                 f"table {table!r} is about to be created, but is there already and holds rows.",
                 "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True if "
                 "losing these rows is fine.",
             )
-
-
-def refusal(database: Database, why: str, instead: str) -> UnsafeStoreError:
-    where = database.url.render_as_string(hide_password=True)
-    return UnsafeStoreError(f"refusing to use store {database.name!r} ({where}):\n{why}\n{instead}")
 
 
 def _holds_rows(connection: sa.Connection, schema: str | None, table: str) -> bool:

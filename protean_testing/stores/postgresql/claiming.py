@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ...errors import ConfigurationError, UnsafeStoreError
-from ...safeguard import is_test_name
+from ...errors import ConfigurationError
+from ...safeguard import refuse_other_name
 from ..keeper import Database
 from . import adopted, fingerprint, meeting, noting, ownership, staying
 from .connection import OURS, Connection, literal, psycopg, quoted
@@ -22,10 +22,12 @@ def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[T
     """
     marker = ownership.read_marker(connection)
     if marker is None and ownership.schema_is_there(connection):
-        raise refusal(database, f"it has a schema {OURS}, which is not ours.", "Rename that schema.")
+        raise database.refusal(
+            f"it has a schema {OURS}, which is not ours.",
+            "Rename that schema.",
+        )
     if marker is not None and marker.alive:
-        raise refusal(
-            database,
+        raise database.refusal(
             f"it is in use by another run ({marker}), and two runs in one database would destroy each "
             "other's data.",
             "Wait for it to end, or give this run a database of its own.",
@@ -33,12 +35,8 @@ def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[T
     if database.private or database.unsafe:
         return
     name = connection.raw.info.dbname
-    if marker is None and not is_test_name(name):
-        raise refusal(
-            database,
-            f'the database name {name!r} does not contain "test".',
-            f"Point it at {name}_test, or pass unsafe=True if losing this data is fine.",
-        )
+    if marker is None:
+        refuse_other_name(database.name, database.shown, name)
     if not database.adopt and not (
         marker is not None and staying.is_there(connection, definition_of(database))
     ):
@@ -60,8 +58,7 @@ def _refuse_rows_of_others(
         if marker is not None and not marker.adopted and f"table {identity}" not in marker.before:
             continue
         if connection.value(f"SELECT EXISTS (SELECT FROM {name})"):
-            raise refusal(
-                database,
+            raise database.refusal(
                 f"table {name} is about to be created, but is there already and holds rows.",
                 "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True "
                 "if losing these rows is fine.",
@@ -82,8 +79,8 @@ def claim(
         ConfigurationError: Our role may not create a schema.
     """
     if not ownership.take_lock(connection):
-        raise refusal(
-            database, "another run has just begun to use it.", "Give each run a database of its own."
+        raise database.refusal(
+            "another run has just begun to use it.", "Give each run a database of its own."
         )
     if not database.private:
         meeting.sweep(database.url, connection)
@@ -140,12 +137,6 @@ def fresh_connection(database: Database) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
-
-
-def refusal(database: Database, why: str, instead: str) -> UnsafeStoreError:
-    """The error for a database that is not touched."""
-    where = database.url.render_as_string(hide_password=True)
-    return UnsafeStoreError(f"refusing to use store {database.name!r} ({where}):\n{why}\n{instead}")
 
 
 def _places(database: Database, tables: Iterable[TableName]) -> list[str]:

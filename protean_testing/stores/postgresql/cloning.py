@@ -9,8 +9,8 @@ from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import URL
 
-from ...errors import ConfigurationError, UnsafeStoreError
-from ...safeguard import is_test_name
+from ...errors import ConfigurationError
+from ...safeguard import refuse_other_name
 from ...workers import Worker
 from ..own import Alone, derived_name
 from ..witness import unchanged
@@ -44,12 +44,8 @@ class Clone:
         """
         meeting, name = self._meeting, str(self._given.database)
         meeting.store = store
-        if not unsafe and not is_test_name(name):
-            raise UnsafeStoreError(
-                f"refusing to use store {store!r} ({self._given.render_as_string()}):\n"
-                f'the database name {name!r} does not contain "test".\n'
-                f"Point it at {name}_test, or pass unsafe=True if losing this data is fine."
-            )
+        if not unsafe:
+            refuse_other_name(store, self._given.render_as_string(), name)
         with meeting.told("reach the server"):
             may, role = meeting.row(
                 "SELECT rolsuper OR rolcreatedb, rolname FROM pg_roles WHERE rolname = current_user"

@@ -166,7 +166,7 @@ def _connect(database: Database) -> psycopg.Connection[Any]:
     except psycopg.Error as error:
         reason = redacted(str(error), database.url.password).strip()
     raise ConfigurationError(
-        f"store {database.name!r}: {database.url.render_as_string(hide_password=True)} cannot be reached.\n"
+        f"store {database.name!r}: {database.shown} cannot be reached.\n"
         f"{reason}\nIs the server running, and are host, user, password and database of the URL right?"
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
-from ...safeguard import is_test_name
+from ...safeguard import refuse_other_name
 from ..keeper import Database
 from ..witness import unchanged
 from .image import Busy, copy
@@ -67,11 +67,8 @@ class TestFile:
         if _absent(file) or (left or {}).get("created"):
             return
         trusted = self._database.unsafe or self._database.private
-        if not trusted and not is_test_name(file.stem):
-            raise UnsafeStoreError(
-                f'refusing to use store {name!r} ({file}): the file\'s name does not contain "test".\n'
-                f"Point it at {file.stem}_test{file.suffix}, or pass unsafe=True if losing this data is fine."
-            )
+        if not trusted:
+            refuse_other_name(name, file, file.stem, what="file", end=file.suffix)
         try:
             with closing(connect(self._place.source)) as connection:
                 others = _meant(tables) & self._tables_of_others(connection, left or {})

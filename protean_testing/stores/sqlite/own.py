@@ -14,7 +14,7 @@ from sqlalchemy import URL
 
 from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
-from ...safeguard import is_test_name
+from ...safeguard import refuse_other_name
 from ...workers import Worker
 from ..own import Alone
 from .place import place_of
@@ -51,11 +51,8 @@ class OwnFile:
     def check(self, store: str, *, unsafe: bool) -> None:
         """See Own.check."""
         given = _file(self._given)
-        if not unsafe and not is_test_name(given.stem):
-            raise UnsafeStoreError(
-                f'refusing to use store {store!r} ({given}): the file\'s name does not contain "test".\n'
-                f"Point it at {given.stem}_test{given.suffix}, or pass unsafe=True."
-            )
+        if not unsafe:
+            refuse_other_name(store, given, given.stem, what="file", end=given.suffix)
         if not given.parent.is_dir():
             raise ConfigurationError(f"store {store!r}: there is no directory {given.parent} for its file.")
 
