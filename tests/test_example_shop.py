@@ -25,7 +25,7 @@ TESTS = sum(
     len(re.findall(r"^ *(?:async )?def test_", path.read_text(), re.MULTILINE))
     for path in (EXAMPLES / "shop" / "tests").glob("test_*.py")
 )
-IN_OTHER_PROCESSES = 2  # tests that a database in the memory of one process cannot run
+IN_OTHER_PROCESSES = 22  # tests that a database in the memory of one process cannot run
 MEMORY = "/dev/shm"  # where there is one, a slow disk does not slow nine runs
 GONE_WITHIN = 10.0  # seconds after the run
 

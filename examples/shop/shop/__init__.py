@@ -6,12 +6,25 @@ with shop.acting_as("anna"):
     shop.payments.pay(order.id, order.total)
 """
 
-from . import catalog, coupons, customers, dashboard, orders, outbox, payments, reports, shipping, stock
+from . import (
+    baskets,
+    catalog,
+    coupons,
+    customers,
+    dashboard,
+    orders,
+    outbox,
+    payments,
+    reports,
+    shipping,
+    stock,
+)
 from .context import acting_as
 from .database import close, configure
 
 __all__ = [
     "acting_as",
+    "baskets",
     "catalog",
     "close",
     "configure",

@@ -1,8 +1,9 @@
 """Categories, products, prices, and the tax on them."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -28,17 +29,30 @@ def add_product(
 ) -> Product:
     try:
         with transaction() as session:
-            product = Product(sku=sku, name=name, price=price, currency_code=currency)
-            product.categories = [_category(session, slug) for slug in categories]
-            session.add(product)
-            audit(session, "listed", f"product {sku}", price=price)
-            return product
+            return add_product_in(session, sku, name, price, currency=currency, categories=categories)
     except IntegrityError as error:
         with reading() as session:
             taken = session.scalar(select(Product.id).where(Product.sku == sku)) is not None
         if taken:
-            raise SkuTaken(sku) from error
+            raise SkuTaken(f"product {sku} is there already") from error
         raise
+
+
+def add_product_in(
+    session: Session,
+    sku: str,
+    name: str,
+    price: int,
+    *,
+    currency: str,
+    categories: Iterable[str],
+) -> Product:
+    """As `add_product`, in a transaction that the caller commits."""
+    product = Product(sku=sku, name=name, price=price, currency_code=currency)
+    product.categories = [_category(session, slug) for slug in categories]
+    session.add(product)
+    audit(session, "listed", f"product {sku}", price=price)
+    return product
 
 
 def change_price(sku: str, price: int) -> None:
@@ -59,6 +73,28 @@ def product_of(session: Session, sku: str) -> Product:
     if product is None:
         raise NotFound(f"product {sku}")
     return product
+
+
+def get(sku: str) -> Product:
+    with reading() as session:
+        return product_of(session, sku)
+
+
+def named(text: str) -> Select[Any]:
+    """What is sold with this in its name, in order."""
+    return (
+        select(Product)
+        .where(Product.name.icontains(text, autoescape=True), ~Product.discontinued)
+        .order_by(Product.name, Product.sku)
+    )
+
+
+def page(text: str, *, limit: int, offset: int = 0) -> tuple[Sequence[Product], int]:
+    """A page of what is sold with this in its name, and how many there are on all pages."""
+    found = named(text)
+    with reading() as session:
+        total = session.scalar(select(func.count()).select_from(found.order_by(None).subquery())) or 0
+        return session.scalars(found.limit(limit).offset(offset)).all(), total
 
 
 def products_in(slug: str) -> Sequence[Product]:

@@ -2,10 +2,11 @@
 
 from datetime import UTC, date, datetime
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from .database import transaction
-from .errors import CouponRefused, NotFound
+from .database import reading, transaction
+from .errors import CouponRefused, CouponTaken, NotFound
 from .models import Coupon, CouponUse
 
 
@@ -17,10 +18,17 @@ def issue(
     max_uses: int = 1,
     valid_until: date | None = None,
 ) -> None:
-    with transaction() as session:
-        session.add(
-            Coupon(code=code, percent=percent, amount=amount, max_uses=max_uses, valid_until=valid_until)
-        )
+    try:
+        with transaction() as session:
+            session.add(
+                Coupon(code=code, percent=percent, amount=amount, max_uses=max_uses, valid_until=valid_until)
+            )
+    except IntegrityError as error:
+        with reading() as session:
+            taken = session.get(Coupon, code) is not None
+        if taken:
+            raise CouponTaken(f"coupon {code} is there already") from error
+        raise
 
 
 def discount(session: Session, code: str, customer_id: int, subtotal: int) -> int:

@@ -1,10 +1,11 @@
 """The read model in Redis: what the shop's front page and its people look at all the time."""
 
-from typing import Any
-
-from redis.client import Pipeline
+from typing import TYPE_CHECKING, Any
 
 from .database import redis
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
 
 BESTSELLERS = "shop:bestsellers"
 REVENUE = "shop:revenue"
@@ -14,7 +15,7 @@ def order_key(order_id: int) -> str:
     return f"shop:order:{order_id}"
 
 
-def project(pipe: Pipeline, kind: str, payload: dict[str, Any]) -> None:
+def project(pipe: "Pipeline", kind: str, payload: dict[str, Any]) -> None:
     """Queue what an event changes. An unknown kind is an error: somebody forgot us."""
     order = order_key(payload["order"])
     match kind:

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from redis import Redis
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
 from .errors import ChangedMeanwhile, NotConfigured
 
+if TYPE_CHECKING:
+    from redis import Redis
+
 _engine: Engine | None = None
-_redis: Redis | None = None
+_redis: "Redis | None" = None
 
 
 def configure(database_url: str, redis_url: str | None = None) -> None:
@@ -23,6 +25,8 @@ def configure(database_url: str, redis_url: str | None = None) -> None:
     if _engine.dialect.name == "sqlite":
         prepare_sqlite(_engine)
     if redis_url is not None:
+        from redis import Redis  # here: who wants none starts quicker
+
         _redis = Redis.from_url(redis_url, decode_responses=True)
 
 

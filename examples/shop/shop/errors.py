@@ -25,6 +25,10 @@ class SkuTaken(ShopError):
     """Another product has this SKU."""
 
 
+class CouponTaken(ShopError):
+    """Another coupon has this code."""
+
+
 class OutOfStock(ShopError):
     """There is less of a product than was ordered."""
 
@@ -49,6 +53,18 @@ class WrongStatus(ShopError):
 
 class WrongAmount(ShopError):
     """A payment or refund that does not fit what is owed or was paid."""
+
+
+class RequestReused(ShopError):
+    """A request for a payment came before under the same key, and asked for something else."""
+
+
+class ImportRefused(ShopError):
+    """A file has errors, each in a line of its own in `errors`; nothing of it was imported."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
 
 
 class ChangedMeanwhile(ShopError):

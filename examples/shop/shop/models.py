@@ -283,6 +283,7 @@ class Payment(Base):
     amount: Mapped[int]
     method: Mapped[str] = mapped_column(String(20))
     paid_at: Mapped[datetime] = mapped_column(default=now)
+    request: Mapped[str | None] = mapped_column(String(60), unique=True, index=True)  # as its sender calls it
 
     order: Mapped[Order] = relationship(foreign_keys=[order_id], back_populates="payments")
     refunds: Mapped[list["Refund"]] = relationship(back_populates="payment", order_by="Refund.id")

@@ -94,9 +94,7 @@ def get(order_id: int) -> Order:
 def cancel(order_id: int) -> None:
     """Put everything back. What was paid is refunded before, not here."""
     with transaction() as session:
-        order = locked(session, order_id)
-        if order.status != OrderStatus.PLACED:
-            raise WrongStatus(f"order {order_id} is {order.status}, it cannot be cancelled any more")
+        order = cancellable(session, order_id)
         order.status = OrderStatus.CANCELLED
         stock.give_back(session, order_id)
         audit(session, "cancelled", f"order {order_id}")
@@ -106,6 +104,19 @@ def cancel(order_id: int) -> None:
             order=order_id,
             items={line.product.sku: line.quantity for line in order.lines},
         )
+
+
+def cancellable(session: Session, order_id: int) -> Order:
+    """The order, locked, where nothing forbids to cancel it."""
+    order = locked(session, order_id)
+    if order.status != OrderStatus.PLACED:
+        raise WrongStatus(f"order {order_id} is {order.status}, it cannot be cancelled any more")
+    kept = sum(
+        payment.amount - sum(refund.amount for refund in payment.refunds) for payment in order.payments
+    )
+    if kept:
+        raise WrongStatus(f"{kept} were paid for order {order_id}: refund them first")
+    return order
 
 
 def paid(session: Session, order: Order) -> None:

@@ -55,6 +55,17 @@ def running_low(below: int) -> dict[str, int]:
         return {sku: int(left) for sku, left in rows}
 
 
+def stock_by_warehouse() -> list[tuple[str, str, str, int]]:
+    """The SKU and name of every product that lies somewhere, the warehouse, and how many there are."""
+    with reading() as session:
+        rows = session.execute(
+            select(Product.sku, Product.name, Stock.warehouse_code, Stock.on_hand)
+            .join(Stock)
+            .order_by(Product.sku, Stock.warehouse_code)
+        )
+        return [(sku, name, warehouse, on_hand) for sku, name, warehouse, on_hand in rows]
+
+
 def history(subject: str) -> list[tuple[str, str]]:
     """Who did what to "order 1", in order."""
     with reading() as session:

@@ -4,16 +4,15 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self
 
 from redis.asyncio import Redis
-from sqlalchemy import make_url, select
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from . import catalog, outbox
+from . import baskets, catalog, outbox
+from .baskets import BASKETS_LIVE
 from .database import prepare_sqlite
 from .errors import OrderRefused
 from .models import Order, Product
 from .orders import place_in
-
-BASKETS_LIVE = 24 * 60 * 60  # seconds since the last change
 
 
 class Storefront:
@@ -41,36 +40,33 @@ class Storefront:
 
     async def search(self, text: str) -> Sequence[Product]:
         async with self._reading() as session:
-            found = await session.scalars(
-                select(Product)
-                .where(Product.name.icontains(text, autoescape=True), ~Product.discontinued)
-                .order_by(Product.name)
-            )
+            found = await session.scalars(catalog.named(text))
             return found.all()
 
     async def put(self, customer_id: int, sku: str, quantity: int = 1) -> None:
         """Put so many more into the basket; a negative quantity takes them out."""
         async with self._reading() as session:
             await session.run_sync(catalog.product_of, sku)
-        basket = _basket(customer_id)
+        basket = baskets.key(customer_id)
         if await self._redis.hincrby(basket, sku, quantity) <= 0:
             await self._redis.hdel(basket, sku)
         await self._redis.expire(basket, BASKETS_LIVE)
 
     async def basket(self, customer_id: int) -> dict[str, int]:
-        basket = await self._redis.hgetall(_basket(customer_id))
+        basket = await self._redis.hgetall(baskets.key(customer_id))
         return {sku: int(quantity) for sku, quantity in sorted(basket.items())}
 
     async def checkout(self, customer_id: int, *, coupon: str | None = None) -> Order:
         """Order what is in the basket, and empty it; where the order is refused it stays full."""
-        items = await self.basket(customer_id)
-        if not items:
-            raise OrderRefused("the basket is empty")
         session: AsyncSession
-        async with self._writing() as session, session.begin():
-            order = await session.run_sync(place_in, customer_id, items, coupon=coupon)
-        await self._redis.delete(_basket(customer_id))
-        return order
+        async with self._redis.lock(**baskets.lock(customer_id)):
+            items = await self.basket(customer_id)
+            if not items:
+                raise OrderRefused("the basket is empty")
+            async with self._writing() as session, session.begin():
+                order = await session.run_sync(place_in, customer_id, items, coupon=coupon)
+            await self._redis.delete(baskets.key(customer_id))
+            return order
 
     async def news(self, *, since: str = "0") -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """The kind and payload of every event on the stream, as they come; it never ends by itself."""
@@ -81,7 +77,3 @@ class Storefront:
                     since = entry
                     _, kind, payload = outbox.unpack(fields)
                     yield kind, payload
-
-
-def _basket(customer_id: int) -> str:
-    return f"shop:basket:{customer_id}"
