@@ -602,6 +602,7 @@ class World:
         with psycopg.connect(self.all, autocommit=True) as connection, suppress(psycopg.Error):
             connection.execute("ROLLBACK PREPARED 'left'")
         with psycopg.connect(self.owner, autocommit=True) as connection:
+            connection.execute(SESSION)
             for view in ("mat",):  # a view that does not show what is there cannot be given back
                 with suppress(psycopg.Error):
                     connection.execute(f"REFRESH MATERIALIZED VIEW public.{view}")
