@@ -34,8 +34,8 @@ class KilledWorkerTests(ServerLogTestCase):
     def environment(self, **variables: str) -> dict[str, str]:
         return super().environment(**{"REDIS": self.redis.url(1), **variables})
 
-    def start(self, way: str = "fork") -> tuple[subprocess.Popen[str], list[int]]:
-        """A run of two workers that stop in their first test. Returns it, and their pids."""
+    def start(self, way: str = "fork", *, stop: int = 2) -> tuple[subprocess.Popen[str], list[int]]:
+        """A run of two workers, of which so many stop, in their first test. Returns it, and their pids."""
         run = subprocess.Popen(
             [sys.executable, "suite.py", way, "2"],
             cwd=self.directory,
@@ -47,7 +47,7 @@ class KilledWorkerTests(ServerLogTestCase):
         )
         self.addCleanup(self.end, run)
         assert run.stdout is not None
-        return run, [int(run.stdout.readline()) for _ in range(2)]
+        return run, [int(run.stdout.readline()) for _ in range(stop)]
 
     def end(self, run: subprocess.Popen[str]) -> None:
         processes = [process for process in psutil.process_iter(["pid"]) if _session(process.pid) == run.pid]
@@ -114,18 +114,7 @@ class KilledWorkerTests(ServerLogTestCase):
             "    Base.metadata.create_all(engine)\n\ndef stores():",
         )
         self.write("suite.py", source)
-        run = subprocess.Popen(
-            [sys.executable, "suite.py", "fork", "2"],
-            cwd=self.directory,
-            env=self.environment(STOP="1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        self.addCleanup(self.end, run)
-        assert run.stdout is not None
-        builder = int(run.stdout.readline())
+        run, (builder,) = self.start(stop=1)
         os.kill(builder, signal.SIGKILL)
         log = Path(f"{self.environment()['LOG']}.building")
         for _ in range(600):
