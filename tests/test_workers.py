@@ -12,7 +12,8 @@ from unittest import mock
 import psycopg
 from sqlalchemy import make_url
 
-from protean_testing.stores.own import LONGEST, derived_name, own_name, worker_url
+from protean_testing.stores.own import LONGEST, derived_name, own_name
+from protean_testing.stores.placing import worker_url
 from protean_testing.stores.postgresql.meeting import OWN, RUN, Meeting
 from protean_testing.workers import Worker, worker
 

@@ -100,7 +100,7 @@ class Places:
 
 
 def _worker_database(given: str) -> str:
-    from ..stores.own import worker_url
+    from ..stores.placing import worker_url
     from ..stores.urls import parsed_url, readable
 
     url = parsed_url(given)
@@ -113,7 +113,7 @@ def _worker_database(given: str) -> str:
 
 def _reserve(url: str | None, name: str, *, copy: bool) -> None:
     """A domain connects when it is initialized, before its schema is made."""
-    from ..stores.own import own_of
+    from ..stores.placing import own_of
     from ..stores.urls import parsed_url
 
     own = own_of(parsed_url(url)) if url else None

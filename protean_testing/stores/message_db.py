@@ -15,7 +15,7 @@ from ..ownership import Claim, claim, left_over
 from ..safeguard import is_test_name
 from ..store import Mark, OnLeak, ResetAfter, Store
 from .message_db_sql import find, install
-from .own import own_of, worker_url
+from .placing import own_of, worker_url
 from .urls import parsed_url, readable
 
 _MESSAGES = "message_store.messages"

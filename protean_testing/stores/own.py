@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
-from sqlalchemy import URL
-
-from ..workers import Worker, worker
+from ..workers import Worker
 
 LONGEST = 63  # bytes of a PostgreSQL name
 _MARK = "_protean_testing_"
 
 Alone: TypeAlias = Callable[[], AbstractContextManager[None]]
-
-_given: dict[Hashable, URL] = {}
-_owns: dict[Hashable, Own] = {}  # one for each place, whoever asks
-os.register_at_fork(after_in_child=_owns.clear)
 
 
 class Own(Protocol):
@@ -57,45 +50,6 @@ class Own(Protocol):
         """Remove it. Harmless where there is none."""
 
 
-def worker_url(url: URL) -> URL:
-    """Where this process has the database that `url` gives: there, or in a worker at a place of its own."""
-    me = worker()
-    if me is None or _key(url) in _given or not url.database or me.has(url.database):
-        return url
-    match url.get_backend_name():
-        case "postgresql":
-            own = url.set(database=own_name(url.database, me))
-        case "sqlite":
-            from .sqlite.own import own_file
-
-            own = own_file(url, me)
-        case _:
-            return url
-    if own != url:
-        _given[_key(own)] = url
-    return own
-
-
-def own_of(url: URL) -> Own | None:
-    """This worker's own database at `url`; None where a database was given that is used as it is."""
-    given, me = _given.get(_key(url)), worker()
-    if given is None or me is None:
-        return None
-    if _key(url) not in _owns:
-        _owns[_key(url)] = _own(given, url, me)
-    return _owns[_key(url)]
-
-
-def _own(given: URL, url: URL, me: Worker) -> Own:
-    if url.get_backend_name() == "sqlite":
-        from .sqlite.own import OwnFile
-
-        return OwnFile(given, url)
-    from .postgresql.cloning import Clone
-
-    return Clone(given, str(url.database), me)
-
-
 def own_name(given: str, me: Worker) -> str:
     """The name of a worker's own database, plainly one for tests."""
     return derived_name(given, me.run, me.label)
@@ -109,7 +63,3 @@ def derived_name(given: str, run: str, label: str) -> str:
         digest = hashlib.sha256(name).hexdigest()[:8]
         name = name[: room - 9].decode(errors="ignore").encode() + f"_{digest}".encode()
     return name.decode() + end
-
-
-def _key(url: URL) -> Hashable:
-    return (url.get_backend_name(), url.host, url.port, url.database)

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 from ..errors import ConfigurationError
 from .checkouts import Checkouts
 from .keeper import Keeper
-from .own import own_of
+from .placing import own_of
 from .urls import async_url, in_private_memory, sync_url
 
 if TYPE_CHECKING:

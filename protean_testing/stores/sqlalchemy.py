@@ -22,8 +22,8 @@ from .beside import empty_beside
 from .checkouts import Taken
 from .definition import definition
 from .keeper import Database, Keeper
-from .own import worker_url
 from .place import AnEngine, Place, engine_of
+from .placing import worker_url
 from .urls import parsed_url, readable, sync_url
 from .witness import PROGRAM, watching
 
