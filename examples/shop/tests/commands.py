@@ -115,5 +115,6 @@ if __name__ == "__main__":
 
     configure_mappers()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C ends the tests, and they end this
     with socket.socket(fileno=int(sys.argv[1])) as requests:
         serve(requests)
