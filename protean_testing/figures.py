@@ -57,6 +57,12 @@ class Figures:
         finally:
             self.dropped = perf_counter() - start
 
+    @property
+    def together(self) -> float:
+        """The seconds of all that was done, and of waiting for servers."""
+        ours = sum(waited for _, _, waited in self.servers) + sum(seconds for _, seconds in self.created)
+        return ours + sum(self.resets) + (self.dropped or 0)
+
     def summary(self) -> str:
         """One line: what was started, created, reset and dropped, and its part of the run's time."""
         if self._began is None or self._ended is None:
@@ -71,7 +77,5 @@ class Figures:
             )
         parts.append(f"dropped in {self.dropped or 0:.2f} s")
         whole = self._ended - self._began
-        ours = sum(waited for _, _, waited in self.servers) + sum(seconds for _, seconds in self.created)
-        ours += sum(self.resets) + (self.dropped or 0)
-        parts.append(f"together {100 * ours / whole if whole else 0:.0f}% of {whole:.2f} s")
+        parts.append(f"together {100 * self.together / whole if whole else 0:.0f}% of {whole:.2f} s")
         return "; ".join(parts)

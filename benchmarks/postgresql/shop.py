@@ -45,11 +45,11 @@ def _run() -> Shop:
     done = subprocess.run(
         [sys.executable, "-m", __name__], env=environment, capture_output=True, text=True, check=True
     )
-    patterns = (r"% of ([\d.]+) s", r"together (\d+)%", r"ms, ([\d.]+) s in all", r"recreated ([\d.]+)")
-    whole, percent, resets, recreated = (
+    patterns = (r"% of ([\d.]+) s", r"lifecycle ([\d.]+)", r"ms, ([\d.]+) s in all", r"recreated ([\d.]+)")
+    whole, lifecycle, resets, recreated = (
         float(re.findall(pattern, done.stderr + done.stdout)[-1]) for pattern in patterns
     )
-    return Shop(whole - recreated, percent / 100 * whole, resets, recreated)
+    return Shop(whole - recreated, lifecycle, resets, recreated)
 
 
 def main() -> int:
@@ -57,10 +57,12 @@ def main() -> int:
     sys.path.insert(0, str(EXAMPLES / "shop"))
     from sqlalchemy import create_engine
 
-    from protean_testing.servers.postgresql import private_postgresql
+    from protean_testing.lifecycle import run
+    from protean_testing.servers.postgresql import start_postgresql
     from shop.models import Base
 
-    engine = create_engine(private_postgresql().create_database("recreated"))
+    server = start_postgresql()
+    engine = create_engine(server.create_database("recreated"))
     Base.metadata.create_all(engine)
     took: list[float] = []
 
@@ -75,7 +77,8 @@ def main() -> int:
     suite = unittest.defaultTestLoader.discover(str(EXAMPLES / "shop"), top_level_dir=str(EXAMPLES / "shop"))
     done = unittest.TextTestRunner(resultclass=Result).run(suite)
     engine.dispose()
-    print(f"recreated {sum(took):.2f}")
+    server.stop()
+    print(f"recreated {sum(took):.2f}, lifecycle {run.figures.together:.3f}")
     return 0 if done.wasSuccessful() else 1
 
 
