@@ -56,8 +56,8 @@ class SchemaPerTestTests(SuiteTestCase):
         self.assertEqual(said.count("SchemaPerTestWarning: "), 1, said)
         self.assertRegex(
             said,
-            r"SchemaPerTestWarning: test_a.OrderTests makes or drops its schema in every test \(setUp, "
-            r".*test_a.py:\d+\). Store 'database' has made it once for the run",
+            r"test_a.py:\d+: SchemaPerTestWarning: test_a.OrderTests makes or drops its schema in every "
+            r"test \(setUp, .*test_a.py:\d+\). Store 'database' has made it once for the run",
         )
 
     def test_in_a_cleanup_by_an_engine_of_its_own(self) -> None:

@@ -7,6 +7,7 @@ import sys
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _AROUND_A_TEST = ("setUp", "tearDown", "asyncSetUp", "asyncTearDown", "_callCleanup")
 _made: WeakSet[Place] = WeakSet()
-_warned: set[str] = set()
+_warned: set[str] = set()  # files
 
 given_back: WeakSet[Any] = WeakSet()
 """The adapters of Protean domains that a store gives back."""
@@ -43,33 +44,36 @@ def _schema_changes(target: Any, connection: Any, **_: Any) -> None:
     where = _around_a_test()
     if where is None:
         return
-    case, method, line = where
+    case, method, frame = where
+    file, line = frame.f_code.co_filename, frame.f_lineno
     for place in _made:
-        if not place.closed and place.is_at(connection.engine) and case not in _warned:
-            _warned.add(case)
-            warnings.warn(
-                f"{case} makes or drops its schema in every test ({method}, {line}). Store "
+        if not place.closed and place.is_at(connection.engine) and file not in _warned:
+            _warned.add(file)
+            warnings.warn_explicit(
+                f"{case} makes or drops its schema in every test ({method}, {file}:{line}). Store "
                 f"{place.makers[0].name!r} has made it once for the run, and gives back the rows after each "
                 "test: remove that call.",
                 SchemaPerTestWarning,
-                stacklevel=2,
+                file,
+                line,
+                module=frame.f_globals.get("__name__"),
             )
 
 
-def _around_a_test() -> tuple[str, str, str] | None:
-    """The test class, its method and the line from which tables are made; None for all others."""
-    frame: Any = sys._getframe(2)
-    line = ""
+def _around_a_test() -> tuple[str, str, FrameType] | None:
+    """The test class, its method and the frame in which tables are made; None for all others."""
+    frame: FrameType | None = sys._getframe(2)
+    maker: FrameType | None = None
     while frame is not None:
         module = frame.f_globals.get("__name__", "").partition(".")[0]
         if module == "protean_testing":
             return None
-        if not line and module not in ("sqlalchemy", "protean", "alembic", "contextlib"):
-            line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if maker is None and module not in ("sqlalchemy", "protean", "alembic", "contextlib"):
+            maker = frame
         case = next(iter(frame.f_locals.values()), None) if frame.f_code.co_name in _AROUND_A_TEST else None
         if isinstance(case, unittest.TestCase):
             method = frame.f_code.co_name.replace("_callCleanup", "a cleanup")
-            return f"{type(case).__module__}.{type(case).__qualname__}", method, line
+            return f"{type(case).__module__}.{type(case).__qualname__}", method, maker or frame
         frame = frame.f_back
     return None
 
