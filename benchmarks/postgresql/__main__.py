@@ -1,7 +1,7 @@
 """What a reset costs on PostgreSQL, beside the other ways: ``python -m benchmarks.postgresql``.
 
-Every server is started for it. Numbers are milliseconds, and in brackets multiples of a warm ``SELECT 1`` on
-the same connection in the same run; medians. ``3 of 200`` stands for a test that adds three rows to each of
+Every server is started for it. Numbers are milliseconds, and in brackets multiples of a warm ``SELECT 1`` in
+the reset's place in the same run; medians. ``3 of 200`` stands for a test that adds three rows to each of
 three tables in a schema of 200; ``1,000 rows, 6`` for one that inserts three rows, updates two and deletes
 one of 1,000 that its whole class shares.
 """

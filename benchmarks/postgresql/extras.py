@@ -7,7 +7,7 @@ from statistics import median
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL
 
-from .measuring import Cost, Way, timed_ones
+from .measuring import Cost, Way, timed_one
 from .places import Case, Session, connected
 from .ways import Ground, ours
 
@@ -23,44 +23,47 @@ def drift(server: PrivatePostgreSQL, role: str, resets: int) -> tuple[Cost, Cost
     for number in range(resets):
         cost = early if window // 2 <= number < window // 2 + window else late
         counts = cost is early or number >= resets - window
-        if number % 10 == 0:
-            ones = timed_ones(way.session(), 10) if counts else []
         way.test()
+        if counts and number % 2:
+            cost.ones.append(timed_one(way.session()))
         began = time.perf_counter()
         way.reset()
-        if counts and ones:
-            cost.add([time.perf_counter() - began], ones)
+        if counts and not number % 2:
+            cost.resets.append(time.perf_counter() - began)
     way.close()
     return early, late
 
 
 def insert(server: PrivatePostgreSQL, rounds: int) -> float:
-    """How much more an INSERT of one row costs with us, in ``SELECT 1`` beside it."""
+    """How much more an INSERT of one row costs with us, in ``SELECT 1``.
+
+    Each is measured in those of its own session: sessions differ by where the processors put their servers.
+    """
     ground = Ground(server, "memory", Case(20, 1))
     ground.make_template()
     way: Way = ours(ground, "superuser")
     names = ("ours_superuser_test", ground.copy("without"))
     sessions = [connected(server, name) for name in names]
-    more = []
+    costs: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
-        taken = [_inserts(session) for session in sessions]
-        more.append((taken[0] - taken[1]) / median(timed_ones(sessions[0], 50)))
-        if number % 10 == 9:
-            for session in sessions:
+        for session, cost in zip(sessions, costs, strict=True):
+            cost.append(_insert(session))
+            if number % 10 == 9:
                 session.execute("TRUNCATE t3 CASCADE")
         way.reset()
     for session in sessions:
         session.close()
     way.close()
     ground.drop()
-    return median(more)
+    return median(costs[0]) - median(costs[1])
 
 
-def _inserts(session: Session) -> float:
-    """Seconds of an INSERT where it is warm."""
-    times = []
+def _insert(session: Session) -> float:
+    """An INSERT where it is warm, in ``SELECT 1`` in between."""
+    inserts, ones = [], []
     for _ in range(60):
         began = time.perf_counter()
         session.execute("INSERT INTO t3 (note) VALUES ('x')")
-        times.append(time.perf_counter() - began)
-    return median(times[10:])
+        inserts.append(time.perf_counter() - began)
+        ones.append(timed_one(session))
+    return median(inserts[10:]) / median(ones[10:])

@@ -11,7 +11,6 @@ from .places import Session
 
 SLOW = 0.5  # seconds, from which on a way is measured in two rounds only
 WARM = 8  # resets that are not counted at the beginning of a round
-TOGETHER = 0.01  # seconds of resets beside which a ``SELECT 1`` is measured: processors change their speed
 
 
 @dataclass
@@ -39,12 +38,18 @@ class Way:
 
 @dataclass
 class Cost:
-    """What a reset costs, in seconds, and a warm ``SELECT 1`` beside it; and, for each of these, how often
-    that is in it."""
+    """What a reset costs, in seconds, and a warm ``SELECT 1`` in its place.
+
+    Both follow what a test does: the server's process has slept. One after another they are quicker, most of
+    all ``SELECT 1``, but no test has its resets one after another.
+
+    Attributes:
+        hot: ``SELECT 1`` one after another.
+    """
 
     resets: list[float] = field(default_factory=list)
     ones: list[float] = field(default_factory=list)
-    ratios: list[float] = field(default_factory=list)
+    hot: list[float] = field(default_factory=list)
 
     @property
     def reset(self) -> float:
@@ -56,13 +61,7 @@ class Cost:
 
     @property
     def times(self) -> float:
-        return median(self.ratios)
-
-    def add(self, resets: Sequence[float], ones: Sequence[float]) -> None:
-        """What was measured at one time."""
-        self.resets += resets
-        self.ones += ones
-        self.ratios += [reset / median(ones) for reset in resets]
+        return self.reset / self.one
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,14 @@ def _check(way: Way, rows: int) -> None:
 
 def _measure(way: Way, cost: Cost, seconds: float) -> None:
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        ones, resets = timed_ones(way.session(), 20), [_seconds(way)]
-        while sum(resets) < TOGETHER:
-            resets.append(_seconds(way))
-        cost.add(resets, ones)
+    cost.hot += [timed_one(way.session()) for _ in range(50)][10:]
+    while True:
+        cost.resets.append(_seconds(way))
+        way.test()
+        cost.ones.append(timed_one(way.session()))
+        way.reset()
+        if time.perf_counter() > until:
+            break
     way.end()
 
 
@@ -125,11 +127,8 @@ def _seconds(way: Way) -> float:
     return time.perf_counter() - began
 
 
-def timed_ones(session: Session, times: int) -> list[float]:
-    """Measure ``SELECT 1`` where it is warm."""
-    ones = []
-    for _ in range(times + 10):
-        began = time.perf_counter()
-        session.execute("SELECT 1").fetchone()
-        ones.append(time.perf_counter() - began)
-    return ones[10:]
+def timed_one(session: Session) -> float:
+    """Seconds of a ``SELECT 1``."""
+    began = time.perf_counter()
+    session.execute("SELECT 1").fetchone()
+    return time.perf_counter() - began

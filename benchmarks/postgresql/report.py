@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import median
 
 from .measuring import Cost
 from .places import Case
@@ -52,7 +53,8 @@ def table(section: Section) -> Iterable[str]:
         cells = (shown(section.costs.get((name, case))) for case in section.cases)
         yield f"{name:<{first}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells)
     ones = [cost.one * 1000 for cost in section.costs.values()]
-    yield f"{'SELECT 1':<{first}}{min(ones):.3f} to {max(ones):.3f} ms"
+    hot = median(one for cost in section.costs.values() for one in cost.hot) * 1000
+    yield f"{'SELECT 1':<{first}}{min(ones):.3f} to {max(ones):.3f} ms; one after another {hot:.3f} ms"
 
 
 def _head(case: Case) -> str:
