@@ -110,7 +110,7 @@ class KilledWorkerTests(ServerLogTestCase):
             "def slow(engine):\n"
             '    with open(os.environ["LOG"] + ".building", "a") as log: print(os.getpid(), file=log)\n'
             '    if os.environ.get("STOP") and os.path.getsize(log.name) < 12:\n'
-            "        print(os.getpid(), flush=True)\n        time.sleep(60)\n"
+            "        os.write(1, b'%d\\n' % os.getpid())\n        time.sleep(60)\n"
             "    Base.metadata.create_all(engine)\n\ndef stores():",
         )
         self.write("suite.py", source)
