@@ -56,11 +56,9 @@ class ClassFrame:
             self._class_hooks = stack.pop_all()
 
     def end(self) -> None:
-        steps: list[Callable[[], object]] = [self._class_hooks.close]
-        if self.scope.is_open:
-            inner = self.tests if self.tests.is_open else None
-            steps.insert(0, partial(self.scope.leave, inner))
-        _try_all(steps, self.scope.label)
+        inner = self.tests if self.tests.is_open else None
+        leave = [partial(self.scope.leave, inner)] if self.scope.is_open else []
+        _try_all([*leave, self._class_hooks.close], self.scope.label)
 
     def begin_test(self, case: unittest.TestCase, result: Any) -> None:
         """The first test fixes what the class holds; after each one the data is back at that.

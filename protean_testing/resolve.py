@@ -51,8 +51,9 @@ def resolve(stores: Sequence[Store]) -> None:
     run.figures.begin()
     test_db = environ.test_db()
     kinds = {getattr(store, "kind", "") for store in stores if getattr(store, "needs_url", False)}
-    if {"database", "redis"} <= kinds and test_db == "postgresql" and _given_redis() is None:
-        _redis().begin()  # while PostgreSQL starts
+    if {"database", "redis"} <= kinds and test_db == "postgresql" and _given_database(test_db) is None:
+        if _given_redis() is None:
+            _redis().begin()  # while PostgreSQL starts
     for store in stores:
         if getattr(store, "needs_url", False):
             match getattr(store, "kind", ""):

@@ -21,7 +21,7 @@ from .servers import Servers
 
 SAMPLE = Path(__file__).parent / "sample"
 ALL_KILLS = bool(os.environ.get("ALL_KILLS"))
-"""Set it to kill every runner in every way that `SampleTestCase.kills` lists, not only in the first."""
+"""Set it to kill every runner by every signal, not only by SIGKILL."""
 
 LAYERS = """
 import unittest

@@ -22,10 +22,7 @@ def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[T
     """
     marker = ownership.read_marker(connection)
     if marker is None and ownership.schema_is_there(connection):
-        raise database.refusal(
-            f"it has a schema {OURS}, which is not ours.",
-            "Rename that schema.",
-        )
+        raise database.refusal(f"it has a schema {OURS}, which is not ours.", "Rename that schema.")
     if marker is not None and marker.alive:
         raise database.refusal(
             f"it is in use by another run ({marker}), and two runs in one database would destroy each "
