@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "protean_testing"
 # may import what stands in lower rows, and from its own package; nothing from beside it or above.
 FLOORS: list[set[str]] = [
     {"errors", "exits"},
-    {"store", "safeguard", "environ", "ownership", "awaiting", "beside", "live", "figures", "workers"},
+    {"store", "environ", "ownership", "awaiting", "beside", "live", "figures", "workers"},
     {"leaks", "background"},
     {"hold", "hooks", "stores.keeper", "stores.memory", "servers"},
     {"lifecycle", "conformance", "stores", "stores.sqlalchemy"},
@@ -40,7 +40,7 @@ STRANGERS: dict[str, set[str]] = {
     "context": {"stores", "servers"},
     "stores": {"servers", "lifecycle", "resolve"},
     "servers": {"stores", "lifecycle", "store"},
-    "store": {"environ", "ownership", "safeguard"},
+    "store": {"environ", "ownership"},
 }
 
 OPTIONAL = (

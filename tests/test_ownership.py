@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -9,11 +10,20 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from protean_testing import ConfigurationError, UnsafeStoreError
-from protean_testing.ownership import STATE_VARIABLE, claim, left_over
-from protean_testing.safeguard import is_test_name
+from protean_testing.ownership import (
+    STATE_VARIABLE,
+    Marker,
+    Thing,
+    claim,
+    examine,
+    is_test_name,
+    left_over,
+    new_marker,
+)
 
 CLAIM = """
 import sys
@@ -116,6 +126,71 @@ while not note.exists() or not note.read_text():
         for path in self.directory.iterdir():
             self.assertNotIn("redis", path.name + path.read_text())
         claimed.release()
+
+
+class ExamineTests(unittest.TestCase):
+    """The decision that every store asks for."""
+
+    IDENTITY = "database 1 of server 2"
+
+    def setUp(self) -> None:
+        before = ["kept"] if self._testMethodName.endswith("beside_others") else []
+        self.marker = new_marker(self.IDENTITY, before).having_made(["ours"])
+
+    def examined(self, *things: Thing, marker: Marker | None = None, **options: Any) -> list[str]:
+        found = examine(
+            things,
+            marker,
+            identity=self.IDENTITY,
+            store="shop",
+            where="postgresql://h/shop_test",
+            clear="python -m protean_testing clean postgresql://h/shop_test",
+            **options,
+        )
+        return [thing.identity for thing in found]
+
+    def test_a_place_of_nobody(self) -> None:
+        self.assertEqual(self.examined(Thing("a", "table a"), Thing("b", "table b", holds_data=True)), [])
+
+    def test_what_would_be_created_is_refused_empty_or_not(self) -> None:
+        for thing in (Thing("a", "table a", planned=True), Thing("a", "table a", True, planned=True)):
+            with self.assertRaisesRegex(UnsafeStoreError, r"store 'shop'[\s\S]*table a[\s\S]*adopt=True"):
+                self.examined(thing)
+            self.assertEqual(self.examined(thing, unsafe=True), ["a"])
+
+    def test_rows_are_refused_if_nobody_knows_what_will_be_created(self) -> None:
+        self.assertEqual(self.examined(Thing("a", "table a"), only_rows=True), [])
+        rows = Thing("a", "table a", holds_data=True)
+        with self.assertRaisesRegex(UnsafeStoreError, "table a"):
+            self.examined(rows, only_rows=True)
+        self.assertEqual(self.examined(rows, only_rows=True, unsafe=True), [], "they are the baseline then")
+
+    def test_what_a_dead_run_made_goes_with_its_rows(self) -> None:
+        ours = Thing("ours", "table ours", holds_data=True, planned=True)
+        self.assertEqual(self.examined(ours, marker=self.marker), ["ours"])
+
+    def test_what_came_since_goes_only_if_empty(self) -> None:
+        self.assertEqual(self.examined(Thing("new", "table new"), marker=self.marker), ["new"])
+        with self.assertRaisesRegex(UnsafeStoreError, r"killed[\s\S]*table new[\s\S]*clean postgresql"):
+            self.examined(Thing("new", "table new", holds_data=True), marker=self.marker)
+
+    def test_what_came_since_beside_others(self) -> None:
+        new, kept = Thing("new", "table new"), Thing("kept", "table kept", holds_data=True)
+        self.assertEqual(self.examined(new, kept, marker=self.marker), [])
+        with self.assertRaisesRegex(UnsafeStoreError, "table kept"):
+            self.examined(Thing("kept", "table kept", planned=True), marker=self.marker)
+
+    def test_a_marker_that_came_with_a_copy_proves_nothing(self) -> None:
+        copied = dataclasses.replace(self.marker, identity="database 7 of server 2")
+        with self.assertRaisesRegex(UnsafeStoreError, r"copy[\s\S]*clean postgresql"):
+            self.examined(Thing("ours", "table ours"), marker=copied)
+        self.assertEqual(self.examined(Thing("ours", "table ours"), marker=copied, unsafe=True), [])
+
+    def test_a_marker_comes_back_from_its_text(self) -> None:
+        self.assertEqual(Marker.from_json(self.marker.to_json()), self.marker)
+        self.assertTrue(self.marker.is_this_run)
+        for text in ("", "{}", '{"identity": 1}', "[]", "null"):
+            self.assertIsNone(Marker.from_json(text), text)
 
 
 class NameTests(unittest.TestCase):

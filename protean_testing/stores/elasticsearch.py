@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreError, UnsafeStoreError
-from ..safeguard import is_test_name
+from ..ownership import is_test_name
 from ..store import Mark, OnLeak, ResetAfter, Store
 
 _PAGE = 1000  # documents to a request

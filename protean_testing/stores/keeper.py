@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import URL, Engine
 
 from ..errors import UnsafeStoreError
-from ..safeguard import refusal
+from ..ownership import refusal
 from ..store import Mark, OnLeak
 
 

@@ -11,8 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigurationError, OpenTransactionError, StoreError, UnsafeStoreError, redacted
 from ..leaks import listed, tell_of_leak
-from ..ownership import Claim, claim, left_over
-from ..safeguard import is_test_name
+from ..ownership import Claim, claim, is_test_name, left_over
 from ..store import Mark, OnLeak, ResetAfter, Store
 from .message_db_sql import find, install
 from .placing import own_of, worker_url

@@ -11,7 +11,7 @@ from datetime import datetime
 import psutil
 import sqlalchemy as sa
 
-from ...safeguard import refuse_other_name
+from ...ownership import refuse_other_name
 from ..keeper import Database
 from . import mysql
 from .rows import Key

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ...errors import ConfigurationError
-from ...safeguard import refuse_other_name
+from ...ownership import refuse_other_name
 from ..keeper import Database
 from . import adopted, fingerprint, meeting, noting, ownership, staying
 from .connection import OURS, Connection, literal, psycopg, quoted

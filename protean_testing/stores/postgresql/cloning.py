@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from sqlalchemy import URL
 
 from ...errors import ConfigurationError
-from ...safeguard import refuse_other_name
+from ...ownership import refuse_other_name
 from ...workers import Worker
 from ..own import Alone, derived_name
 from ..witness import unchanged

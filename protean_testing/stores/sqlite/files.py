@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
-from ...safeguard import refuse_other_name
+from ...ownership import refuse_other_name
 from ..keeper import Database
 from ..witness import unchanged
 from .image import Busy, copy

@@ -14,7 +14,7 @@ from sqlalchemy import URL
 
 from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
-from ...safeguard import refuse_other_name
+from ...ownership import refuse_other_name
 from ...workers import Worker
 from ..own import Alone
 from .place import place_of

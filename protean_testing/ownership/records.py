@@ -21,7 +21,7 @@ import filelock
 import platformdirs
 import psutil
 
-from .errors import ConfigurationError, UnsafeStoreError
+from ..errors import ConfigurationError, UnsafeStoreError
 
 STATE_VARIABLE = "PROTEAN_TESTING_STATE"
 """Names the directory of the records where the user's state directory is not wanted."""

@@ -1,10 +1,10 @@
-"""Is this plainly a test database?"""
+"""Tell plainly a test database by its name, and word the refusal of what is not touched."""
 
 from __future__ import annotations
 
 import re
 
-from .errors import UnsafeStoreError
+from ..errors import UnsafeStoreError
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _TEST_WORDS = frozenset({"test", "tests", "testing", "testdb", "pytest", "unittest", "unittests"})

@@ -1,0 +1,25 @@
+"""Whose a database, a file or a Redis is: three proofs before anything in it is touched.
+
+The *name* is plainly a test's, the *marker* is in the place itself and names that place, and the *content* is
+nothing that would have to be destroyed. Every store asks here and brings only what it alone can know: how its
+marker is read and written, and what is there.
+"""
+
+from .examine import Thing, examine
+from .marker import Marker, new_marker
+from .names import is_test_name, refusal, refuse_other_name
+from .records import STATE_VARIABLE, Claim, claim, left_over
+
+__all__ = [
+    "STATE_VARIABLE",
+    "Claim",
+    "Marker",
+    "Thing",
+    "claim",
+    "examine",
+    "is_test_name",
+    "left_over",
+    "new_marker",
+    "refusal",
+    "refuse_other_name",
+]
