@@ -16,7 +16,7 @@ class Thing:
     """Something in a place that can be removed by itself: a table, a view, a schema, a key.
 
     Attributes:
-        identity: An oid, which stays when it is renamed; its name and definition if the store has no such thing.
+        identity: An oid, which stays when it is renamed; else its name and definition.
         name: What messages call it, with its kind: ``table public.orders``.
         holds_data: Whether removing it would lose rows or values.
         planned: Whether the run is about to create one of this name.
