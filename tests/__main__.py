@@ -1,4 +1,4 @@
-"""Runs the project's tests: ``python -m tests``, or ``python -m tests test_lifecycle test_redis``.
+"""Runs the project's tests: ``python -m tests``, or ``python -m tests test_redis attacks.test_redis``.
 
 Every module is a process of its own, since the schema of a run and its end belong to a process. Two of them
 run at a time. The last line says how many tests passed, failed and were skipped, and the exit code is 0 only
@@ -100,8 +100,9 @@ def run_module(name: str) -> Outcome:
 
 
 def modules() -> list[str]:
-    """Every test module, the slow ones first."""
+    """Every test module by its dotted name below ``tests``, the slow ones first."""
     found = sorted(path.stem for path in HERE.glob("test_*.py"))
+    found += sorted(f"attacks.{path.stem}" for path in (HERE / "attacks").glob("test_*.py"))
     return sorted(found, key=lambda name: name not in SLOW)
 
 
@@ -121,7 +122,7 @@ def main() -> int:
         ):
             outcomes.append(outcome := future.result())
             counts = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.skipped} skipped"
-            print(f"{outcome.name:32} {counts}  ({outcome.seconds:.1f} s)", flush=True)
+            print(f"{outcome.name:36} {counts}  ({outcome.seconds:.1f} s)", flush=True)
             if outcome.failed:
                 print(outcome.output, flush=True)
     passed, failed, skipped = (

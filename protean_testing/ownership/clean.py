@@ -1,4 +1,8 @@
-"""Remove what killed runs left: ``python -m protean_testing clean URL`` lists it, and asks."""
+"""What killed runs left, and how the command that removes it asks for it.
+
+Each kind of store has a class `Leftovers` in a module of its own, which `python -m protean_testing clean`
+finds by the scheme of the URL.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,23 @@ from typing import Protocol
 class Leftovers(Protocol):
     """What killed runs left in the place of one URL. Each kind of store has one, beside its ownership."""
 
+    def __init__(self, url: str, *, unsafe: bool = False) -> None:
+        """Connect to nothing yet.
+
+        Parameters:
+            url: As the user wrote it, with the password. It is in no message.
+            unsafe: A name that is no test's is accepted.
+
+        Raises:
+            ConfigurationError: The URL cannot be read.
+        """
+
     def refuse_in_use(self) -> None:
-        """Refuse a place that a live run uses, or whose name is not plainly a test's.
+        """Refuse a place that a live run uses, or whose name is not plainly a test's. Called first.
 
         Raises:
             UnsafeStoreError: Naming that run, or the name.
+            ConfigurationError: Nothing answers there.
         """
 
     def listed(self) -> list[str]:
@@ -20,3 +36,16 @@ class Leftovers(Protocol):
 
     def remove(self) -> None:
         """Restore what was there before the killed run, and remove what was listed."""
+
+    def close(self) -> None:
+        """Let the place and its connections go."""
+
+
+def clean_line(url: str, *, unsafe: bool = False) -> str:
+    """The command that removes what killed runs left, for messages.
+
+    Parameters:
+        url: The place, without its password.
+        unsafe: Whether its name is no test's.
+    """
+    return f"python -m protean_testing clean {url}{' --unsafe' if unsafe else ''}"
