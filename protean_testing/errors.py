@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from urllib.parse import quote, quote_plus, unquote
+
 
 class ProteanTestingError(Exception):
     """The base of every error of this library."""
@@ -60,14 +64,63 @@ class NeverResetWarning(UserWarning):
     """A Protean domain holds data in a broker, a cache or an event store that no store gives back."""
 
 
+_NAMES = r"(?:ssl)?password|passwd|passfile|pwd"
+_HIDDEN = "***"
+_IN_URL = re.compile(r"(://[^\s:/?#@]*:)\S*(?=@)")
+_ASSIGNED = re.compile(
+    rf"""(?<![a-z])((?:{_NAMES})(?:\s*=\s*|%3D|['"]\s*[:,]\s*(?=['"])))('(?:[^'\\]|\\.)*'|"[^"]*"|[^\s&'",;)]+)""",
+    re.IGNORECASE,
+)
+_IS_NAME = re.compile(_NAMES, re.IGNORECASE)
+
+
 def redacted(text: str, *secrets: str | None) -> str:
-    """The text with every secret replaced by ``***``.
+    """The text with passwords replaced by ``***``: where URLs and settings have theirs, and those given.
+
+    A given one that is a plain word, or a part of its URL too, is replaced only where it stands in quotes or
+    between signs: else `database "postgres" does not exist` would say nothing any more.
 
     Parameters:
-        text: A message, often of a driver.
-        secrets: Passwords; empty ones and None are passed over.
+        text: A message, often of a driver; or a URL.
+        secrets: Passwords, and URLs that may hold some; empty ones and None are passed over.
     """
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
+    text = _IN_URL.sub(rf"\1{_HIDDEN}", text)
+    text = _ASSIGNED.sub(rf"\1{_HIDDEN}", text)
+    for given in filter(None, secrets):
+        is_url = "://" in given
+        rest = _ASSIGNED.sub("", _IN_URL.sub("", given)).lower() if is_url else ""
+        for secret in _passwords(given) if is_url else [given]:
+            for form in {
+                secret,
+                unquote(secret),
+                quote(unquote(secret), safe=""),
+                quote_plus(unquote(secret)),
+            }:
+                if form.lower() in rest:
+                    continue
+                pattern = re.escape(form)
+                if form.isalpha() or form.isdigit():
+                    pattern = rf"(?<=['\"=:/@&]){pattern}(?!\w)|(?<!\w){pattern}(?=['\"=/@&])"
+                text = re.sub(pattern, _HIDDEN, text)
     return text
+
+
+def _passwords(url: str) -> Iterator[str]:
+    """Those in a URL, as they are written there."""
+    where, _, query = url.partition("://")[2].partition("?")
+    login, at, _ = where.rpartition("@")
+    if at and ":" in login:
+        yield login.partition(":")[2]
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if value and _IS_NAME.fullmatch(name):
+            yield value
+
+
+class Secret(str):
+    """A text that holds passwords, which its repr does not show: tracebacks may print local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(redacted(str(self)) if "://" in self else _HIDDEN)

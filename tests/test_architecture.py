@@ -16,8 +16,9 @@ PACKAGE = Path(__file__).parent.parent / "protean_testing"
 # may import what stands in lower rows, and from its own package; nothing from beside it or above.
 FLOORS: list[set[str]] = [
     {"errors", "exits"},
+    {"waiting"},
     {"store", "environ", "ownership", "awaiting", "beside", "live", "figures", "workers"},
-    {"leaks", "background"},
+    {"leaks", "background", "stores.urls"},
     {"hold", "hooks", "stores.keeper", "stores.memory", "servers"},
     {"lifecycle", "conformance", "stores", "stores.sqlalchemy"},
     {"scope"},

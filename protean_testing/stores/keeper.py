@@ -13,6 +13,7 @@ from sqlalchemy import URL, Engine
 from ..errors import UnsafeStoreError
 from ..ownership import refusal
 from ..store import Mark, OnLeak
+from .urls import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class Database:
     @property
     def shown(self) -> str:
         """The URL for messages, without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return shown(self.url)
 
     def refusal(self, why: str, instead: str) -> UnsafeStoreError:
         """The error for a database that is not touched."""

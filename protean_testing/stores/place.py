@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from .checkouts import Checkouts
 from .keeper import Keeper
 from .placing import own_of
-from .urls import async_url, in_private_memory, sync_url
+from .urls import async_url, in_private_memory, shown, sync_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -64,7 +64,7 @@ class Place:
     @property
     def shown(self) -> str:
         """The URL for messages, without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return shown(self.url)
 
     def engine(self) -> Engine:
         """The application's engine of the moment, else one of our own."""

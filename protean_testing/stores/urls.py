@@ -5,16 +5,36 @@ from __future__ import annotations
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, Secret, redacted
 
 _SYNC = {"aiosqlite": "pysqlite", "asyncpg": "psycopg", "aiomysql": "pymysql", "asyncmy": "pymysql"}
 _ASYNC = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+aiomysql"}
 
 
+class _SafeURL(URL):
+    """A URL whose text for messages and tracebacks shows no password, also none of its query."""
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+    __str__ = __repr__
+
+
+def shown(url: URL) -> str:
+    """The URL for messages, without passwords."""
+    return redacted(url.render_as_string(hide_password=True))
+
+
+def with_secrets(url: URL) -> str:
+    """The URL for `errors.redacted`, which finds the passwords in it."""
+    return Secret(url.render_as_string(hide_password=False))
+
+
 def parsed_url(url: str | URL) -> URL:
     """The URL with the driver that we mean: a bare ``postgresql://`` is psycopg 3."""
+    url = url if isinstance(url, URL) else Secret(url)
     if isinstance(url, str) and url.startswith("postgres://"):
-        url = "postgresql://" + url.removeprefix("postgres://")
+        url = Secret("postgresql://" + url.removeprefix("postgres://"))
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -22,7 +42,8 @@ def parsed_url(url: str | URL) -> URL:
             "a database URL cannot be read (it is not shown here, since it may hold a password). "
             "It looks like postgresql://user:password@host/shop_test or sqlite:////path/shop_test.db."
         ) from None
-    return parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+    bare = parsed.drivername == "postgresql"
+    return tuple.__new__(_SafeURL, parsed.set(drivername="postgresql+psycopg") if bare else parsed)
 
 
 def readable(url: URL) -> str:

@@ -13,6 +13,7 @@ from ...errors import ConfigurationError
 from ...ownership import refuse_other_name
 from ...workers import Worker
 from ..own import Alone, derived_name
+from ..urls import shown
 from ..witness import unchanged
 from .connection import OURS, quoted
 from .meeting import BUILDING, KEPT, NEEDED, OWN, RUN, Meeting
@@ -45,7 +46,7 @@ class Clone:
         meeting, name = self._meeting, str(self._given.database)
         meeting.store = store
         if not unsafe:
-            refuse_other_name(store, self._given.render_as_string(), name)
+            refuse_other_name(store, shown(self._given), name)
         with meeting.told("reach the server"):
             may, role = meeting.row(
                 "SELECT rolsuper OR rolcreatedb, rolname FROM pg_roles WHERE rolname = current_user"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL
 
-from ...errors import ConfigurationError, redacted
+from ...errors import ConfigurationError, Secret, redacted
+from ...waiting import DEADLINE, Patience, limit
 from ..keeper import Database
+from ..urls import with_secrets
 
 try:
     import psycopg as psycopg
+    from psycopg import generators
 except ImportError as missing:  # asked for by name, so the extra is what to install
     raise ConfigurationError(
         'PostgreSQL needs psycopg 3. Install it with: pip install "protean-testing[postgresql]"'
@@ -24,7 +30,7 @@ OURS = "protean_testing"
 """The one schema that is ours."""
 
 OLDEST = 15  # PostgreSQL's major version
-CONNECT_TIMEOUT = 10  # seconds
+CONNECT_TIMEOUT = 10  # seconds; psycopg waits for at least 2
 LOCK_TIMEOUT = 300  # ms: well below deadlock_timeout, so that no session of the code under test is the victim
 
 # Inherited from the role or the database otherwise (ALTER DATABASE ... SET).
@@ -58,6 +64,10 @@ _LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off
 Rows = list[tuple[Any, ...]]
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The server did not answer in time, and the connection is closed: to try again would double the wait."""
+
+
 class Connection:
     """A connection in autocommit mode, and what its role may do.
 
@@ -75,6 +85,7 @@ class Connection:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._patience = patience_for(database.url, database.wait)
         self.renew()
 
     def renew(self) -> None:
@@ -83,7 +94,7 @@ class Connection:
         Raises:
             ConfigurationError: The server cannot be reached, or is too old.
         """
-        self.raw = _connect(self._database)
+        self.raw = self._connected()
         self._prepared: dict[str, str] = {}
         self.version = self.raw.info.server_version // 10000
         if self.version < OLDEST:
@@ -97,6 +108,7 @@ class Connection:
             for name, value in (_SETTINGS | later).items()
         )
         self.run(f"SELECT {', '.join(pairs)}")
+        self._patience.answered()
         self.superuser = bool(self.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         self.silent = self._silence()
 
@@ -139,16 +151,23 @@ class Connection:
         """
         name = self._prepare(statement).encode()
         texts = [str(value).encode() for value in values]
-        result = _checked(self.raw.pgconn.exec_prepared(name, texts))
+        self.raw.pgconn.send_query_prepared(name, texts)
+        result = self._result()
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
 
     def _prepare(self, statement: str) -> str:
         """The name of a statement that is planned once."""
         if (name := self._prepared.get(statement)) is None:
             name = f"{OURS}_{len(self._prepared)}"
-            _checked(self.raw.pgconn.prepare(name.encode(), statement.encode()))
+            self.raw.pgconn.send_prepare(name.encode(), statement.encode())
+            self._result()
             self._prepared[statement] = name
         return name
+
+    def _result(self) -> PGresult:
+        """Of what was sent. libpq's own call for both would block, Ctrl-C too."""
+        (result,) = self.raw.wait(generators.execute(self.raw.pgconn))
+        return _checked(result)
 
     @property
     def alive(self) -> bool:
@@ -159,16 +178,60 @@ class Connection:
         """Give it back."""
         self.raw.close()
 
+    def _connected(self) -> psycopg.Connection[Any]:
+        database = self._database
+        try:
+            return connect(database.url, self._patience)
+        except psycopg.Error as error:
+            reason = redacted(str(error), with_secrets(database.url)).strip()
+        raise ConfigurationError(
+            f"store {database.name!r}: {database.shown} cannot be reached.\n"
+            f"{reason}\nIs the server running, and are host, user, password and database of the URL right?"
+        )
 
-def _connect(database: Database) -> psycopg.Connection[Any]:
+
+def patience_for(url: URL, wait: float = 0.0) -> Patience:
+    """What is known of the server of a URL by all that use it."""
+    parts = libpq_parameters(url)
+    return Patience(("postgresql", parts.get("host"), str(parts.get("port"))), wait)
+
+
+def connect(url: URL, patience: Patience, **more: Any) -> psycopg.Connection[Any]:
+    """A connection in autocommit mode, each of whose calls has an end.
+
+    Parameters:
+        more: What libpq needs to know beside the URL.
+
+    Raises:
+        psycopg.Error: The server refuses, or does not answer, or did not when it was last asked.
+    """
+    if patience.is_spent:
+        raise NoAnswer("it did not answer the last time either, so it is not asked again yet")
+    parameters = libpq_parameters(url) | more
     try:
-        return psycopg.connect(**libpq_parameters(database.url), autocommit=True, prepare_threshold=None)
-    except psycopg.Error as error:
-        reason = redacted(str(error), database.url.password).strip()
-    raise ConfigurationError(
-        f"store {database.name!r}: {database.shown} cannot be reached.\n"
-        f"{reason}\nIs the server running, and are host, user, password and database of the URL right?"
-    )
+        own = float(parameters["connect_timeout"])
+    except ValueError:
+        own = CONNECT_TIMEOUT
+    parameters["connect_timeout"] = max(1, int(min(own if own > 0 else DEADLINE, patience.seconds)))
+    began = monotonic()
+    try:
+        connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
+    except (psycopg.errors.ConnectionTimeout, KeyboardInterrupt):
+        patience.gone(began)
+        raise
+    works = partial(_works, parameters, connection.info.backend_pid)
+    limit(connection, patience, NoAnswer, works)
+    return connection
+
+
+def _works(parameters: dict[str, Any], pid: int) -> bool:
+    """Whether a session of ours that does not answer is at work, as another one of ours sees it."""
+    looked = f"SELECT state = 'active' FROM pg_stat_activity WHERE pid = {pid}"
+    with suppress(psycopg.Error):
+        with psycopg.connect(**parameters | {"connect_timeout": 2}, autocommit=True) as other:
+            limit(other, Patience(object(), least=2.0), NoAnswer)
+            return other.execute(looked.encode()).fetchone() == (True,)
+    return False
 
 
 def _checked(result: PGresult) -> PGresult:
@@ -195,7 +258,8 @@ def libpq_parameters(url: URL) -> dict[str, Any]:
         "dbname": url.database,
     }
     parameters |= {name: value for name, value in parts.items() if value is not None}
-    return parameters
+    hidden = parameters.keys() & {"password", "sslpassword", "passfile"}
+    return parameters | {name: Secret(parameters[name]) for name in hidden}
 
 
 def quoted(name: str) -> str:

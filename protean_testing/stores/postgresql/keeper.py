@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ...errors import (
-    OpenTransactionError,
-    ProteanTestingError,
-    StoreError,
-    redacted,
-)
+from ...errors import OpenTransactionError
 from ...leaks import tell_of_leak
+from ..driver_errors import translated
 from ..keeper import Database
+from ..urls import with_secrets
 from . import adopted, baseline, claiming, data, everything, ownership, staying, transactions
-from .connection import Connection, psycopg
+from .connection import Connection, NoAnswer, psycopg
 from .data import Data
 from .fast import Fast, Look
 from .schema import Schema, Schemas
@@ -365,34 +362,16 @@ class PostgreSQLKeeper:
                 except psycopg.errors.LockNotAvailable:
                     if not self._make_way(transactions.LOCKERS):
                         self._make_way(transactions.READERS)
-                except psycopg.OperationalError:
-                    if self._connection.alive:
+                except psycopg.OperationalError as error:
+                    if self._connection.alive or isinstance(error, NoAnswer):
                         raise
                     self._connection.renew()
                     ownership.take_lock(self._connection)
             return work()
 
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _told(self, what: str) -> AbstractContextManager[None]:
         """Say which store could not do it, without the password."""
-        name = self.database.name
-        try:
-            yield
-        except OpenTransactionError as error:
-            if error.store:
-                raise
-            raise OpenTransactionError(
-                f"could not {what} store {name!r}: a transaction stayed open for {self.database.wait:g} s.\n"
-                f"{error}\nClose it in the test, e.g.  with self.db.session() as session: ...",
-                store=name,
-            ) from None
-        except ProteanTestingError:
-            raise
-        except psycopg.Error as error:
-            text = redacted(str(error), self.database.url.password).strip()
-        else:
-            return
-        raise StoreError(f"could not {what} store {name!r}: {text}", store=name)
+        return translated(what, self.database.name, psycopg.Error, with_secrets(self.database.url))
 
     def _tell_of_leak(self) -> None:
         listed = "\n".join(f"  {one}" for one in self._ended)

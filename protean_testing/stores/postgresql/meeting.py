@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL
 
-from ...errors import ConfigurationError, StoreError, redacted
-from .connection import OURS, Connection, libpq_parameters, literal, psycopg, quoted
+from ...errors import ConfigurationError
+from ...waiting import LONGEST, turns
+from ..driver_errors import translated
+from ..urls import with_secrets
+from .connection import OURS, Connection, connect, literal, patience_for, psycopg, quoted
 
 NEEDED = 4
 """Connections that a worker needs at least: this one, its keeper's, and two of the code under test."""
@@ -63,8 +66,17 @@ class Meeting:
     # Whose is what
 
     def lock(self, kind: int, name: str, *, shared: bool = False) -> None:
-        """Wait until nobody else has the lock, and hold it as long as this session lives."""
-        self.row(f"SELECT pg_advisory_lock{'_shared' * shared}({kind}, {_number(name)})")
+        """Wait until nobody else has the lock, and hold it as long as this session lives.
+
+        Raises:
+            psycopg.errors.LockNotAvailable: Somebody kept it for `LONGEST` seconds.
+        """
+        take = f"SELECT pg_try_advisory_lock{'_shared' * shared}({kind}, {_number(name)})"
+        for turn in turns(LONGEST):
+            if self.row(take)[0]:
+                return
+            if turn.is_last:
+                raise psycopg.errors.LockNotAvailable(f"another worker held it for {LONGEST:g} s")
 
     def try_lock(self, kind: int, name: str) -> bool:
         """The same without waiting. True where it is held now, once more where it was already.
@@ -246,11 +258,12 @@ class Meeting:
         return self._session
 
     def _connected(self, database: str) -> Any:
-        parameters = {**libpq_parameters(self._given), "dbname": database, "application_name": OURS}
-        connection = psycopg.connect(**parameters, autocommit=True)
+        patience = patience_for(self._given)
+        connection = connect(self._given, patience, dbname=database, application_name=OURS)
         connection.execute(
             "SELECT set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)"
         )
+        patience.answered()
         return connection
 
     @property
@@ -264,22 +277,20 @@ class Meeting:
             self._session.close()
             self._session = None
 
-    @contextmanager
-    def told(self, what: str) -> Iterator[None]:
+    def told(self, what: str) -> AbstractContextManager[None]:
         """Say which store could not do it, without the password."""
-        try:
-            yield
-            return
-        except psycopg.Error as error:
-            kind, text = type(error), redacted(str(error), self._given.password).strip()
+        url = with_secrets(self._given)
+        return translated(what, self.store, psycopg.Error, url, explained=self._explained)
+
+    def _explained(self, error: Exception, text: str) -> Exception | str:
         if re.search(_FULL, text):
-            raise ConfigurationError(
+            return ConfigurationError(
                 f"store {self.store!r}: the server has no connection left for this worker, which needs "
                 f"{NEEDED}: run fewer workers, or raise max_connections.\n{text}"
             )
-        if issubclass(kind, psycopg.errors.ObjectInUse):
-            text += "\nEnd those sessions: a database is copied while nobody is connected to it."
-        raise StoreError(f"could not {what} for store {self.store!r}: {text}", store=self.store)
+        if isinstance(error, psycopg.errors.ObjectInUse):
+            return f"{text}\nEnd those sessions: a database is copied while nobody is connected to it."
+        return text
 
 
 def sweep(given: URL, connection: Connection) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from ...errors import OpenTransactionError
+from ...waiting import make_way
 from . import sql
 from .connection import Connection, literal, psycopg
 
@@ -27,10 +27,6 @@ LOCKERS = ("RowShareLock", *WRITERS)
 READERS = ("AccessShareLock", *LOCKERS)
 """Locks of any transaction that saw a table."""
 
-GRACE = 0.25
-"""Seconds that a session has to sleep while we look before it counts as left open."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 _SHOWN = 200  # characters of a statement
 
 
@@ -46,7 +42,7 @@ class OpenTransaction:
         state: As in pg_stat_activity; empty where our role may not see it.
         seconds: Since its state changed.
         statement: The last one, or the one that runs.
-        version: Changes whenever the session does something.
+        changed: Is another one whenever the session does something.
         tables: Those on which it holds such locks.
     """
 
@@ -57,8 +53,12 @@ class OpenTransaction:
     state: str
     seconds: float
     statement: str
-    version: str
+    changed: str
     tables: str
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        return self.pid, self.gid, self.changed
 
     @property
     def sleeps(self) -> bool:
@@ -111,43 +111,15 @@ def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[Op
 def wait_until_closed(
     look: Callable[[], list[OpenTransaction]], connection: Connection, wait: float, *, end: bool
 ) -> list[OpenTransaction]:
-    """Poll until nothing is open.
+    """Wait until nothing is open, see `make_way`.
 
     Parameters:
         look: What is open and in the way now.
         connection: To end sessions by.
         wait: Seconds for those at work.
         end: Whether those that sleep are ended; otherwise they are an error as well.
-
-    Returns:
-        What was ended.
-
-    Raises:
-        OpenTransactionError: Something stayed open.
     """
-    begin = time.monotonic()
-    slept: dict[tuple[Any, ...], float] = {}
-    ended: dict[tuple[Any, ...], OpenTransaction] = {}
-    pause = _FIRST_PAUSE
-    while found := look():
-        now = time.monotonic()
-        late = now - begin >= wait + min(GRACE, wait)
-        for open_one in found:
-            who = (open_one.pid, open_one.gid, open_one.version)
-            since = slept.setdefault(who, now)
-            if not open_one.sleeps or who in ended or now - since < min(GRACE, wait):
-                continue
-            if not end:
-                raise OpenTransactionError(str(open_one))
-            _end(connection, open_one)
-            ended[who] = open_one
-        if late and any((one.pid, one.gid, one.version) not in ended for one in found):
-            raise OpenTransactionError("\n".join(f"  {one}" for one in found))
-        if now - begin >= wait + 10:
-            raise OpenTransactionError("\n".join(f"  {one} (told to end, and did not)" for one in found))
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-    return list(ended.values())
+    return make_way(look, wait, partial(_end, connection) if end else None)
 
 
 def _end(connection: Connection, open_one: OpenTransaction) -> None:

@@ -1,0 +1,59 @@
+"""What drivers raise, as errors of this library: the store is named, and passwords are not told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..errors import OpenTransactionError, ProteanTestingError, StoreError, redacted
+
+Kinds = type[Exception] | tuple[type[Exception], ...]
+
+
+@contextmanager
+def translated(
+    what: str,
+    store: str,
+    kinds: Kinds,
+    url: str = "",
+    *,
+    explained: Callable[[Exception, str], Exception | str] | None = None,
+    hint: str = "Close it in the test, e.g.  with self.db.session() as session: ...",
+) -> Iterator[None]:
+    """Raise what is of these kinds as a `StoreError`, and say of an open transaction what could not be done.
+
+    The driver's error is no context of ours: its frames hold the password.
+
+    Parameters:
+        what: Could not be done: "reset".
+        store: The store's name.
+        kinds: The driver's errors.
+        url: Where the store is; the passwords in it are replaced.
+        explained: Gives the error in place of the `StoreError`, or a better text for it.
+        hint: The line to write where a transaction stayed open.
+    """
+    try:
+        yield
+        return
+    except OpenTransactionError as error:
+        if error.store:
+            raise
+        failure: Exception = OpenTransactionError(
+            f"could not {what} store {store!r}: a transaction stayed open.\n{error}\n{hint}", store=store
+        )
+    except ProteanTestingError:
+        raise
+    except kinds as error:
+        text = said(error, url)
+        better = explained(error, text) if explained is not None else text
+        failure = (
+            StoreError(f"could not {what} store {store!r}: {better}", store=store)
+            if isinstance(better, str)
+            else better
+        )
+    raise failure
+
+
+def said(error: Exception, url: str = "") -> str:
+    """The driver's own words, without passwords, and without what SQLAlchemy puts round them."""
+    return redacted(str(getattr(error, "orig", None) or error), url).strip()

@@ -1,0 +1,250 @@
+"""Waits that end: deadlines for calls to servers, and the one loop that waits until nobody is in the way."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from functools import partial
+from time import monotonic, sleep
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from .errors import OpenTransactionError
+
+DEADLINE = 12.0
+"""Seconds for one call to a server; one that does not answer is told of within 15."""
+
+LONGEST = 600.0
+"""Seconds for one that is seen to be at work on it all the time."""
+
+GRACE = 0.25
+"""Seconds that a session has to sleep while we look before it counts as left open."""
+
+_BRIEF = 1.0  # seconds for a server that did not answer the last time
+_REST = 10  # a server that did not answer again is left alone for so many times what it cost
+_ACTIVE = 1  # libpq's PQTRANS_ACTIVE
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+
+
+class Patience:
+    """How long a server is waited for: at length, but briefly once it did not answer, until it does again.
+
+    Without this, each of the tests that follow would wait as long as the first one.
+
+    Parameters:
+        server: Equal for all that is on one server: what one of them learns, the others know.
+        wait: The store's own, in seconds, where that is longer than `least`.
+    """
+
+    _silent: ClassVar[dict[Hashable, float]] = {}  # by server, when it may be asked again
+
+    def __init__(self, server: Hashable, wait: float = 0.0, *, least: float = DEADLINE) -> None:
+        self._server, self._full = server, max(least, wait)
+
+    @property
+    def seconds(self) -> float:
+        """For the next call."""
+        return min(_BRIEF, self._full) if self.is_gone else self._full
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the server did not answer the last time."""
+        return self._server in self._silent
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the server did not answer, and it is too early to ask it again."""
+        return monotonic() < self._silent.get(self._server, 0.0)
+
+    def gone(self, since: float) -> None:
+        """It did not answer from `since` (as `monotonic` gave it) on. The next call is brief."""
+        now = monotonic()
+        again = now + _REST * (now - since) if self.is_gone else now
+        self._silent[self._server] = again
+
+    def answered(self) -> None:
+        """It does again."""
+        self._silent.pop(self._server, None)
+
+
+Value = TypeVar("Value")
+
+
+def limit(
+    connection: Any, patience: Patience, error: type[Exception], works: Callable[[], bool] = bool
+) -> None:
+    """Let every call of a psycopg connection have an end: at a deadline, or at once when it is interrupted.
+
+    psycopg's own loop knows no end, and on Ctrl-C it asks the server to cancel, and waits for that. Here the
+    connection is closed in both cases: what the server does with it is not known any more.
+
+    Parameters:
+        connection: Works in this way until `unlimit`.
+        error: Raised at the deadline.
+        works: Asked at the deadline, whether the server is still at work: a large table takes its time.
+    """
+    connection.wait = partial(_wait, connection.pgconn, patience, error, works)
+
+
+def unlimit(connection: Any) -> None:
+    """Let it be as it was before `limit`."""
+    vars(connection).pop("wait", None)
+
+
+def _wait(
+    pgconn: Any,
+    patience: Patience,
+    error: type[Exception],
+    works: Callable[[], bool],
+    generator: Generator[Any, Any, Value],
+    interval: float = 0.0,
+    timeout: float | None = None,
+) -> Value:
+    """In the place of `psycopg.Connection.wait`."""
+    began = monotonic()
+    try:
+        return _run(generator, pgconn.socket, patience.seconds, works)
+    except _Late:
+        seconds = monotonic() - began
+        why = f"no answer within {seconds:.0f} s. Is the server stopped?"
+    except BaseException as failure:
+        if pgconn.transaction_status == _ACTIVE:  # not the server's error, but Ctrl-C, or a signal's
+            pgconn.finish()  # does not wait: the socket does not block
+            if not isinstance(failure, Exception):
+                patience.gone(began)
+        raise
+    pgconn.finish()
+    patience.gone(began)
+    raise error(why)
+
+
+class _Late(Exception):
+    """The deadline was reached."""
+
+
+def _run(
+    generator: Generator[Any, Any, Value], descriptor: int, seconds: float, works: Callable[[], bool]
+) -> Value:
+    """Run one of psycopg's generators to its end; each says what it waits for on the socket."""
+    began = monotonic()
+    deadline = began + seconds
+    try:
+        events = _events(next(generator))
+        poll = select.poll()
+        poll.register(descriptor, events)
+        while True:
+            left = deadline - monotonic()
+            if left <= 0:
+                if monotonic() - began > LONGEST or not works():
+                    raise _Late
+                deadline = monotonic() + seconds
+                continue
+            found = poll.poll(left * 1000)
+            if not found:
+                continue
+            seen = found[0][1]
+            ready = (1 if seen & ~select.POLLOUT else 0) | (2 if seen & select.POLLOUT else 0)
+            wanted = _events(generator.send(ready))
+            if wanted != events:
+                poll.modify(descriptor, events := wanted)
+    except StopIteration as end:
+        value: Value = end.value
+        return value
+
+
+def _events(wait: int) -> int:
+    """What `poll` calls what psycopg waits for: 1 to read, 2 to write."""
+    return (select.POLLIN if wait & 1 else 0) | (select.POLLOUT if wait & 2 else 0)
+
+
+class Turn:
+    """One look of several: how long it has been, and whether it is the last."""
+
+    def __init__(self, begin: float, wait: float) -> None:
+        self._begin, self._wait = begin, wait
+
+    @property
+    def seconds(self) -> float:
+        return monotonic() - self._begin
+
+    @property
+    def is_last(self) -> bool:
+        return self.seconds >= self._wait
+
+
+def turns(wait: float, *, first: float = _FIRST_PAUSE, longest: float = _LONGEST_PAUSE) -> Iterator[Turn]:
+    """Again and again, with pauses that grow, until `wait` seconds are over; once at least.
+
+    Parameters:
+        wait: Seconds.
+        first, longest: Pauses, in seconds.
+    """
+    turn = Turn(monotonic(), wait)
+    pause = first
+    while True:
+        is_last = turn.is_last
+        yield turn
+        if is_last:
+            return
+        sleep(pause)
+        pause = min(2 * pause, longest)
+
+
+class InTheWay(Protocol):
+    """A transaction or session of the code under test that is in the way; its text says whose.
+
+    Attributes:
+        version: Changes whenever it does something.
+        sleeps: It waits for its client, not for the server.
+    """
+
+    @property
+    def version(self) -> Hashable: ...
+
+    @property
+    def sleeps(self) -> bool: ...
+
+
+One = TypeVar("One", bound=InTheWay)
+
+ENDS_WITHIN = 10.0
+"""Seconds for what was told to end."""
+
+
+def make_way(
+    look: Callable[[], Sequence[One]], wait: float, end: Callable[[One], object] | None
+) -> list[One]:
+    """Wait until nobody is in the way: for those at work, and end those that sleep.
+
+    Parameters:
+        look: Who is in the way now.
+        wait: Seconds for those at work.
+        end: Ends one that sleeps; without it, such a one is an error at once.
+
+    Returns:
+        Those that were ended.
+
+    Raises:
+        OpenTransactionError: Somebody stays in the way.
+    """
+    grace = min(GRACE, wait)
+    slept: dict[Hashable, float] = {}
+    ended: dict[Hashable, One] = {}
+    for turn in turns(wait + ENDS_WITHIN):
+        found = look()
+        if not found:
+            break
+        now = turn.seconds
+        late = now >= wait + grace
+        for one in found:
+            since = slept.setdefault(one.version, now)
+            if not one.sleeps or one.version in ended or now - since < grace:
+                continue
+            if end is None:
+                raise OpenTransactionError(str(one))
+            end(one)
+            ended[one.version] = one
+        if late and any(one.version not in ended for one in found):
+            raise OpenTransactionError("\n".join(f"  {one}" for one in found))
+        if turn.is_last:
+            raise OpenTransactionError("\n".join(f"  {one} (told to end, and did not)" for one in found))
+    return list(ended.values())
