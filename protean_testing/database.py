@@ -74,7 +74,7 @@ class Database:
         from sqlalchemy.orm import Session
 
         session = Session(self.engine, **arguments)
-        self._scope().closing.callback(session.close)
+        self._scope().closing.callback(self._sql().close_session, session)
         return session
 
     def async_session(self, **arguments: Any) -> AsyncSession:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic, sleep
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -20,6 +22,7 @@ GRACE = 0.25
 """Seconds that a session has to sleep while we look before it counts as left open."""
 
 _BRIEF = 1.0  # seconds for a server that did not answer the last time
+_CHEAP = 0.1  # seconds: a refused connection costs less
 _REST = 10  # a server that did not answer again is left alone for so many times what it cost
 _ACTIVE = 1  # libpq's PQTRANS_ACTIVE
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
@@ -58,8 +61,8 @@ class Patience:
     def gone(self, since: float) -> None:
         """It did not answer from `since` (as `monotonic` gave it) on. The next call is brief."""
         now = monotonic()
-        again = now + _REST * (now - since) if self.is_gone else now
-        self._silent[self._server] = again
+        cost = now - since if self.is_gone else 0.0
+        self._silent[self._server] = now + _REST * cost if cost > _CHEAP else now
 
     def answered(self) -> None:
         """It does again."""
@@ -78,16 +81,37 @@ def limit(
     connection is closed in both cases: what the server does with it is not known any more.
 
     Parameters:
-        connection: Works in this way until `unlimit`.
+        connection: Works in this way from now on.
         error: Raised at the deadline.
         works: Asked at the deadline, whether the server is still at work: a large table takes its time.
     """
     connection.wait = partial(_wait, connection.pgconn, patience, error, works)
 
 
-def unlimit(connection: Any) -> None:
-    """Let it be as it was before `limit`."""
-    vars(connection).pop("wait", None)
+@contextmanager
+def limited(connections: Iterable[Any], patience: Patience) -> Iterator[None]:
+    """Let every call of connections have an end inside: of those that the code under test uses as well.
+
+    Parameters:
+        connections: Of whatever driver; those of psycopg 3 and PyMySQL are limited.
+    """
+    changed: list[tuple[Any, dict[str, Any]]] = []
+    for connection in connections:
+        match type(connection).__module__.partition(".")[0]:
+            case "psycopg" if hasattr(connection, "wait") and "wait" not in vars(connection):
+                changed.append((connection, {"wait": None}))
+                limit(connection, patience, sys.modules["psycopg"].OperationalError)
+            case "pymysql":
+                before = {name: getattr(connection, name) for name in ("_read_timeout", "_write_timeout")}
+                changed.append((connection, before))
+                vars(connection).update(dict.fromkeys(before, patience.seconds))
+    try:
+        yield
+    finally:
+        for connection, before in changed:
+            vars(connection).update(before)
+            if before.get("wait", ...) is None:
+                del connection.wait
 
 
 def _wait(

@@ -53,6 +53,10 @@ class Checkouts:
         self._told |= {serial for serial, _ in left}
         return [f"a connection, taken at {where}" if where else "a connection" for _, where in left]
 
+    def connections(self) -> list[Any]:
+        """The drivers' connections that are out now."""
+        return [record.driver_connection for record in self._out()]
+
     def _stuck(self, before: Taken) -> list[tuple[int, str]]:
         found = []
         for record in self._out():

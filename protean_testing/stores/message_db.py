@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from ..errors import ConfigurationError, OpenTransactionError, StoreError, UnsafeStoreError, redacted
+from ..errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ..leaks import listed, tell_of_leak
 from ..ownership import Claim, claim, is_test_name, left_over
 from ..store import Mark, OnLeak, ResetAfter, Store
+from ..waiting import GRACE, turns
+from .driver_errors import said, translated
 from .message_db_sql import find, install
 from .placing import own_of, worker_url
 from .urls import parsed_url, readable
 
 _MESSAGES = "message_store.messages"
 _SEQUENCE = "message_store.messages_global_position_seq"
-_BETWEEN_TRIES = 0.01  # seconds
-_GRACE = 0.25  # seconds that a session has to sleep before it counts as left open
+
+Result = TypeVar("Result")
 
 
 class Position(NamedTuple):
@@ -74,11 +75,11 @@ class MessageDBStore(Store):
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
     ) -> None:
-        scheme, _, rest = url.partition("://")
-        self._url = f"{scheme.partition('+')[0]}://{rest}"
+        scheme, _, rest = Secret(url).partition("://")
+        self._url = Secret(f"{scheme.partition('+')[0]}://{rest}")
         if not private:
             url = readable(worker_url(parsed_url(self._url)))
-            self._url = url.replace("+psycopg", "", 1)
+            self._url = Secret(url.replace("+psycopg", "", 1))
         self.name = name
         self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self._private, self._package, self._unsafe, self._wait = private, package, unsafe, wait
@@ -101,6 +102,9 @@ class MessageDBStore(Store):
         if self._own is not None and self._connection is None:
             self._own.check(self.name, unsafe=True)  # the given one is only copied
             return
+        self._again("check", self._check)
+
+    def _check(self) -> None:
         with self._connect() as connection:
             if connection.execute(f"SELECT to_regclass('{_MESSAGES}')").fetchone() == (None,):
                 raise ConfigurationError(
@@ -129,8 +133,11 @@ class MessageDBStore(Store):
             )
 
     def create_schema(self) -> None:
+        self._again("create", self._create)
+
+    def _create(self) -> None:
         with self._own_database():
-            self._connection = self._connect()
+            self._open()
         if self._own is not None:
             self._first = self._now()
             return
@@ -147,18 +154,22 @@ class MessageDBStore(Store):
 
     def drop_schema(self) -> None:
         """Nothing but what came since: a given Message DB stays, a private one ends with its server."""
-        if self._first is not None and self._connection is not None:
+        if self._first is not None:
             self.reset_data(self._first)
+            self._first = None
             if self._claim is not None:
                 self._claim.release()
 
     def save_data(self) -> Mark:
+        return self._again("save", self._save)
+
+    def _save(self) -> Position:
         with self._alone():
             return self._now()
 
     def reset_data(self, mark: Position) -> bool:
         self._ended = []
-        changed = self._reset(mark)
+        changed = self._again("reset", lambda: self._reset(mark))
         if self._ended:
             tell_of_leak(
                 f"left a transaction open on store {self.name!r}.\n{listed(self._ended)}"
@@ -169,18 +180,21 @@ class MessageDBStore(Store):
         return changed
 
     def look_at_all(self) -> dict[str, list[Any]]:
-        messages = self._connection.execute(f"SELECT stream_name, m::text FROM {_MESSAGES} m").fetchall()
+        return self._again("look at", self._look)
+
+    def _look(self) -> dict[str, list[Any]]:
+        messages = self._open().execute(f"SELECT stream_name, m::text FROM {_MESSAGES} m").fetchall()
         found: dict[str, list[Any]] = {"positions": [self._now()]}
         for stream, message in messages:
             found.setdefault(f"stream {stream!r}", []).append(message)
         return found
 
     def _reset(self, mark: Position) -> bool:
-        with self._alone(end=True):
+        with self._alone(end=True) as connection:
             found = self._now()
             if found == mark:
                 return False
-            self._connection.execute(
+            connection.execute(
                 f"DELETE FROM {_MESSAGES} WHERE global_position > {mark.last}; "
                 f"SELECT setval('{_SEQUENCE}', {mark.value}, {mark.called})"
             )
@@ -217,24 +231,43 @@ class MessageDBStore(Store):
         host = url.hostname or query.get("host") or "localhost"
         return f"message_db://{host}:{url.port or query.get('port') or 5432}{url.path}"
 
-    def _connect(self) -> Any:
-        import psycopg
+    def _open(self) -> Any:
+        """The connection; a new one where it was lost."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect()
+        return self._connection
 
+    def _connect(self) -> Any:
+        from .postgresql.connection import connect, patience_for, psycopg
+
+        url = parsed_url(self._url)
+        patience = patience_for(url, self._wait)
         try:
-            connection = psycopg.connect(self._url, autocommit=True, connect_timeout=10)
+            connection = connect(url, patience)
+            connection.execute(
+                "SET search_path = pg_catalog; SET synchronous_commit = off; SET lock_timeout = '10s'; "
+                "SET default_transaction_isolation = 'read committed'"
+            )
+            patience.answered()
+            return connection
         except psycopg.Error as error:
-            text = redacted(str(error).strip(), urlsplit(self._url).password)
-            raise ConfigurationError(
-                f"store {self.name!r} cannot be reached at {self._place()}: {text}"
-            ) from None
-        connection.execute(
-            "SET search_path = pg_catalog; SET synchronous_commit = off; SET lock_timeout = '10s'; "
-            "SET default_transaction_isolation = 'read committed'"
-        )
-        return connection
+            text = said(error, self._url)
+        raise ConfigurationError(f"store {self.name!r} cannot be reached at {self._place()}: {text}")
+
+    def _again(self, what: str, work: Callable[[], Result]) -> Result:
+        """Do `work`, and once more where the connection had been lost."""
+        from .postgresql.connection import NoAnswer, psycopg
+
+        with translated(what, self.name, psycopg.Error, self._url, hint="End it in the test."):
+            try:
+                return work()
+            except psycopg.OperationalError as error:
+                if isinstance(error, NoAnswer) or not self._connection.closed:
+                    raise
+            return work()
 
     @contextmanager
-    def _alone(self, *, end: bool = False) -> Iterator[None]:
+    def _alone(self, *, end: bool = False) -> Iterator[Any]:
         """A transaction beside which no other one that writes messages is open.
 
         Parameters:
@@ -243,39 +276,43 @@ class MessageDBStore(Store):
         Raises:
             OpenTransactionError: One still is, after the time to wait.
         """
-        from psycopg.errors import LockNotAvailable
+        from .postgresql.connection import psycopg
 
-        until = time.monotonic() + self._wait
-        while True:
+        connection, who = self._open(), ""
+        for turn in turns(self._wait):
             try:
-                self._connection.execute(f"BEGIN; LOCK TABLE {_MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+                connection.execute(f"BEGIN; LOCK TABLE {_MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
                 break
-            except LockNotAvailable:
-                self._connection.execute("ROLLBACK")
+            except psycopg.errors.LockNotAvailable:
+                connection.execute("ROLLBACK")
                 if end:
                     self._end_sleepers()
-                if time.monotonic() > until:
-                    raise OpenTransactionError(self._holders(), store=self.name) from None
-            time.sleep(_BETWEEN_TRIES)
+                if turn.is_last:
+                    who = self._holders()
+        if who:
+            raise OpenTransactionError(who)
         try:
-            yield
+            yield connection
         except BaseException:
-            self._connection.rollback()
+            if not connection.closed:
+                connection.rollback()
             raise
-        self._connection.execute("COMMIT")
+        connection.execute("COMMIT")
 
     def _end_sleepers(self) -> None:
-        from psycopg.errors import InsufficientPrivilege
+        from .postgresql.connection import psycopg
 
-        with suppress(InsufficientPrivilege):  # it is waited for
+        with suppress(psycopg.errors.InsufficientPrivilege):  # it is waited for
             self._ended += [
                 f"pid {pid}, idle in transaction, last statement: {query}"
-                for pid, query, ended in self._connection.execute(
+                for pid, query, ended in self._open()
+                .execute(
                     "SELECT pid, left(query, 120), pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND state LIKE 'idle in%' "
-                    f"AND state_change < clock_timestamp() - interval '{_GRACE} s' AND pid IN (SELECT pid "
+                    f"AND state_change < clock_timestamp() - interval '{GRACE} s' AND pid IN (SELECT pid "
                     f"FROM pg_locks WHERE relation = '{_MESSAGES}'::regclass AND mode <> 'AccessShareLock')"
-                ).fetchall()
+                )
+                .fetchall()
                 if ended
             ]
 
@@ -287,15 +324,16 @@ class MessageDBStore(Store):
         return Position(*found)
 
     def _execute(self, statement: str) -> Any:
-        return self._connection.execute(statement).fetchone()
+        return self._open().execute(statement).fetchone()
 
     def _holders(self) -> str:
-        held = self._connection.execute(
-            "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-            f"WHERE l.relation = '{_MESSAGES}'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
-        ).fetchall()
-        who = "; ".join(f"pid {pid}, {state}: {query}" for pid, state, query in held) or "it is prepared"
-        return (
-            f"store {self.name!r} could not be given back: a transaction that wrote messages is still open "
-            f"({who}).\nEnd it in the test."
+        held = (
+            self._open()
+            .execute(
+                "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                f"WHERE l.relation = '{_MESSAGES}'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
+            )
+            .fetchall()
         )
+        who = "; ".join(f"pid {pid}, {state}: {query}" for pid, state, query in held) or "it is prepared"
+        return f"a transaction that wrote messages is still open ({who})."

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigurationError
+from ..waiting import Patience, limited
 from .checkouts import Checkouts
 from .keeper import Keeper
 from .placing import own_of
-from .urls import async_url, in_private_memory, shown, sync_url
+from .urls import async_url, in_private_memory, server_of, shown, sync_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -99,6 +100,17 @@ class Place:
             engine = engine_of(self._given)
             if not isinstance(engine, Engine):
                 await engine.dispose()
+
+    def limited(self, *more: Any) -> AbstractContextManager[None]:
+        """Let the calls of connections that are checked out have an end inside: they are ours there.
+
+        Parameters:
+            more: Connections of SQLAlchemy.
+        """
+        if self.url.get_backend_name() == "sqlite":
+            return nullcontext()
+        connections = [one.connection.driver_connection for one in more] + self.checkouts.connections()
+        return limited(connections, Patience(server_of(self.url)))
 
     @property
     def ends_by_itself(self) -> bool:

@@ -29,6 +29,7 @@ from .witness import PROGRAM, watching
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.orm import Session
 
 Reset = Literal["fast", "generic"]
 
@@ -204,6 +205,11 @@ class SQLAlchemyStore(Store):
             )
         stamp(engine)
 
+    def close_session(self, session: Session) -> None:
+        """Close a session that was given out, also where its server does not answer any more."""
+        with self._live().limited():
+            session.close()
+
     # The lifecycle
 
     def check(self) -> None:
@@ -224,7 +230,8 @@ class SQLAlchemyStore(Store):
         warn_of_stale_tables(self.name, place.engine, self._models)
         if place.claimed:
             for metadata in self.metadata:
-                metadata.drop_all(place.engine())
+                with place.engine().begin() as connection, place.limited(connection):
+                    metadata.drop_all(connection)
             place.makers.append(self)
             self.make()
             keeper.created()
@@ -363,7 +370,7 @@ class SQLAlchemyStore(Store):
         place = self._live()
         for metadata in self.metadata:
             engine = place.engine()
-            with engine.begin() as connection:
+            with engine.begin() as connection, place.limited(connection):
                 if engine.dialect.name == "postgresql":
                     for schema in sorted({schema for schema, _ in self._tables() if schema}):
                         connection.execute(CreateSchema(schema, if_not_exists=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -66,6 +68,13 @@ def async_url(url: URL) -> URL:
     """The URL with an async driver for the same database."""
     backend = url.get_backend_name()
     return url if url.get_dialect().is_async else url.set(drivername=_ASYNC.get(backend, backend))
+
+
+def server_of(url: URL) -> Hashable:
+    """Equal for all databases of one server, as `waiting.Patience` wants it."""
+    query = url.query
+    host = url.host or query.get("host") or query.get("unix_socket")
+    return (url.get_backend_name(), host, str(url.port or query.get("port")))
 
 
 def in_private_memory(url: URL) -> bool:

@@ -7,20 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ...errors import (
-    ConfigurationError,
-    OpenTransactionError,
-    ProteanTestingError,
-    StoreError,
-    redacted,
-)
+from ...errors import ConfigurationError, OpenTransactionError, StoreError
 from ...leaks import tell_of_leak
+from ...waiting import Patience
+from ..driver_errors import said, translated
 from ..keeper import Database
+from ..urls import server_of, with_secrets
 from . import mysql, ownership, rows, schema, transactions
 from .rows import Key, Rows, Table
 from .schema import Thing, named
@@ -55,6 +54,7 @@ class GenericKeeper:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._open: sa.Connection | None = None
+        self._patience = Patience(server_of(database.url), database.wait)
         self._is_mysql = database.url.get_backend_name() in mysql.NAMES
         self._earlier: frozenset[str] = frozenset()
         self._claimed = False
@@ -72,7 +72,8 @@ class GenericKeeper:
             self._connection()
         except DBAPIError as error:
             raise ConfigurationError(
-                f"store {self.database.name!r} cannot be reached: {self._said(error)}"
+                f"store {self.database.name!r} cannot be reached: "
+                f"{said(error, with_secrets(self.database.url))}"
             ) from None
         with self._told("check"), self._transaction() as connection:
             if not self._claimed:
@@ -320,15 +321,36 @@ class GenericKeeper:
 
     def _connection(self) -> sa.Connection:
         if self._open is None:
-            connection = self.database.engine().connect()
-            connection.detach()  # the application's pool keeps its size
+            connection = self._connected()
             self._open = connection
             if self._is_mysql:
                 with connection.begin():
                     mysql.settle(connection, self.database.wait)
+            if self._patience.is_gone:
+                self._patience.answered()
+                mysql.deadlines(connection.connection.driver_connection, self._patience.seconds)
             if self._claimed:
                 self._take_lock(connection)
         return self._open
+
+    def _connected(self) -> sa.Connection:
+        if self._patience.is_spent:
+            raise StoreError(
+                f"store {self.database.name!r}: {self.database.shown} did not answer, and is not asked again "
+                "yet. Is the server stopped?",
+                store=self.database.name,
+            )
+        seconds, began = self._patience.seconds, monotonic()
+        engine = self.database.engine()
+        try:
+            with mysql.connecting(engine, seconds):
+                connection = engine.connect()
+        except DBAPIError:
+            self._was_silent(began)
+            raise
+        connection.detach()  # the application's pool keeps its size
+        mysql.deadlines(connection.connection.driver_connection, seconds)
+        return connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -362,32 +384,42 @@ class GenericKeeper:
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`, and once more where the connection had been lost."""
         with self._told(what):
+            began = monotonic()
             try:
                 return work()
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if not error.connection_invalidated or self._was_silent(began):
                     raise
                 self.close()
                 return work()
 
+    def _was_silent(self, began: float) -> bool:
+        """Whether a call that failed had waited in vain: then it is not tried again, and neither soon."""
+        if monotonic() - began < self._patience.seconds * 0.9:
+            return False
+        self._patience.gone(began)
+        self.close()
+        return True
+
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Say which store could not do it, without the password."""
+        url, began = with_secrets(self.database.url), monotonic()
+        explained = partial(self._explained, began)
         try:
-            yield
-        except ProteanTestingError:
+            with translated(what, self.database.name, SQLAlchemyError, url, explained=explained):
+                yield
+        except KeyboardInterrupt:
+            self._patience.gone(began)
             raise
-        except SQLAlchemyError as error:
-            waited = self._is_mysql and mysql.was_locked(error)
-            kind = OpenTransactionError if waited else StoreError
-            text = f"could not {what} store {self.database.name!r}: {self._said(error)}"
-        else:
-            return
-        raise kind(text, store=self.database.name)
 
-    def _said(self, error: SQLAlchemyError) -> str:
-        text = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        return redacted(text, self.database.url.password)
+    def _explained(self, began: float, error: Exception, text: str) -> Exception | str:
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            self._was_silent(began)
+        if self._is_mysql and isinstance(error, SQLAlchemyError) and mysql.was_locked(error):
+            name = self.database.name
+            return OpenTransactionError(f"could not reset store {name!r}: {text}", store=name)
+        return text
 
     def _tell_of_leak(self, ended: list[str]) -> None:
         text = (

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from threading import get_ident
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from .schema import Thing
@@ -27,6 +28,32 @@ def settle(connection: Connection, wait: float) -> None:
         "check_constraint_checks = 0" if is_mariadb(connection) else "information_schema_stats_expiry = 0",
     ):
         connection.exec_driver_sql(f"SET SESSION {setting}")
+
+
+def deadlines(connection: Any, seconds: float) -> None:
+    """Let each wait for the server end: for PyMySQL's connections; other drivers have none to set."""
+    if type(connection).__module__.startswith("pymysql"):
+        connection._read_timeout = connection._write_timeout = seconds
+
+
+@contextmanager
+def connecting(engine: Engine, seconds: float) -> Iterator[None]:
+    """Inside, connections that this thread makes with PyMySQL have such an end from their first byte on."""
+    me = get_ident()
+
+    def give(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
+        if get_ident() == me:
+            for name in ("connect_timeout", "read_timeout", "write_timeout"):
+                parameters[name] = min(parameters.get(name) or seconds, seconds)
+
+    if engine.dialect.driver != "pymysql":
+        yield
+        return
+    event.listen(engine, "do_connect", give)
+    try:
+        yield
+    finally:
+        event.remove(engine, "do_connect", give)
 
 
 def take_lock(connection: Connection, database: str) -> bool:

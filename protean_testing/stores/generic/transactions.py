@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import re
-from time import monotonic, sleep
+from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from ... import waiting
 from ...errors import OpenTransactionError
 from .mysql import is_mariadb, rows
 
-GRACE = 0.25
-"""Seconds that a session has to sleep while we look before its transaction counts as left open."""
-
-_PAUSE = 0.02
 _TRANSACTION = re.compile(r"^---TRANSACTION [^\n]*ACTIVE.*?(?=^---|\Z)", re.MULTILINE | re.DOTALL)
 
 
+@dataclass(frozen=True)
+class OpenTransaction:
+    """A session that is in a transaction.
+
+    Attributes:
+        number: The server's number of the connection.
+        sleeps: It waits for its client.
+        state: Is another one whenever it does something.
+        words: Whose it is, and what it does.
+    """
+
+    number: int
+    sleeps: bool
+    state: str
+    words: str
+
+    @property
+    def version(self) -> tuple[int, str]:
+        return self.number, self.state
+
+    def __str__(self) -> str:
+        return self.words
+
+
 def make_way(connection: Connection, wait: float, *, end: bool, readers: bool) -> list[str]:
-    """Wait until no other session that uses this database is in a transaction.
+    """Wait until no other session that uses this database is in a transaction, see `waiting.make_way`.
 
     Parameters:
         wait: Seconds for those at work.
@@ -28,36 +50,19 @@ def make_way(connection: Connection, wait: float, *, end: bool, readers: bool) -
 
     Returns:
         What was ended, in words.
-
-    Raises:
-        OpenTransactionError: Something stayed open.
     """
-    begin = monotonic()
-    still: dict[object, float] = {}
-    ended: dict[int, str] = {}
-    while found := _open_transactions(connection, readers):
-        now = monotonic()
-        for number, sleeps, version, words in found:
-            if (
-                number in ended
-                or not sleeps
-                or now - still.setdefault((number, version), now) < min(GRACE, wait)
-            ):
-                continue
-            if not end:
-                raise OpenTransactionError(f"  {words}")
-            try:
-                connection.exec_driver_sql(f"KILL {number}")
-            except DBAPIError as error:
-                raise OpenTransactionError(f"  {words}\nOur user may not end it: {error.orig}") from None
-            ended[number] = words
-        if now - begin > wait + GRACE:
-            raise OpenTransactionError("\n".join(f"  {words}" for *_, words in found))
-        sleep(_PAUSE)
-    return list(ended.values())
+
+    def kill(one: OpenTransaction) -> None:
+        try:
+            connection.exec_driver_sql(f"KILL {one.number}")
+        except DBAPIError as error:
+            raise OpenTransactionError(f"  {one}\nOur user may not end it: {error.orig}") from None
+
+    look = partial(_open_transactions, connection, readers)
+    return list(map(str, waiting.make_way(look, wait, kill if end else None)))
 
 
-def _open_transactions(connection: Connection, readers: bool) -> list[tuple[int, bool, object, str]]:
+def _open_transactions(connection: Connection, readers: bool) -> list[OpenTransaction]:
     # information_schema.innodb_trx is as old as 0.1 s; this is not.
     (row,) = rows(connection, "SHOW ENGINE INNODB STATUS")
     active: dict[int, str] = {}
@@ -69,7 +74,7 @@ def _open_transactions(connection: Connection, readers: bool) -> list[tuple[int,
     if not active:
         return []
     return [
-        (
+        OpenTransaction(
             number,
             command == "Sleep",
             active[number],

@@ -13,7 +13,7 @@ from sqlalchemy import URL
 from ...errors import ConfigurationError, Secret, redacted
 from ...waiting import DEADLINE, Patience, limit
 from ..keeper import Database
-from ..urls import with_secrets
+from ..urls import server_of, with_secrets
 
 try:
     import psycopg as psycopg
@@ -192,8 +192,7 @@ class Connection:
 
 def patience_for(url: URL, wait: float = 0.0) -> Patience:
     """What is known of the server of a URL by all that use it."""
-    parts = libpq_parameters(url)
-    return Patience(("postgresql", parts.get("host"), str(parts.get("port"))), wait)
+    return Patience(server_of(url), wait)
 
 
 def connect(url: URL, patience: Patience, **more: Any) -> psycopg.Connection[Any]:

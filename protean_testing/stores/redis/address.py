@@ -14,7 +14,8 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, Secret
+from ...waiting import Patience
 
 _EXAMPLE = "It looks like redis://:password@localhost:6379/1, rediss://... or unix:///path/redis.sock?db=1."
 _KEPT = (
@@ -32,7 +33,7 @@ _KEPT = (
 _HERE = ("localhost", "127.0.0.1", "::1", "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Address:
     """One database of one server.
 
@@ -56,7 +57,7 @@ class Address:
         return self.arguments.get("password") or (unquote(in_url) if in_url else None)
 
     @property
-    def key(self) -> Hashable:
+    def key(self) -> tuple[Hashable, ...]:
         """Equal for two URLs of one database."""
         if "path" in self.arguments:
             return (os.path.realpath(self.arguments["path"]), self.db)
@@ -69,6 +70,8 @@ class Address:
         host, port = self._host_and_port
         return f"redis://{f'[{host}]' if ':' in host else host}:{port}/{self.db}"
 
+    __repr__ = __str__
+
     @property
     def _host_and_port(self) -> tuple[str, int]:
         host = str(self.arguments.get("host") or "").lower()
@@ -80,10 +83,15 @@ class Address:
             connection_class=self.connection_class, **{**self.arguments, "decode_responses": False}
         )
 
+    def patience(self, wait: float) -> Patience:
+        """What is known of the server by all that use it."""
+        return Patience(("redis", self.key[:-1]), least=wait)
+
     def connection(self, timeout: float) -> Any:
         """A connection of our own, not yet open. It tries nothing twice."""
+        timeout = self.patience(timeout).seconds
         kept = {
-            name: value
+            name: Secret(value) if name == "password" else value
             for name, value in self.arguments.items()
             if name in _KEPT or name.startswith("ssl_")
         }  # fmt: skip
@@ -104,6 +112,7 @@ def from_url(url: str) -> Address:
     Raises:
         ConfigurationError: It cannot be read.
     """
+    url = Secret(url)
     try:
         arguments = parse_url(url)  # type: ignore[no-untyped-call]
         parts = urlsplit(url)

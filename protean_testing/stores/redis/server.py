@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from uuid import uuid4
 
 from redis.exceptions import (
@@ -15,6 +14,7 @@ from redis.exceptions import (
 )
 
 from ...errors import ConfigurationError, redacted
+from ...waiting import turns
 from .place import Place
 from .wire import LOST
 
@@ -30,11 +30,11 @@ def check(place: Place, store: str) -> None:
     """
 
     def refusal(why: str, instead: str) -> ConfigurationError:
-        text = f"store {store!r} cannot use {place}: {redacted(why, place.address.password)}"
+        why = redacted(why, place.address.password, place.address.url)
+        text = f"store {store!r} cannot use {place}: {why}"
         return ConfigurationError(f"{text.rstrip('.')}.\n{instead}")
 
-    begin = time.monotonic()
-    while True:
+    for turn in turns(place.wait, first=_PAUSE):
         try:
             replies = place.wire.attempt(
                 ("INFO", "server"),
@@ -55,9 +55,8 @@ def check(place: Place, store: str) -> None:
         except ResponseError as error:  # while it was connected
             raise refusal(str(error), "Is the number of the database right?") from None
         except LOST as error:
-            if "loading" not in str(error).lower() or time.monotonic() > begin + place.wait:
+            if "loading" not in str(error).lower() or turn.is_last:
                 raise refusal(str(error), "Is the server up, and is it a Redis?") from None
-            time.sleep(_PAUSE)
     about = b"\n".join(reply for reply in replies[:3] if isinstance(reply, bytes)).decode(errors="replace")
     facts = dict(re.findall(r"^(\w+):([^\r\n]*)", about, re.MULTILINE))
     version = tuple(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 import warnings
 from collections.abc import Callable, Hashable
+from time import monotonic
 from typing import Any, TypeVar
 
 import redis
@@ -16,12 +16,14 @@ from ... import ownership
 from ...errors import (
     ConfigurationError,
     OpenTransactionError,
+    Secret,
     StoreError,
     UnsafeStoreError,
     redacted,
 )
 from ...leaks import tell_of_leak
 from ...store import Mark, OnLeak, ResetAfter, Store
+from ...waiting import turns
 from . import everything, server, taking
 from .address import Address, from_client, from_url
 from .data import Data
@@ -83,6 +85,7 @@ class RedisStore(Store):
             )
         self.name, self.reset_after = name, reset_after
         self.prefix, self.unsafe, self.adopt = prefix, unsafe, adopt
+        url = None if url is None else Secret(url)
         self._given = from_client(client) if client is not None else None if url is None else from_url(url)
         self._client_given = client is not None
         self._wait = wait
@@ -237,10 +240,18 @@ class RedisStore(Store):
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`; again, for `wait` seconds, where the server is gone or busy. No password is told."""
         place = self._live()
-        deadline, pause = time.monotonic() + self._wait, _FIRST_PAUSE
-        while True:
+        patience = place.address.patience(self._wait)
+        if patience.is_spent:
+            why = f"no answer from {place.address} within {self._wait:g} s the last time. Was it stopped?"
+            raise self._failure(what, why)
+        was_gone, began = patience.is_gone, monotonic()
+        for turn in turns(0.0 if was_gone else self._wait, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE):
             try:
-                return work()
+                done = work()
+                if was_gone:
+                    patience.answered()
+                    place.wire.close()  # that one has little patience
+                return done
             except OpenTransactionError as error:
                 raise self._of_open_transaction(what, str(error)) from None
             except NoPermissionError as error:
@@ -251,20 +262,24 @@ class RedisStore(Store):
                 busy = isinstance(error, ResponseError)
                 if busy and not str(error).startswith("BUSY "):
                     raise self._failure(what, str(error)) from None
-                if time.monotonic() + pause > deadline:
+                if turn.is_last or turn.seconds >= self._wait:
                     if busy:
                         raise self._of_open_transaction(
                             what, "  a Lua script or function that still runs"
                         ) from None
-                    why = f"no answer from {place.address} within {self._wait:g} s: {error}\nWas it stopped?"
-                    raise self._failure(what, why) from None
+                    patience.gone(began)
+                    why = f"no answer from {place.address} within {self._wait:g} s: {error}"
+                    raise self._failure(what, f"{why}\nWas it stopped?") from None
             except RedisError as error:
                 raise self._failure(what, str(error)) from None
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            except KeyboardInterrupt:
+                patience.gone(began)
+                raise
+        raise AssertionError("the last turn ends it")
 
     def _failure(self, what: str, why: str) -> StoreError:
-        why = redacted(why, self._live().address.password)
+        address = self._live().address
+        why = redacted(why, address.password, address.url)
         return StoreError(f"could not {what} store {self.name!r}: {why}", store=self.name)
 
     def _of_open_transaction(self, what: str, which: str) -> OpenTransactionError:

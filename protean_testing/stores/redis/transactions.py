@@ -6,19 +6,15 @@ What is queued behind a MULTI would be written into a later test; who waits for 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
 from ...errors import OpenTransactionError
+from ...waiting import make_way
 from .wire import Wire, checked
 
-GRACE = 0.25
-"""Seconds that a client has to be still while we look before its transaction counts as left open."""
-
-_PAUSE = 0.01
 _IN_MULTI = re.compile(rb" flags=[^ ]*x")
 _WAITING = re.compile(rb"^id=(\d+) .* flags=[^ ]*[Pb]", re.MULTILINE)
 
@@ -38,6 +34,12 @@ class OpenMulti:
     queued: int
     address: str
     command: str
+
+    sleeps = True
+
+    @property
+    def version(self) -> OpenMulti:
+        return self
 
     def __str__(self) -> str:
         return f"client {self.number} ({self.address}): MULTI, {self.queued} queued, the last {self.command}"
@@ -85,35 +87,21 @@ def waiting(clients: bytes, db: int, before: Collection[int]) -> dict[int, str]:
 def wait_until_closed(
     found: list[OpenMulti], wire: Wire, db: int, wait: float, *, end: bool
 ) -> list[OpenMulti]:
-    """Wait for those at work.
+    """Wait for those at work, see `waiting.make_way`.
 
     Parameters:
         found: Those that are open now.
         wait: Seconds for those at work.
         end: Whether the clients of those that are still are disconnected; otherwise they are an error too.
-
-    Returns:
-        What was ended.
-
-    Raises:
-        OpenTransactionError: One stayed open.
     """
-    begin = time.monotonic()
-    still: dict[OpenMulti, float] = {}
-    ended: list[OpenMulti] = []
-    while found:
-        now = time.monotonic()
-        for multi in found:
-            if now - still.setdefault(multi, now) < min(GRACE, wait):
-                continue
-            if not end:
-                raise OpenTransactionError(str(multi))
-            (killed,) = wire.attempt(("CLIENT", "KILL", "ID", multi.number))
-            if isinstance(killed, ResponseError):
-                raise OpenTransactionError(f"  {multi}\nIt could not be ended: {killed}")
-            ended.append(multi)
-        if now - begin > wait + GRACE:
-            raise OpenTransactionError("\n".join(f"  {multi}" for multi in found))
-        time.sleep(_PAUSE)
-        found = open_multis(checked(wire.attempt(("CLIENT", "LIST")))[0], db)
-    return ended
+    known = [found]
+
+    def look() -> list[OpenMulti]:
+        return known.pop() if known else open_multis(checked(wire.attempt(("CLIENT", "LIST")))[0], db)
+
+    def kill(multi: OpenMulti) -> None:
+        (killed,) = wire.attempt(("CLIENT", "KILL", "ID", multi.number))
+        if isinstance(killed, ResponseError):
+            raise OpenTransactionError(f"  {multi}\nIt could not be ended: {killed}")
+
+    return make_way(look, wait, kill if end else None)

@@ -42,7 +42,7 @@ class Wire:
             self.open()
         try:
             self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-        except LOST:
+        except BaseException:  # Ctrl-C too: a half of it may have gone
             self.close()
             raise
 
