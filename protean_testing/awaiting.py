@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Coroutine
 from functools import cache
+from os import register_at_fork
 from typing import Any
 
 
@@ -16,6 +17,9 @@ def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="protean_testing", daemon=True).start()
     return loop
+
+
+register_at_fork(after_in_child=_loop.cache_clear)  # its thread is not there
 
 
 def finished(value: Any) -> Any:
@@ -30,4 +34,9 @@ def finished(value: Any) -> Any:
         return await value
 
     coroutine: Coroutine[Any, Any, Any] = main()
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result()
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # interrupted, it would go on beside what comes next
+        raise

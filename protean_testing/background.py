@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable
+from threading import active_count, current_thread
+from threading import enumerate as all_threads
+from time import monotonic
 
 PATIENCE = 0.05  # seconds for threads that are about to end
 OURS = "protean_testing"  # the name of this library's own
@@ -19,26 +21,26 @@ class Background:
 
     def begin(self) -> None:
         """Threads that run now belong to somebody else; those that were found left stay in mind."""
-        self._before = set(threading.enumerate())
+        self._before = set(all_threads())
 
     def started(self) -> list[threading.Thread]:
         """Those that were started since and still run."""
-        if threading.active_count() == 1:
+        if active_count() == 1:
             return []
         return [
             thread
-            for thread in threading.enumerate()
+            for thread in all_threads()
             if thread not in self._before
-            and thread is not threading.current_thread()
+            and thread is not current_thread()
             and not thread.name.startswith(OURS)
         ]
 
     def leave(self, patience: float) -> list[threading.Thread]:
         """Wait for those that were started, some seconds, and keep in mind those that stay."""
         started = self.started()
-        until = time.monotonic() + patience
+        until = monotonic() + patience
         for thread in started:
-            thread.join(max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - monotonic()))
         left = [thread for thread in started if thread.is_alive()]
         self._left += left
         return left

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from . import run_end
 from .database import Block, Database, caller
 from .errors import ConfigurationError
-from .frames import begin_class, frame_of, run_framed
+from .frames import begin_class, clean_up, frame_of, run_framed
 from .hooks import Hook
 from .lifecycle import run
 from .resolve import declared, empty_database, resolve
@@ -48,9 +48,11 @@ class test_database(Block):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        super().__exit__(kind, error, trace)
-        if self._drop and not self._open:
-            run.drop(self._stores)
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            if self._drop and not self._open:
+                run.drop(self._stores)
 
     def _prepared(self) -> Sequence[Store]:
         resolve(self._stores)
@@ -67,10 +69,28 @@ def uses_database(*what: MetaData | Store | Hook) -> Callable[[Decorated], Decor
         what: As for `test_database`.
 
     Raises:
-        ConfigurationError: What is decorated is none of these.
+        ConfigurationError: What is decorated is none of these, or nothing is given.
     """
-
+    refuse_bare("uses_database", "Base.metadata", what)
     return lambda target: decorated(target, what, lambda: test_database(*what))
+
+
+def refuse_bare(decorator: str, example: str, what: Sequence[Any]) -> None:
+    """Refuse a decorator without its parentheses, or with nothing in them: its tests would vanish.
+
+    Raises:
+        ConfigurationError: It is so.
+    """
+    target = what[0] if len(what) == 1 else None
+    is_class = isinstance(target, type) and (
+        issubclass(target, unittest.TestCase) or not hasattr(target, "metadata")
+    )
+    if not what or is_class or inspect.isfunction(target):
+        named = f"{target.__module__}.{target.__qualname__}" if target is not None else "what follows it"
+        raise ConfigurationError(
+            f"@{decorator} on {named} says no stores, so nothing would be prepared or restored.\n"
+            f"Write it with them:  @{decorator}({example})"
+        )
 
 
 def decorated(target: Any, what: Iterable[Any], block: Callable[[], Block]) -> Any:
@@ -115,12 +135,13 @@ def _wrapped(function: Any, block: Block) -> Any:
 
 
 def _framed(cls: Any, what: Iterable[Any]) -> Any:
-    """The same class, with its setUpClass, setUp, run and debug put into the frame."""
+    """The same class, with its setUpClass, setUp, run, debug and doCleanups put into the frame."""
     if not issubclass(cls, unittest.TestCase):
         raise ConfigurationError(
             f"uses_database decorates unittest.TestCase classes, and {cls.__name__} is none."
         )
     set_up_class, set_up, run_, debug = cls.setUpClass.__func__, cls.setUp, cls.run, cls.debug
+    do_cleanups = cls.doCleanups
 
     def setUpClass(subclass: Any) -> None:
         begin_class(subclass, what)
@@ -138,7 +159,16 @@ def _framed(cls: Any, what: Iterable[Any]) -> Any:
     def framed_debug(self: Any) -> None:
         run_framed(self, None, lambda: debug(self), what)
 
-    wrappers = {"setUpClass": setUpClass, "setUp": setUp, "run": framed_run, "debug": framed_debug}
+    def doCleanups(self: Any) -> Any:
+        return clean_up(self, lambda: do_cleanups(self))
+
+    wrappers = {
+        "setUpClass": setUpClass,
+        "setUp": setUp,
+        "run": framed_run,
+        "debug": framed_debug,
+        "doCleanups": doCleanups,
+    }
     for name, wrapper in wrappers.items():
         wrapped = functools.wraps(getattr(cls, name))(wrapper)
         setattr(cls, name, classmethod(wrapped) if name == "setUpClass" else wrapped)

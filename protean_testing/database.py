@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .errors import ConfigurationError
 from .hooks import Hook
 from .scope import Scope
-from .store import Store
+from .store import LocatedStore, Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -86,7 +86,7 @@ class Database:
         from sqlalchemy.ext.asyncio import AsyncSession
 
         session = AsyncSession(self.async_engine, **arguments)
-        self._scope().async_closing.push_async_callback(session.close)
+        self._scope().async_closing.append(session.close)
         return session
 
     def serve(self, application: Callable[..., Any], **options: Any) -> LiveServer:
@@ -126,7 +126,7 @@ class Database:
 
     def _sql(self) -> SQLAlchemyStore:
         self._scope()
-        found = [store for store in self.stores if getattr(store, "kind", "") == "database"]
+        found = sql_stores(self.stores)
         if len(found) == 1:
             return cast("SQLAlchemyStore", found[0])
         names = ", ".join(repr(store.name) for store in found) or "none"
@@ -142,6 +142,11 @@ class Database:
 
     def __repr__(self) -> str:
         return f"<Database of {self._current().label}: {', '.join(store.name for store in self.stores)}>"
+
+
+def sql_stores(stores: Iterable[Store]) -> list[Store]:
+    """Those that are a SQL database."""
+    return [store for store in stores if isinstance(store, LocatedStore) and store.kind == "database"]
 
 
 class Block:
@@ -188,7 +193,7 @@ class Block:
     ) -> None:
         scope, _ = self._open[-1]
         try:
-            await scope.async_closing.aclose()
+            await scope.close_async()
         finally:
             self.__exit__(kind, error, trace)
 

@@ -15,6 +15,10 @@ class ConfigurationError(ProteanTestingError):
     """What was asked for cannot be had: a wrong value, a missing URL, driver or server."""
 
 
+class HandleError(ConfigurationError, AttributeError):
+    """A handle (`db`, `engine`, `database_url`, `session`) that its class does not have, or not now."""
+
+
 class UnsafeStoreError(ProteanTestingError):
     """A store was refused before anything in it was touched: it may hold data that matters."""
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import sys
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from threading import get_ident
+from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from . import run_end
+from .async_end import await_all, end_tasks
 from .database import Database
-from .errors import ConfigurationError, LeakError, ScopeError
+from .errors import ConfigurationError, ScopeError
+from .handles import over, put_handles, remove_handles
 from .hooks import Hook
 from .leaks import strictest, tell_of_leak
 from .lifecycle import raise_all
@@ -26,9 +30,6 @@ _unframed: list[type[unittest.TestCase]] = []
 
 _DECLARATIONS = ("metadata", "stores", "domain", "config")
 
-PATIENCE = 5.0  # seconds for the tasks that an async test left
-TRIES = 10
-
 
 class ClassFrame:
     """The scope of a test class, and inside it the one that all its tests share and that each restarts."""
@@ -38,19 +39,22 @@ class ClassFrame:
         items = declared(what, label)
         self.stores = [item for item in items if isinstance(item, Store)]
         self.scope = Scope(self.stores, label)
-        self.tests = Scope(self.stores, label, outer=self.scope)
+        kept = [store for store in self.stores if store.reset_after == "class"]
+        self.tests = Scope(self.stores, label, outer=self.scope, keep=kept)
         self.db = Database(self.stores, lambda: self.tests if self._in_test else self.scope)
-        self._kept = [store for store in self.stores if store.reset_after == "class"]
+        self.began_in_suite = False
+        self.is_to_end = False
         self._hooks = [item for item in items if isinstance(item, Hook)]
         self._class_hooks = ExitStack()
         self._test_hooks: ExitStack | None = None
         self._in_test = False
-        self._thread = 0
+        self._thread = get_ident()
         self._last: unittest.TestCase | None = None
 
     def begin(self) -> None:
         resolve(self.stores)
         run_end.arm()
+        self.began_in_suite = _end_what_is_over()
         with self._entered("class") as stack:
             self.scope.enter()
             self._class_hooks = stack.pop_all()
@@ -63,22 +67,34 @@ class ClassFrame:
     def begin_test(self, case: unittest.TestCase, result: Any) -> None:
         """The first test fixes what the class holds; after each one the data is back at that.
 
-        What the last test's threads have written since is told to `result` as that test's error.
+        From here on the restore is owed, whatever happens to the test and to its end. What the last test's
+        threads have written since is told to `result` as that test's error.
         """
-        if self._in_test and self._thread != threading.get_ident():
+        if self._in_test and (self._thread != get_ident() or _is_running(self)):
+            where = "in another thread" if self._thread != get_ident() else "around it"
             raise ScopeError(
-                f"{case.id()} cannot begin while {self.tests.label} is running in another thread: the end of "
+                f"{case.id()} cannot begin while {self.tests.label} is running {where}: the end of "
                 "either would reset the data of both.\n"
-                "Run the tests of a class in one thread, or in several processes."
+                "Run the tests of a class one after the other in one thread, or in several processes."
             )
-        self._thread = threading.get_ident()
-        self.tests.label = case.id()
-        if self.tests.is_open:
-            for error in self.tests.settle():
-                _add_error(result, self._last or case, error)
-        else:
-            self.tests.enter()
+        self._thread = get_ident()
+        self._leave_hooks()
+        for error in self.tests.begin_test(case.id()):
+            _add_error(result, self._last or case, error)
         self._in_test, self._last = True, case
+
+    @property
+    def is_in_test(self) -> bool:
+        return self._in_test
+
+    @property
+    def is_between_tests(self) -> bool:
+        """True where a test of it has run here, and none does now."""
+        return self._last is not None and not self._in_test and self._thread == get_ident()
+
+    @property
+    def is_unused(self) -> bool:
+        return self._last is None and self._thread == get_ident()
 
     def enter_hooks(self) -> None:
         with self._entered("test") as stack:
@@ -86,26 +102,27 @@ class ClassFrame:
 
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
-        errors = await _end_tasks(self._tell_of_tasks)
-        for close in (self.tests.innermost().async_closing.aclose, *(s.leave_loop for s in self.stores)):
-            try:
-                await close()
-            except Exception as error:
-                errors.append(error)
+        errors = await end_tasks(self._tell_of_tasks, self.tests.innermost().close_async)
+        loop = asyncio.get_running_loop()
+        leave = (store.leave_loop for store in self.stores)
+        errors += await await_all([*leave, loop.shutdown_asyncgens, loop.shutdown_default_executor])
         _try_all([self.end_test], self.tests.label, errors)
 
     def end_test(self) -> None:
-        """Give everything back. Harmless when it is done already."""
+        """Give everything back. Harmless when it is done already.
+
+        Where this is interrupted, or is never called, the stores still owe their restore: see `Hold`.
+        """
         if not self._in_test:
             return
         self._in_test = False
+        leave = self._leave_hooks if self._test_hooks is not None else self._look_for_hooks
+        _try_all([self.tests.end_test, leave], self.tests.label)
+
+    def _leave_hooks(self) -> None:
         hooks, self._test_hooks = self._test_hooks, None
-        steps: list[Callable[[], object]] = [lambda: self.tests.restart(self._kept)]
         if hooks is not None:
-            steps.append(hooks.close)
-        elif any(hook.around == "test" for hook in self._hooks):
-            steps.append(self._hooks_were_forgotten)
-        _try_all(steps, self.tests.label)
+            hooks.close()
 
     def _tell_of_tasks(self, names: str) -> None:
         ended_scope.set(self.tests.label)
@@ -125,10 +142,11 @@ class ClassFrame:
                     stack.enter_context(hook.context())
             yield stack
 
-    def _hooks_were_forgotten(self) -> None:
-        raise ConfigurationError(
-            f"{self.tests.label}: its hooks were not entered. An async setUp must call super().setUp()."
-        )
+    def _look_for_hooks(self) -> None:
+        if any(hook.around == "test" for hook in self._hooks):
+            raise ConfigurationError(
+                f"{self.tests.label}: its hooks were not entered. An async setUp must call super().setUp()."
+            )
 
 
 def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
@@ -141,11 +159,7 @@ def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
     frame.begin()
     _frames[cls] = frame
     cls.addClassCleanup(_end_class, cls)
-    handles: dict[str, Any] = {"db": frame.db}
-    if sum(getattr(store, "kind", "") == "database" for store in frame.stores) == 1:
-        handles |= {"engine": frame.db.engine, "database_url": frame.db.url, "session": frame.db.session}
-    for name, handle in handles.items():
-        setattr(cls, name, handle)
+    put_handles(cls, frame.db)
 
 
 def run_framed(
@@ -165,6 +179,7 @@ def run_framed(
     if _is_skipped(case):
         return call()
     frame: ClassFrame | None = None
+    own = vars(case).get("setUp")
     try:
         found = _frame_of(type(case), what, result)
         found.begin_test(case, result)
@@ -181,9 +196,37 @@ def run_framed(
         return call()
     except BaseException as error:
         _end_behind(frame, error)
+        if result is None and _is_in_a_suite(sys._getframe()):  # which ends here, and would leave the class
+            _end_behind(None, error, partial(_end_class, type(case)))
         raise
     finally:
         _end_in(result, case, frame)
+        if frame is None:
+            vars(case).pop("setUp", None)  # it may be run again
+            if own is not None:
+                vars(case)["setUp"] = own
+
+
+def clean_up(case: unittest.TestCase, call: Callable[[], Any]) -> Any:
+    """Run the test's cleanups: `call` is the runner's own ``doCleanups``.
+
+    A test may call that in its middle. The cleanup that ends it is not meant then: it stays for the end.
+    """
+    caller = sys._getframe(2)
+    while caller.f_back is not None and (
+        caller.f_code.co_name == "doCleanups" or caller.f_globals.get("__name__", "").startswith(__package__)
+    ):
+        caller = caller.f_back
+    frame = _frames.get(type(case))
+    first = case._cleanups[:1]  # type: ignore[attr-defined]
+    is_ours = first and frame is not None and getattr(first[0][0], "__self__", None) is frame
+    if not is_ours or caller.f_globals.get("__name__") == "unittest.case":
+        return call()
+    del case._cleanups[0]  # type: ignore[attr-defined]
+    try:
+        return call()
+    finally:
+        case._cleanups[:0] = first  # type: ignore[attr-defined]
 
 
 def frame_of(case: unittest.TestCase) -> ClassFrame | None:
@@ -193,8 +236,8 @@ def frame_of(case: unittest.TestCase) -> ClassFrame | None:
 
 def _frame_of(cls: type[unittest.TestCase], what: Iterable[Any] | None, result: Any) -> ClassFrame:
     if cls not in _frames and not _took_over(cls):
-        if getattr(result, "_previousTestClass", None) is not cls:  # no suite of unittest has called it
-            cls.setUpClass()
+        if getattr(result, "_previousTestClass", None) is not cls or cls in over:
+            cls.setUpClass()  # no suite of unittest has called it; or only once, for two runs with one result
         elif what is not None:
             begin_class(cls, what)
         if cls not in _frames:
@@ -203,8 +246,47 @@ def _frame_of(cls: type[unittest.TestCase], what: Iterable[Any] | None, result: 
                 "its stores were never prepared."
             )
         run_end.first(_end_unframed)
-        _unframed.append(cls)
+        if cls not in _unframed:
+            _unframed.append(cls)
     return _frames[cls]
+
+
+def _is_running(frame: ClassFrame) -> bool:
+    """Whether a test of it is on in this thread: else its end never came."""
+    return any(
+        one.f_code is run_framed.__code__ and one.f_locals["frame"] is frame
+        for one in _stack(sys._getframe())
+    )
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_in_a_suite(frame: FrameType) -> bool:
+    return any(one.f_code is unittest.TestSuite.debug.__code__ for one in _stack(frame))
+
+
+_SETS_UP = unittest.TestSuite._handleClassSetUp.__code__  # type: ignore[attr-defined]
+
+
+def _end_what_is_over() -> bool:
+    """Before a class begins, end those whose own end was interrupted, or which ``suite.debug()`` has left.
+
+    A suite of unittest ends a class before it begins another one.
+
+    Returns:
+        Whether such a suite begins the class.
+    """
+    begins = [one.f_locals["test"].__class__ for one in _stack(sys._getframe()) if one.f_code is _SETS_UP]
+    for cls, frame in list(_frames.items()):
+        if cls in begins or cls in _unframed:
+            continue
+        if frame.is_between_tests or (frame.is_unused and frame.began_in_suite):
+            _end_class(cls)
+    return bool(begins)
 
 
 def _took_over(cls: type[unittest.TestCase]) -> bool:
@@ -217,6 +299,8 @@ def _took_over(cls: type[unittest.TestCase]) -> bool:
             if any(getattr(cls, name, None) is not getattr(base, name, None) for name in _DECLARATIONS):
                 return False
             frame = _frames[cls] = _frames.pop(base)
+            remove_handles(base, is_over=False)
+            put_handles(cls, frame.db)
             frame.scope.label = f"{cls.__module__}.{cls.__qualname__}"
             cls.addClassCleanup(_end_class, cls)
             return True
@@ -224,15 +308,27 @@ def _took_over(cls: type[unittest.TestCase]) -> bool:
 
 
 def _end_class(cls: type) -> None:
-    frame = _frames.pop(cls, None)
-    if frame is not None:
+    frame = _frames.get(cls)
+    if frame is None:
+        return
+    if frame.is_in_test:  # a test runs the class's cleanups: not before its own end
+        frame.is_to_end = True
+        return
+    try:
         frame.end()
+    finally:
+        _frames.pop(cls, None)
+        if cls in _unframed:
+            _unframed.remove(cls)
+        remove_handles(cls)
 
 
 def _end_unframed() -> None:
     """End classes whose runner will not say that they are over, as a suite of unittest does."""
-    while _unframed and not any(_frames[cls]._in_test for cls in _unframed):
+    while _unframed and not any(_frames[cls].is_in_test for cls in _unframed if cls in _frames):
         cls = _unframed.pop()
+        if cls not in _frames:
+            continue
         _try_all([cls.tearDownClass, partial(_clean_up, cls)], f"{cls.__module__}.{cls.__qualname__}")
 
 
@@ -241,11 +337,14 @@ def _clean_up(cls: Any) -> None:
     raise_all([error for _, error, _ in cls.tearDown_exceptions], f"after {cls.__qualname__}")
 
 
-def _end_behind(frame: ClassFrame | None, error: BaseException) -> None:
+def _end_behind(
+    frame: ClassFrame | None, error: BaseException, more: Callable[[], object] = lambda: None
+) -> None:
     """Give back after a failure that ended the run; it stays the one that is raised."""
     try:
         if frame is not None:
             frame.end_test()
+        more()
     except Exception as failed:
         error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
 
@@ -255,6 +354,8 @@ def _end_in(result: Any, case: unittest.TestCase, frame: ClassFrame | None) -> N
     try:
         if frame is not None:
             frame.end_test()
+            if frame.is_to_end:
+                _end_class(type(case))
     except Exception as error:
         _add_error(result, case, error)
 
@@ -263,43 +364,6 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
     if result is None:
         raise error
     result.addError(case, (type(error), error, error.__traceback__))
-
-
-async def _end_tasks(tell: Callable[[str], None]) -> list[Exception]:
-    """Cancel what the test left running in its loop, and wait for it.
-
-    Parameters:
-        tell: Called with what it was.
-
-    Returns:
-        The errors of tasks that failed instead of ending, or do not end at all.
-    """
-    loop = asyncio.get_running_loop()
-    left = asyncio.all_tasks(loop) - {asyncio.current_task()}
-    tasks = set(left)
-    told: list[Exception] = []
-    if tasks:
-        names = ", ".join(sorted(f"{task.get_name()} ({_coroutine(task)})" for task in tasks))
-        try:
-            tell(f"task{'s' * (len(tasks) > 1)} {names}")
-        except LeakError as leak:
-            told.append(leak)
-    for _ in range(TRIES):  # a client's own time limits may swallow a cancellation
-        for task in left:
-            task.cancel()
-        if left:
-            _, left = await asyncio.wait(left, timeout=PATIENCE / TRIES)
-    await loop.shutdown_asyncgens()
-    await loop.shutdown_default_executor()
-    errors = [error for task in tasks - left if not task.cancelled() and (error := task.exception())]
-    if left:
-        names = ", ".join(sorted(task.get_name() + " " + repr(task.get_coro()) for task in left))
-        errors.append(ScopeError(f"tasks of the test do not end, though they were cancelled: {names}"))
-    return told + [error for error in errors if isinstance(error, Exception)]
-
-
-def _coroutine(task: asyncio.Task[Any]) -> str:
-    return str(getattr(task.get_coro(), "__qualname__", task.get_coro()))
 
 
 def _is_trial(case: unittest.TestCase) -> bool:
@@ -323,9 +387,14 @@ def _raising(error: Exception) -> Callable[[], None]:
 
 def _try_all(steps: Iterable[Callable[[], object]], label: str, errors: Sequence[Exception] = ()) -> None:
     errors = list(errors)
+    ended: BaseException | None = None
     for step in steps:
         try:
             step()
         except Exception as error:
             errors.append(error)
+        except BaseException as error:  # Ctrl-C: the steps that are left are quick, or owed by the stores
+            ended = ended or error
+    if ended is not None:
+        raise ended
     raise_all(errors, f"after {label}")

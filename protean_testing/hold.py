@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 from .awaiting import finished
 from .errors import LateWriteWarning, LeakError, ScopeError, StoreError
@@ -23,6 +23,7 @@ class Level:
     """One scope on the line of one place; the run's own has none.
 
     Attributes:
+        depth: How many are outside of it.
         on_leak: The strictest policy of the scope's stores in this place.
         seen: Everything that was there, where one of them is paranoid; else None.
     """
@@ -31,6 +32,7 @@ class Level:
     mark: Mark
     on_leak: OnLeak
     seen: dict[str, Any] | None
+    depth: int = 0
 
 
 class Hold:
@@ -48,7 +50,10 @@ class Hold:
         self.schemas: dict[Hashable, Store] = {}
         self.line: list[Level] = []
         self.failed: dict[Hashable, Exception] = {}
-        self._owed: Level | None = None
+        self._owed: Level | None = None  # a restore that was begun, or came too late: first of all
+        self._due: Level | None = None  # that of the test which runs now, from its first moment on
+        self._is_doubtful = False  # a reset was begun: what it had read of the store's notes is lost
+        self._is_told = False  # that reset has failed, and not only been interrupted
         self._fresh = True
         self._last = ""
 
@@ -76,10 +81,11 @@ class Hold:
         Parameters:
             stores: Those of the scope's that are in this place.
         """
-        self.settle()
+        with suppress(LeakError):
+            self.settle()
         top = self.line[-1]
         if top.scope is None and not self._fresh and finished(self.store.reset_data(top.mark)):
-            self.warn_of_late_write()
+            self._warn_of_late_write(scope.label)
         self._fresh = False
         mark = finished(self.store.save_data())
         if mark is EMPTY and scope.nested and top.scope is not None and not self.store.is_empty():
@@ -89,14 +95,25 @@ class Hold:
                 "Give the store save= and restore=, or is_empty= where it is known to be empty."
             )
         seen = dict(finished(self.store.look_at_all())) if any(store.paranoid for store in stores) else None
-        self.line.append(Level(scope, mark, strictest(store.on_leak for store in stores), seen))
+        self.line.append(
+            Level(scope, mark, strictest(store.on_leak for store in stores), seen, len(self.line))
+        )
+
+    def begin_test(self, scope: Scope) -> None:
+        """Owe the restore from now on: of a test whose end never comes, whoever is next brings it."""
+        self._due = self._level(scope)
+
+    def end_test(self, scope: Scope) -> bool:
+        """Bring back the data at the start of `scope`, on which each of its tests begins."""
+        self._call_in()
+        return self.reset(scope)
 
     def reset(self, scope: Scope) -> bool:
         """Bring back the data at the start of `scope`, which stays on the line."""
         level = self._level(scope)
+        self._owed, self._is_doubtful = level, True
         self._last = scope.label
         ended_scope.set(scope.label)
-        self._owed = level
         leak: LeakError | None = None
         token = leak_policy.set(level.on_leak)
         try:
@@ -104,7 +121,10 @@ class Hold:
                 changed = bool(finished(self.store.reset_data(level.mark)))
             except LeakError as error:
                 leak, changed = error, True
-            self._owed = None
+            except StoreError:
+                self._is_told = True
+                raise
+            self._owed, self._is_doubtful, self._is_told = None, False, False
             if scope.outer is None or not scope.nested:  # else what is opened in it may outlive it
                 leak = self._tell_of_open(level, leak)
             if level.seen is not None:
@@ -118,35 +138,83 @@ class Hold:
     def leave(self, scope: Scope) -> bool:
         """Bring back the data at the start of `scope` and take it off the line."""
         level = self._level(scope)
+        self.owe(scope)
         try:
             return self.reset(scope)
         finally:
-            self.line = self.line[: self.line.index(level)]
+            del self.line[level.depth :]
+            if self._due is not None and self._due.depth >= level.depth:
+                self._due = None
             if self._owed is None:
                 finished(self.store.forget_data(level.mark))
+
+    def settle_at_end(self) -> None:
+        """As `settle`, for the last time; a failure that was told already is not told again."""
+        was_told = self._is_told
+        try:
+            self.settle(test_is_over=True)
+        except (LeakError, StoreError):
+            if not was_told:
+                raise
 
     def owe(self, scope: Scope) -> None:
         """Bring back the data at the start of `scope` before anything else begins."""
         self._owed = self._level(scope)
 
-    def settle(self) -> None:
-        """Try once more what an earlier reset could not do."""
-        if self._owed is None:
-            return
+    def settle(self, *, test_is_over: bool = False) -> None:
+        """Bring back what is owed: a reset failed, was interrupted, or never came.
+
+        Parameters:
+            test_is_over: The test that ran last runs no more, whether its end came or not.
+
+        Raises:
+            LeakError: The data is back, and what owed it had left something open.
+            StoreError: It is not back.
+        """
+        if test_is_over:
+            self._call_in()
+        self._take_off_what_is_over()
         owed = self._owed
-        try:
-            finished(self.store.reset_data(owed.mark))
-        except LeakError:
-            pass
-        except Exception as error:
-            raise StoreError(
-                f"store {self.store.name!r} is not clean: its reset after {self._last} failed, "
-                f"and failed again now.\n{error}",
-                store=self.store.name,
-            ) from error
+        if owed is None:
+            return
+        leak: LeakError | None = None
+        ended_scope.set(self._last)
+        restore = self.store.mend_data if self._is_doubtful else self.store.reset_data
+        with _policy(owed.on_leak):
+            try:
+                finished(restore(owed.mark))
+            except LeakError as error:
+                leak = error
+            except Exception as error:
+                raise StoreError(
+                    f"store {self.store.name!r} is not clean: its reset after {self._last} failed, "
+                    f"and failed again now.\n{error}",
+                    store=self.store.name,
+                ) from error
         if owed not in self.line:
             finished(self.store.forget_data(owed.mark))
-        self._owed = None
+        self._owed, self._is_doubtful, self._is_told = None, False, False
+        if leak is not None:
+            raise leak
+
+    def _call_in(self) -> None:
+        """What is due becomes what is owed at once, unless something further out is."""
+        due = self._due
+        if due is None:
+            return
+        if self._owed is None or self._owed.depth > due.depth:
+            assert due.scope is not None
+            self._owed, self._last = due, due.scope.label
+        self._due = None
+
+    def _take_off_what_is_over(self) -> None:
+        """Scopes whose end was interrupted, or whose begin was."""
+        while (top := self.line[-1] if self.line else None) is not None:
+            if top.scope is None or not top.scope.is_over:
+                return
+            if self._owed is None or self._owed.depth > top.depth:
+                self._owed, self._last = top, top.scope.label
+            self.line.pop()
 
     def reset_again(self, scope: Scope, by: str) -> None:
         """Bring back what was written since the reset at the end of `scope`, and tell of it.
@@ -174,11 +242,14 @@ class Hold:
                     LateWriteWarning,
                 )
 
-    def warn_of_late_write(self) -> None:
-        after = f"after {self._last} had ended" if self._last else "before any test began"
-        warnings.warn(
-            f"store {self.store.name!r} was written to {after}, while no test was running. The data was "
-            "wiped. Is a thread, a task or a worker of that test still at work? Stop it in the test.",
+    def _warn_of_late_write(self, begins: str) -> None:
+        after = f"after {self._last} had ended and " if self._last else ""
+        warn(
+            f"store {self.store.name!r} was written to {after}before {begins} began: no scope was open, and "
+            "the data was wiped.\n"
+            "Was it a setUpClass, before its super().setUpClass(), or code of a module? Write behind that "
+            "call, or in a test_database() block.\n"
+            "Or is a thread, a task or a worker of an earlier test still at work? Stop it in its test.",
             LateWriteWarning,
             stacklevel=2,
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
+from warnings import warn
 
 from .errors import LeakError, LeakWarning
 from .store import OnLeak, ended_scope, leak_policy
@@ -26,13 +26,16 @@ def tell_of_leak(text: str, store: str, on_leak: OnLeak, warning: type[Warning] 
         warning: What ``"warn"`` warns with.
 
     Raises:
-        LeakError: With ``"fail"``.
+        LeakError: With ``"fail"``; with ``"warn"`` where the warning is made an error by a filter.
     """
     text, on_leak = f"{ended_scope.get()} {text}", leak_policy.get() or on_leak
     if on_leak == "fail":
         raise LeakError(text, store=store)
     if on_leak == "warn":
-        warnings.warn(text, warning, stacklevel=3)
+        try:
+            warn(text, warning, stacklevel=3)
+        except warning as error:  # raised as it is, it would end the reset half-way
+            raise LeakError(text, store=store) from error
 
 
 def differences(before: Everything, now: Everything) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from os import getpid
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from .awaiting import finished
@@ -31,7 +32,7 @@ class Run:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.holds: dict[Hashable, Hold] = {}
         self.refused: dict[Hashable, Exception] = {}
         self.decided: dict[Hashable, str] = {}
@@ -87,6 +88,7 @@ class Run:
         with self.lock:
             for scope in reversed(self.open_scopes()):
                 errors += attempts([scope.leave])
+            errors += attempts(hold.settle_at_end for hold in reversed(self.holds.values()))
             with self.figures.dropping():
                 for hold in reversed(self.holds.values()):
                     errors += attempts(hold.drop())
@@ -123,14 +125,14 @@ class Run:
     def refuse_child(self) -> None:
         if self.inherited:
             raise ScopeError(
-                f"process {os.getpid()} was forked from a test run and must not use its stores: it would "
+                f"process {getpid()} was forked from a test run and must not use its stores: it would "
                 "reset or drop what the run still needs.\n"
                 "End the child with os._exit(), or start it with the 'spawn' method."
             )
 
     def forked(self) -> None:
         """In a forked child: what is held belongs to the parent, and is left alone."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.inherited = bool(self.holds)
 
 

@@ -12,7 +12,7 @@ from . import environ
 from .errors import ConfigurationError
 from .hooks import Hook
 from .lifecycle import run
-from .store import Store
+from .store import LocatedStore, Store
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -50,19 +50,16 @@ def resolve(stores: Sequence[Store]) -> None:
     """
     run.figures.begin()
     test_db = environ.test_db()
-    kinds = {getattr(store, "kind", "") for store in stores if getattr(store, "needs_url", False)}
+    open_ = [store for store in stores if isinstance(store, LocatedStore) and store.needs_url]
+    kinds = {store.kind for store in open_}
     if {"database", "redis"} <= kinds and test_db == "postgresql" and _given_database(test_db) is None:
         if _given_redis() is None:
             _redis().begin()  # while PostgreSQL starts
-    for store in stores:
-        if getattr(store, "needs_url", False):
-            match getattr(store, "kind", ""):
-                case "database":
-                    _bind_database(store, test_db)
-                case "redis":
-                    _bind_redis(store)
-                case kind:
-                    raise ConfigurationError(f"store {store.name!r} of kind {kind!r} needs a URL.")
+    for store in open_:
+        if store.kind == "database":
+            _bind_database(store, test_db)
+        elif store.kind == "redis":
+            _bind_redis(store)
 
 
 def empty_database() -> Store:

@@ -6,17 +6,21 @@ Scopes nest: run, class, test, block. The schema is held for the run, whatever t
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from asyncio import wait_for
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
+from threading import get_ident
+from time import perf_counter, sleep
 
 from .background import PATIENCE, Background, named
 from .beside import Beside
-from .errors import ScopeError
+from .errors import LeakError, ScopeError
 from .hold import Hold
 from .lifecycle import attempts, raise_all, run
 from .store import Store
+
+HANDLE_WITHIN = 5.0  # seconds for an async handle to close
 
 
 class Scope:
@@ -27,6 +31,7 @@ class Scope:
         label: What messages call it: a test's id, a class, a block and its place in the code.
         nested: True for a block that may hold another block's data as its start.
         outer: The scope through whose handle this one is opened, if any: it may be another thread's.
+        keep: Stores whose data stays as it is from test to test.
 
     Attributes:
         closing: What to close before the stores are reset: handles given out inside this scope.
@@ -36,7 +41,13 @@ class Scope:
     _count = 0
 
     def __init__(
-        self, stores: Sequence[Store], label: str, *, nested: bool = False, outer: Scope | None = None
+        self,
+        stores: Sequence[Store],
+        label: str,
+        *,
+        nested: bool = False,
+        outer: Scope | None = None,
+        keep: Sequence[Store] = (),
     ) -> None:
         self.stores = tuple(stores)
         self.label = label
@@ -44,14 +55,23 @@ class Scope:
         self.outer = outer
         self.number = 0
         self.closing = ExitStack()
-        self.async_closing = AsyncExitStack()
+        self.async_closing: list[Callable[[], Awaitable[object]]] = []
+        self._keep = keep
         self._holds: list[Hold] = []
+        self._of_tests: list[Hold] = []  # those that each test begins anew
+        self._closed: list[Beside] = []  # of a test that is over, and not still at that time
+        self._leaving = False
         self._thread = 0
         self._background: Background | None = None
 
     @property
     def is_open(self) -> bool:
         return bool(self.number)
+
+    @property
+    def is_over(self) -> bool:
+        """True from the first moment of its end."""
+        return self._leaving or not self.number
 
     def enter(self) -> None:
         """Begin on every store, or on none.
@@ -73,7 +93,10 @@ class Scope:
                     undo.callback(hold.leave, self)
                 undo.pop_all()
             Scope._count += 1
-            self.number, self._holds, self._thread = Scope._count, holds, threading.get_ident()
+            kept = {run.holds[store.place()] for store in self._keep}
+            self._of_tests = [hold for hold in holds if hold not in kept]
+            self._holds, self._thread, self._leaving = holds, get_ident(), False
+            self.number = Scope._count
             if self.outer is None or not self.nested:  # a scope inside a test sees the test's own threads
                 self._background = Background()
             self._resume()
@@ -99,19 +122,47 @@ class Scope:
             finally:
                 self._resume()
 
-    def restart(self, keep: Sequence[Store] = ()) -> None:
-        """As `reset`, for the next test: scopes that were left open inside are ended, with an error.
+    def begin_test(self, label: str) -> list[Exception]:
+        """Begin a test on the data of this scope, and owe its restore until `end_test` has done that.
 
         Parameters:
-            keep: Stores whose data stays as it is.
+            label: The test's id.
+
+        Returns:
+            What the tests before it had left at work or open.
+
+        Raises:
+            StoreError: A store is not clean.
         """
+        late: list[Exception] = []
+        if self.is_open:
+            late = self.settle()
+            self.label = label
+        else:
+            self.label = label
+            self.enter()
+        for hold in self._of_tests:
+            hold.begin_test(self)
+        return late
+
+    def end_test(self) -> None:
+        """As `reset`, for the next test: what was left open inside, or served, is ended, with an error."""
         threads = self._threads_left()
         with run.lock:
-            if run.inherited:
-                return
-            kept = [run.holds[store.place()] for store in keep]
-            holds = [hold for hold in self._holds if hold not in kept]
-            self._reset(holds, self._end_inner(), threads)
+            if not run.inherited:
+                try:
+                    self._reset(self._of_tests, self._end_inner(), threads, how=Hold.end_test)
+                finally:
+                    if run.beside:
+                        self._close_own_beside()
+
+    def _close_own_beside(self) -> None:
+        """What the test began beside itself ends with it."""
+        own = [beside for scope, beside in run.beside if scope is self]
+        run.beside = [entry for entry in run.beside if entry[0] is not self]
+        self._closed += own
+        for beside in own:
+            beside.close()
 
     def leave(self, inner: Scope | None = None) -> None:
         """Go back to the start of this scope and end it; inner scopes are ended first, with an error.
@@ -119,14 +170,17 @@ class Scope:
         Parameters:
             inner: One that ends with this scope. What it would bring back, this brings back as well.
         """
+        ending = [self] if inner is None else [self, inner]
+        for scope in ending:
+            scope._leaving = True  # whoever finds it so, and on the line still, ends it
         threads = self._threads_left()
         with run.lock:
             if run.inherited:
                 return
             self.must_be_open()
-            ending = [self] if inner is None else [self, inner]
             errors = [*self._end_inner(ending), *ending[-1]._pause()]
-            errors += attempts(scope.closing.close for scope in ending[1:])
+            for scope in ending[1:]:
+                errors += scope._close_handles()
             around = ending[-1]._beside()
             own = [beside for scope, beside in run.beside if scope in ending]
             run.beside = [entry for entry in run.beside if entry[0] not in ending]
@@ -149,11 +203,16 @@ class Scope:
         """
         with run.lock:
             run.refuse_child()
-            for beside in self._beside():
+            late = self._end_inner()
+            for beside in (*self._beside(), *self._closed):
                 beside.check()
+            self._closed.clear()
             for hold in self._holds:
-                hold.settle()
-            late = self._begin_background()
+                try:
+                    hold.settle(test_is_over=hold in self._of_tests)
+                except LeakError as leak:
+                    late.append(leak)
+            late += self._begin_background()
             self._resume()
             return late
 
@@ -162,6 +221,8 @@ class Scope:
         return (self._inner() or [self])[-1]
 
     def _inner(self) -> list[Scope]:
+        if all(hold.line[-1].scope is self for hold in self._holds):
+            return []
         return [
             scope
             for scope in run.open_scopes()
@@ -207,18 +268,18 @@ class Scope:
         Parameters:
             threads: Those that this scope left running: what they write now is found as well.
         """
-        errors, changed = [*errors, *attempts([self.closing.close])], False
+        errors, changed = [*errors, *self._close_handles()], False
         if threads:
             errors += attempts(partial(hold.reset, self) for hold in reversed(holds))
-            time.sleep(PATIENCE)
+            sleep(PATIENCE)
             errors += self._late_writes(holds, threads)
         for hold in reversed(holds):
-            began = time.perf_counter()
+            began = perf_counter()
             try:
                 changed |= how(hold, self)
             except Exception as error:
                 errors.append(error)
-            run.figures.resets.append(time.perf_counter() - began)
+            run.figures.resets.append(perf_counter() - began)
         raise_all(errors, f"after {self.label}")
         return changed
 
@@ -227,14 +288,33 @@ class Scope:
         holds: Sequence[Hold],
         errors: Sequence[Exception] = (),
         threads: Sequence[threading.Thread] = (),
+        how: Callable[[Hold, Scope], bool] = Hold.reset,
     ) -> bool:
         restless = self._pause()
         try:
-            return self._give_back(holds, Hold.reset, [*errors, *restless], threads)
+            return self._give_back(holds, how, [*errors, *restless], threads)
         finally:
             if restless:  # it may still write: once more before the next test
                 for hold in holds:
                     hold.owe(self)
+
+    def _close_handles(self) -> list[Exception]:
+        errors = attempts([self.closing.close])
+        return errors + attempts([self.close_async]) if self.async_closing else errors
+
+    async def close_async(self) -> None:
+        """Close the handles that must be awaited: in the loop that they were used in, else in ours.
+
+        Raises:
+            Exception, ExceptionGroup: From the handles; every one of them was tried.
+        """
+        errors: list[Exception] = []
+        while self.async_closing:
+            try:
+                await wait_for(self.async_closing.pop()(), HANDLE_WITHIN)
+            except Exception as error:
+                errors.append(error)
+        raise_all(errors, f"after {self.label}")
 
     def keep_beside(self, beside: Beside) -> None:
         """Have it pause whenever data of this scope or of an inner one is given back; end it with this."""
@@ -272,7 +352,7 @@ class Scope:
         outer = self.outer
         while outer is not None and outer is not top:
             outer = outer.outer
-        if top is None or top is outer or top._thread == threading.get_ident():
+        if top is None or top is outer or top._thread == get_ident():
             return
         raise ScopeError(
             f"{self.label} cannot begin on store {hold.store.name!r}: {top.label} is open there in another "

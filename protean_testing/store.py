@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from contextvars import ContextVar
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from .errors import ConfigurationError
 
@@ -137,3 +137,22 @@ class Store(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+class LocatedStore(Store):
+    """A store on a server or in a file: it has a URL, which it may leave to the environment.
+
+    Attributes:
+        kind: What it is: with ``"database"``, `db.engine`, `db.session` and their like are its own.
+    """
+
+    kind: ClassVar[Literal["database", "redis", "message_db"]]
+
+    @property
+    def needs_url(self) -> bool:
+        """True where nobody has said yet where it is."""
+        return False
+
+    def bind(self, url: str, *, private: bool = False) -> None:
+        """Say where it is. `private` means that it was made for this run alone."""
+        raise ConfigurationError(f"store {self.name!r} of kind {self.kind!r} needs a URL.")

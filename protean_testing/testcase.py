@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .database import Database
 from .errors import ConfigurationError
-from .frames import begin_class, frame_of, run_framed
+from .frames import begin_class, clean_up, frame_of, run_framed
+from .handles import sentinel_handles
 from .hooks import Hook
 from .store import Store
 
@@ -36,11 +37,13 @@ class DatabaseTestCase(unittest.TestCase):
     metadata: ClassVar[MetaData | Sequence[MetaData] | None] = None
     stores: ClassVar[Sequence[Store | Hook] | None] = None
 
-    db: Database
     if TYPE_CHECKING:
+        db: Database
         engine: Engine
         database_url: str
         session: Callable[..., Session]
+    else:
+        db, engine, database_url, session = sentinel_handles()
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -71,6 +74,9 @@ class DatabaseTestCase(unittest.TestCase):
 
     def debug(self) -> None:
         run_framed(self, None, super().debug, self._unless_overridden())
+
+    def doCleanups(self) -> Any:
+        return clean_up(self, super().doCleanups)
 
     @classmethod
     def _declared(cls) -> Iterable[Any]:

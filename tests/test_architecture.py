@@ -24,6 +24,7 @@ FLOORS: list[set[str]] = [
     {"scope"},
     {"run_end", "database"},
     {"resolve"},
+    {"async_end", "handles"},
     {"frames"},
     {"testcase", "context"},
     {"runners", "domain"},

@@ -588,8 +588,8 @@ class AsyncBaseClassTests(SuiteTestCase):
         self.write(
             "test_a.py",
             """
-            from protean_testing import frames
-            frames.PATIENCE = 0.5
+            from protean_testing import async_end
+            async_end.PATIENCE = async_end.AGAIN = 0.05
             async def stubborn(times):
                 while times:
                     try: await asyncio.sleep(60)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import itertools
 import sys
-import threading
+from threading import enumerate as all_threads
+from threading import get_ident
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import StaticPool
@@ -25,7 +26,7 @@ class Checkouts:
 
     def __init__(self) -> None:
         self._pools: WeakSet[Any] = WeakSet()
-        self._records: WeakSet[Any] = WeakSet()
+        self._records: set[ref[Any]] = set()  # a WeakSet cannot be iterated while others add to it
         self._told: set[int] = set()
 
     def watch(self, engine: Engine) -> None:
@@ -66,15 +67,16 @@ class Checkouts:
         return sorted(found)
 
     def _out(self) -> list[Any]:
-        return [record for record in self._records if record.in_use]
+        records = [record() for record in self._records.copy()]
+        return [record for record in records if record is not None and record.in_use]
 
     def _checked_out(self, dbapi_connection: Any, record: Any, proxy: Any) -> None:
-        record.info[_INFO] = next(_serials), caller(), threading.get_ident()
-        self._records.add(record)
+        record.info[_INFO] = next(_serials), caller(), get_ident()
+        self._records.add(ref(record, self._records.discard))
 
 
 def _other_threads() -> set[int | None]:
-    return {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+    return {thread.ident for thread in all_threads()} - {get_ident()}
 
 
 def caller() -> str:

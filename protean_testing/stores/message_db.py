@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ..errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ..leaks import listed, tell_of_leak
 from ..ownership import Claim, claim, is_test_name, left_over
-from ..store import Mark, OnLeak, ResetAfter, Store
+from ..store import LocatedStore, Mark, OnLeak, ResetAfter
 from ..waiting import GRACE, turns
 from .driver_errors import said, translated
 from .message_db_sql import find, install
@@ -39,7 +39,7 @@ class Position(NamedTuple):
     called: bool
 
 
-class MessageDBStore(Store):
+class MessageDBStore(LocatedStore):
     """The messages of a Message DB. Those that were there before are never touched.
 
     Messages are only ever added to it, so what is newer than a mark is what came since: it is deleted, and

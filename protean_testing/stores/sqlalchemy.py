@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateSchema
 from .. import environ
 from ..awaiting import finished
 from ..errors import ConfigurationError
-from ..store import Mark, OnLeak, ResetAfter, Store
+from ..store import LocatedStore, Mark, OnLeak, ResetAfter, Store
 from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .beside import empty_beside
 from .checkouts import Taken
@@ -41,7 +41,7 @@ class _Mark(NamedTuple):
     taken: Taken
 
 
-class SQLAlchemyStore(Store):
+class SQLAlchemyStore(LocatedStore):
     """A SQL database. Say what makes its schema, and where it is if that is not left to the environment.
 
     Parameters:

@@ -22,7 +22,7 @@ from ...errors import (
     redacted,
 )
 from ...leaks import tell_of_leak
-from ...store import Mark, OnLeak, ResetAfter, Store
+from ...store import LocatedStore, Mark, OnLeak, ResetAfter, Store
 from ...waiting import turns
 from . import everything, server, taking
 from .address import Address, from_client, from_url
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
 
 
-class RedisStore(Store):
+class RedisStore(LocatedStore):
     """One database of a Redis (6.2 and later) or Valkey server, or the keys in it with one prefix.
 
     Every type comes back exactly: streams with their groups, consumers, pending entries and counters, and
