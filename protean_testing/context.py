@@ -16,7 +16,7 @@ from .frames import begin_class, clean_up, frame_of, run_framed
 from .hooks import Hook
 from .lifecycle import run
 from .resolve import declared, empty_database, resolve
-from .store import Store
+from .store import Store, validate
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -41,6 +41,7 @@ class test_database(Block):
     __test__: ClassVar[bool] = False  # not a test, though its name begins like one
 
     def __init__(self, *what: MetaData | Store | Hook, drop: bool = False) -> None:
+        validate(self, drop=drop)
         label = f"the block at {caller()}"
         super().__init__(declared(what, label) if what else [empty_database()], label=label)
         self._drop = drop

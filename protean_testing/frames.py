@@ -155,6 +155,13 @@ def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
     Raises:
         ConfigurationError, UnsafeStoreError, StoreError: From the stores.
     """
+    before = _frames.get(cls)
+    if before is not None and before.is_in_test:
+        raise ScopeError(
+            f"{cls.__module__}.{cls.__qualname__} cannot begin inside {before.tests.label}, its own test: the "
+            "end of either would reset the data of both."
+        )
+    _end_class(cls)  # Ctrl-C, or a runner, has left it
     frame = ClassFrame(cls, what)
     frame.begin()
     _frames[cls] = frame

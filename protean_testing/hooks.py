@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from .store import ResetAfter
+from .errors import ConfigurationError
+from .store import ResetAfter, validate
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,11 @@ class Hook:
 
     context: Callable[[], AbstractContextManager[Any]]
     around: ResetAfter = "test"
+
+    def __post_init__(self) -> None:
+        validate(self, around=self.around)
+        if not callable(self.context):
+            raise ConfigurationError(
+                f"Hook takes what is called for a context, anew for each test, not {self.context!r}: "
+                "Hook(app.app_context), or Hook(lambda: ...)"
+            )

@@ -13,7 +13,7 @@ from .beside import Beside
 from .errors import ConfigurationError, ScopeError
 from .figures import Figures
 from .hold import Hold
-from .store import Store
+from .store import Store, validate
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -51,6 +51,9 @@ class Run:
         self.figures.begin()
         holds = dict(self.holds)
         for store in stores:
+            validate(
+                store, reset_after=store.reset_after, on_leak=store.on_leak, paranoid=bool(store.paranoid)
+            )
             hold = holds.setdefault(store.place(), Hold(store, holder))
             if hold.store is not store:
                 try:

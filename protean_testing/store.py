@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from contextvars import ContextVar
 from enum import Enum
+from math import inf
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from .errors import ConfigurationError
@@ -23,6 +24,47 @@ ended_scope: ContextVar[str] = ContextVar("ended_scope", default="a scope")
 
 leak_policy: ContextVar[OnLeak | None] = ContextVar("leak_policy", default=None)
 """What the stores of that scope ask for, where the store that resets is another one in their place."""
+
+
+_ANSWERS = (True, False)
+_ALLOWED: dict[str, tuple[object, ...]] = {
+    "reset_after": ("test", "class"),
+    "around": ("test", "class"),
+    "on_leak": ("reset", "warn", "fail"),
+    "reset": ("fast", "generic"),
+    "paranoid": _ANSWERS,
+    "unsafe": _ANSWERS,
+    "adopt": _ANSWERS,
+    "empty": _ANSWERS,
+    "drop": _ANSWERS,
+    "traverse": _ANSWERS,
+    "keep": (*_ANSWERS, None),
+}
+
+
+def validate(what: object, **arguments: object) -> None:
+    """Check the values that a store, hook or block was given.
+
+    Parameters:
+        what: The object that was given them, or its name.
+        arguments: By the names that they have everywhere; ``wait`` is seconds, ``name`` and ``prefix`` text.
+
+    Raises:
+        ConfigurationError: One has a value that means nothing.
+    """
+    for name, value in arguments.items():
+        allowed = _ALLOWED.get(name)
+        if allowed is not None:  # 1 is no True: "unsafe" must be meant
+            is_right = any(value == one and type(value) is type(one) for one in allowed)
+            say = " or ".join(map(repr, allowed))
+        elif name == "wait":
+            is_right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
+            say = "a number of seconds, 0 or more"
+        else:
+            is_right, say = isinstance(value, str), "text"
+        if not is_right:
+            named = what if isinstance(what, str) else type(what).__name__
+            raise ConfigurationError(f"{named} cannot have {name}={value!r}: say {say}.")
 
 
 class _Empty(Enum):

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .. import run_end
-from ..context import decorated
+from ..context import decorated, refuse_bare
 from ..database import Block, caller
 from ..errors import ConfigurationError
 from ..hooks import Hook
 from ..resolve import resolve
-from ..store import OnLeak, Store
+from ..store import OnLeak, Store, validate
 from ..testcase import AsyncDatabaseTestCase, DatabaseTestCase
 from .assertions import DomainAssertions
 from .configuration import configuration
@@ -39,6 +39,7 @@ class Declared:
         paranoid: bool = False,
         more: Sequence[Store | Hook] = (),
     ) -> None:
+        validate("a domain's test", traverse=traverse, on_leak=on_leak, paranoid=paranoid)
         self._domain, self._config, self._more = domain, config, more
         self._traverse, self._on_leak, self._paranoid = traverse, on_leak, paranoid
 
@@ -157,6 +158,7 @@ def uses_domain(
     Raises:
         ConfigurationError: What is decorated is none of these.
     """
+    refuse_bare("uses_domain", "shop", [domain])
     options: dict[str, Any] = {
         "config": config,
         "traverse": traverse,

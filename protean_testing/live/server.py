@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ..errors import ConfigurationError, LeakError
+from ..store import validate
 from .traffic import Traffic
 
 HANG_UP = 1.0  # seconds for a request to end once its connection is closed
@@ -42,6 +43,9 @@ class LiveServer:
         port: int = 0,
         wait: float = 2.0,
     ) -> None:
+        validate(self, wait=wait, host=host)
+        if interface not in (None, "wsgi", "asgi"):
+            raise ConfigurationError(f"interface={interface!r} is not known: say 'wsgi' or 'asgi'.")
         if not callable(application):
             raise ConfigurationError(f"{application!r} is no WSGI or ASGI application: it cannot be called.")
         self._wait = wait

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, StoreError, UnsafeStoreError
 from ..ownership import is_test_name
-from ..store import Mark, OnLeak, ResetAfter, Store
+from ..store import Mark, OnLeak, ResetAfter, Store, validate
 
 _PAGE = 1000  # documents to a request
 _SHOWN = 3  # indexes in a message
@@ -42,6 +42,7 @@ class ElasticsearchStore(Store):
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
     ) -> None:
+        validate(self, name=name, reset_after=reset_after, on_leak=on_leak, unsafe=unsafe, paranoid=paranoid)
         self._provider = provider
         self.name = name
         self._unsafe = unsafe

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, 
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError
-from ..store import EMPTY, Mark, OnLeak, ResetAfter, Store
+from ..store import EMPTY, Mark, OnLeak, ResetAfter, Store, validate
 
 
 class Clearable(Protocol):
@@ -49,6 +49,7 @@ class CallableStore(Store):
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
     ) -> None:
+        validate(self, name=name, reset_after=reset_after, on_leak=on_leak, paranoid=paranoid)
         if (save is None) != (restore is None) or (clear is None) == (save is None):
             raise ConfigurationError("CallableStore takes clear, or both save= and restore=.")
         named = restore if clear is None else clear

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ..errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ..leaks import listed, tell_of_leak
 from ..ownership import Claim, claim, is_test_name, left_over
-from ..store import LocatedStore, Mark, OnLeak, ResetAfter
+from ..store import LocatedStore, Mark, OnLeak, ResetAfter, validate
 from ..waiting import GRACE, turns
 from .driver_errors import said, translated
 from .message_db_sql import find, install
@@ -75,6 +75,8 @@ class MessageDBStore(LocatedStore):
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
     ) -> None:
+        validate(self, name=name, reset_after=reset_after, on_leak=on_leak, wait=wait)
+        validate(self, unsafe=unsafe, paranoid=paranoid)
         scheme, _, rest = Secret(url).partition("://")
         self._url = Secret(f"{scheme.partition('+')[0]}://{rest}")
         if not private:
@@ -330,7 +332,8 @@ class MessageDBStore(LocatedStore):
         held = (
             self._open()
             .execute(
-                "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                "SELECT a.pid, a.state, left(a.query, 120) "
+                "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
                 f"WHERE l.relation = '{_MESSAGES}'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
             )
             .fetchall()

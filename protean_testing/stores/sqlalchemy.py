@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateSchema
 from .. import environ
 from ..awaiting import finished
 from ..errors import ConfigurationError
-from ..store import LocatedStore, Mark, OnLeak, ResetAfter, Store
+from ..store import LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
 from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .beside import empty_beside
 from .checkouts import Taken
@@ -89,6 +89,8 @@ class SQLAlchemyStore(LocatedStore):
         paranoid: bool = False,
         keep: bool | None = None,
     ) -> None:
+        validate(self, name=name, reset_after=reset_after, on_leak=on_leak, reset=reset, wait=wait)
+        validate(self, adopt=adopt, empty=empty, unsafe=unsafe, paranoid=paranoid, keep=keep)
         sources = [(metadata is not None and not adopt) or None, schema, adopt or None, empty or None]
         if sum(source is not None for source in sources) != 1:
             raise ConfigurationError(

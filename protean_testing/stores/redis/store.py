@@ -22,7 +22,7 @@ from ...errors import (
     redacted,
 )
 from ...leaks import tell_of_leak
-from ...store import LocatedStore, Mark, OnLeak, ResetAfter, Store
+from ...store import LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
 from ...waiting import turns
 from . import everything, server, taking
 from .address import Address, from_client, from_url
@@ -76,6 +76,8 @@ class RedisStore(LocatedStore):
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
     ) -> None:
+        validate(self, name=name, prefix=prefix, reset_after=reset_after, on_leak=on_leak, wait=wait)
+        validate(self, adopt=adopt, unsafe=unsafe, paranoid=paranoid)
         if url is not None and client is not None:
             raise ConfigurationError("RedisStore takes url= or client=, not both.")
         if unsafe and adopt:
