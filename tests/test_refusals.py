@@ -121,26 +121,20 @@ class RefusalTests(SuiteTestCase):
         )
         self.assertEqual(self.sql("rows_test", "SELECT * FROM orders"), [(1,)])
 
-    def test_a_stale_table_is_never_used(self) -> None:
-        url = self.postgresql.create_database("stale_test")
-        self.sql("stale_test", "CREATE TABLE orders (id int)")
+    def test_an_empty_table_that_we_did_not_make(self) -> None:
         path = self.directory / "stale_test.db"
         with sqlite3.connect(path) as connection:
             connection.execute("CREATE TABLE orders (id int)")
+            connection.execute("CREATE VIEW theirs AS SELECT id FROM orders")
         connection.close()
-        self.write(
-            "test_a.py",
-            f"""
-            class PostgreSQLTests(DatabaseTestCase):
-                stores = [SQLAlchemyStore(Base.metadata, url={url!r})]
-                def test_1(self): self.assertEqual(place(self.engine), 1)
-            class SQLiteTests(DatabaseTestCase):
-                stores = [SQLAlchemyStore(Base.metadata, url="sqlite:///{path}")]
-                def test_2(self): self.assertEqual(place(self.engine), 1)
-            """,
-            before=MODELS,
+        content = path.read_bytes()
+        self.assertRefused(
+            f"SQLAlchemyStore(Base.metadata, url='sqlite:///{path}')",
+            "UnsafeStoreError",
+            "table orders (empty)",
+            "adopt=True",
         )
-        self.assertPassed(self.unittest("test_a"), 2)
+        self.assertEqual(path.read_bytes(), content)
 
     def test_a_sqlite_file_that_is_no_test_database(self) -> None:
         path = self.directory / "contest.db"

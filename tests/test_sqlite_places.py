@@ -106,16 +106,41 @@ class FileTests(SQLiteTestCase):
         self.made("shop.db", "CREATE TABLE thing (id); INSERT INTO thing VALUES (1)")
         for options in ({"unsafe": True}, {"private": True}):
             self.keeper(self.url_of("shop.db"), **options).check([(None, "thing")])
-        self.keeper(self.url_of("new.db")).check([(None, "thing")])
+        self.keeper(self.url_of("new_test.db")).check([(None, "thing")])
+        self.made("empty_test.db", "")
+        self.keeper(self.url_of("empty_test.db")).check([(None, "thing")])
+
+    def test_the_name_counts_also_if_nothing_is_there(self) -> None:
         self.made("empty.db", "")
-        self.keeper(self.url_of("empty.db")).check([(None, "thing")])
+        self.made("shop.db", SHOP)
+        (self.directory / "link_test.db").symlink_to("shop.db")
+        (self.directory / "dangling_test.db").symlink_to("nothing.db")
+        for name, meant in (
+            ("new.db", "new"),
+            ("empty.db", "empty"),
+            ("link_test.db", "shop"),
+            ("dangling_test.db", "nothing"),
+        ):
+            with self.subTest(name), self.assertRaisesRegex(UnsafeStoreError, f"{name}(.|\n)*'{meant}'"):
+                self.keeper(self.url_of(name)).check([(None, "thing")])
+        self.made("shop_test.db", SHOP)
+        (self.directory / "current.db").symlink_to("shop_test.db")
+        self.keeper(self.url_of("current.db")).check([(None, "thing")])
+
+    def test_a_file_with_another_name_of_which_nothing_is_known(self) -> None:
+        file = self.made("shop.db", SHOP)
+        os.link(file, self.directory / "shop_test.db")
+        with self.assertRaisesRegex(UnsafeStoreError, "hard link(.|\n)*unsafe=True"):
+            self.keeper().check([(None, "thing")])
 
     def test_rows_that_are_not_ours(self) -> None:
         file = self.made("shop_test.db", "CREATE TABLE thing (id); INSERT INTO thing VALUES (1)")
         content = file.read_bytes()
         keeper = self.keeper()
         keeper.check([(None, "other"), ("attached", "thing")])
-        with self.assertRaisesRegex(UnsafeStoreError, "'shop'.*\"thing\" holds rows(.|\n)*unsafe=True"):
+        with self.assertRaisesRegex(
+            UnsafeStoreError, "'shop'(.|\n)*table thing\n(.|\n)*adopt=True(.|\n)*unsafe=True"
+        ):
             keeper.check([(None, "other"), (None, "thing")])
         self.assertEqual(file.read_bytes(), content)
 
@@ -137,7 +162,8 @@ class FileTests(SQLiteTestCase):
             keeper = self.keeper()
             keeper.check([])
             keeper.claim()
-            self.assertEqual(os.listdir(self.directory), ["state"])  # the application may look for it
+            beside = [".shop_test.db.protean_testing"]
+            self.assertEqual(os.listdir(self.directory), beside)  # the application may look for the file
             self.script(script)
             keeper.created()
             keeper.reset(keeper.save())
@@ -145,22 +171,21 @@ class FileTests(SQLiteTestCase):
             with engine.connect() as connection:
                 connection.execute(text("SELECT * FROM country"))
             keeper.drop()
-            self.assertEqual(os.listdir(self.directory), ["state"])
-            self.assertEqual(os.listdir(self.directory / "state"), [])
+            self.assertEqual(os.listdir(self.directory), [])
             keeper.drop()
             keeper.close()
 
-    def test_stale_tables_are_dropped_and_others_stay(self) -> None:
+    def test_what_is_there_stays(self) -> None:
         script = """
-            CREATE TABLE thing (stale); CREATE TABLE kept (id INTEGER PRIMARY KEY AUTOINCREMENT);
+            CREATE TABLE kept (id INTEGER PRIMARY KEY AUTOINCREMENT);
             INSERT INTO kept VALUES (3); CREATE VIEW seen AS SELECT * FROM kept;
         """
         self.made("shop_test.db", script)
         keeper = self.keeper(tables=[(None, "thing")])
         keeper.check([(None, "thing")])
-        keeper.claim()
         before = self.dump()
-        self.assertNotIn("rows of thing", before)
+        keeper.claim()
+        self.assertEqual(self.dump(), before)
         self.script(
             """
             CREATE TABLE thing (a); CREATE TABLE more (id INTEGER PRIMARY KEY AUTOINCREMENT);
@@ -191,7 +216,7 @@ class FileTests(SQLiteTestCase):
         self.assertEqual(self.dump(), before)
         keeper.drop()
         self.assertEqual(self.dump(), before)
-        self.assertEqual(os.listdir(self.directory / "state"), [])
+        self.assertEqual(os.listdir(self.directory), ["shop_test.db"])
         self.made("shop.db", SHOP)
         with self.assertRaises(UnsafeStoreError):
             self.keeper(self.url_of("shop.db"), adopt=True).check([])
@@ -212,7 +237,7 @@ class FileTests(SQLiteTestCase):
         self.assertEqual((self.directory / "shop_test.db").read_bytes(), content)
 
     def test_what_a_killed_run_left_in_a_file_of_its_own(self) -> None:
-        url = self.url_of("anything.db")
+        url = self.url_of("anything_test.db")
         other = self.run_of_others(url)
         other.send_signal(signal.SIGKILL)
         other.wait()
@@ -222,9 +247,9 @@ class FileTests(SQLiteTestCase):
         keeper.check([(None, "thing")])
         self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
         keeper.claim()
-        self.assertEqual(self.rows("SELECT name FROM sqlite_schema"), [])
+        self.assertFalse((self.directory / "anything_test.db").exists())
         keeper.drop()
-        self.assertEqual(os.listdir(self.directory), ["state"])
+        self.assertEqual(os.listdir(self.directory), [])
 
     def test_what_a_killed_run_left_in_a_file_that_was_there(self) -> None:
         self.made("shop_test.db", "CREATE TABLE kept (a); INSERT INTO kept VALUES (1)")
@@ -235,17 +260,17 @@ class FileTests(SQLiteTestCase):
             other.wait()
         keeper = self.keeper(tables=[(None, "thing")])
         keeper.check([(None, "thing"), (None, "more")])
-        with self.assertRaisesRegex(UnsafeStoreError, '"kept" holds rows'):
+        with self.assertRaisesRegex(UnsafeStoreError, "table kept"):
             keeper.check([(None, "kept")])
         keeper.claim()
         self.assertEqual(self.dump(), before)
         keeper.close()
-        keeper = self.keeper()
-        keeper.check([])
+        keeper = self.keeper(tables=[(None, "thing")])
+        keeper.check([(None, "thing")])
         keeper.claim()
         keeper.drop()
         self.assertEqual(self.dump(), before)
-        self.assertEqual(os.listdir(self.directory / "state"), [])
+        self.assertEqual(os.listdir(self.directory), ["shop_test.db"])
 
     def test_a_forked_child_drops_nothing(self) -> None:
         fork = "import os\nif not os.fork():\n    keeper.drop(); keeper.close(); os._exit(0)\nos.wait()"

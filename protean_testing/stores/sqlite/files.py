@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
+import shlex
+import shutil
 import sqlite3
-from collections.abc import Collection
-from contextlib import closing, suppress
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ... import ownership
-from ...errors import ConfigurationError, UnsafeStoreError
-from ...ownership import refuse_other_name
+from sqlalchemy import URL, Engine
+
+from ...errors import ConfigurationError, StoreError, UnsafeStoreError
+from ...ownership import Marker, Thing, examine, refusal, refuse_other_name
+from ...ownership.clean import clean_line
 from ..keeper import Database
 from ..witness import unchanged
-from .image import Busy, copy
+from .beside import JOURNALS, Beside, sync
+from .content import add_definitions, drop, identities, same_rows, things
+from .image import copy
 from .open_transactions import patiently
-from .own import sweep
-from .place import Place, connect
-from .rows import quoted
+from .place import OurConnection, Place, connect, place_of
+from .private import pages
+from .rows import IMAGE
 
-_BESIDE = ("", "-journal", "-wal", "-shm")
+_FREE = "Wait for it to end, or give this run a file of its own."
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is in the file, and what of it goes.
+
+    Attributes:
+        marker: Of the run that used the file last, as far as it proves something of this very file.
+        copy: What was in the file before that run, if that must be restored.
+        doomed: What is removed.
+        staying: What is in the file now, was not there before that run, and is nobody's to remove.
+    """
+
+    marker: Marker | None = None
+    copy: Path | None = None
+    doomed: tuple[Thing, ...] = ()
+    staying: tuple[Thing, ...] = ()
 
 
 class TestFile:
@@ -38,176 +60,480 @@ class TestFile:
     __test__ = False
 
     def __init__(self, file: Path, place: Place, database: Database) -> None:
-        self._file, self._place, self._database = file, place, database
-        self._name = f"{platform.node()}:{place.key}"
-        self._claim: ownership.Claim | None = None
-        self._created = False
-        self._before: set[tuple[str, str]] = set()
+        self._file, self._place, self._database = file.resolve(), place, database
+        self._shown = str(file) if file == self._file else f"{file}, which is {self._file}"
+        self._beside = Beside(self._file)
+        self._marker: Marker | None = None
+        self._there: frozenset[str] = frozenset()  # before the next schema is made
+        self._trusted = database.unsafe or database.private
+        self._is_ours = database.adopt and database.private  # a worker's copy of a given file
+
+    @classmethod
+    def at(
+        cls, file: Path, *, name: str = "database", private: bool = False, unsafe: bool = False
+    ) -> TestFile:
+        """One that nobody uses, as far as is known."""
+        url = URL.create("sqlite", database=str(file))
+        database = Database(name=name, url=url, engine=_no_engine, private=private, unsafe=unsafe)
+        return cls(file, place_of(url, name), database)
 
     @property
-    def ours(self) -> bool:
-        """Whether it came into being with this run, or with one before it that died."""
-        return self._created
+    def fleeting(self) -> bool:
+        """Whether it came into being with this run, so that nothing of it need survive."""
+        return self._marker is not None and bool(self._marker.facts["absent"])
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """See Keeper.check."""
         name, file = self._database.name, self._file
-        if self._claim is None:
-            left = ownership.left_over(self._name)
-        else:  # a second store joins
-            left = {"created": self._created, "before": sorted(self._before)}
+        if not self._trusted:
+            refuse_other_name(name, self._shown, file.stem, what="file", end=file.suffix)
         if not file.parent.is_dir():
             raise ConfigurationError(f"store {name!r}: there is no directory {file.parent} for its file.")
-        if not os.access(file if file.exists() else file.parent, os.W_OK):
-            raise ConfigurationError(f"store {name!r}: {file} cannot be written.")
-        if self._database.adopt and _absent(file):
+        if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+            raise ConfigurationError(
+                f"store {name!r}: {self._shown} cannot be written, or its directory, which SQLite needs as well."
+            )
+        if self._beside.is_in_use():
+            raise self._in_use()
+        if self._database.adopt and not self._is_there() and self._found(()).copy is None:
             raise ConfigurationError(
                 f"store {name!r} adopts a schema that exists, but there is no database in {file}."
             )
-        if _absent(file) or (left or {}).get("created"):
-            return
-        trusted = self._database.unsafe or self._database.private
-        if not trusted:
-            refuse_other_name(name, file, file.stem, what="file", end=file.suffix)
-        try:
-            with closing(connect(self._place.source)) as connection:
-                others = _meant(tables) & self._tables_of_others(connection, left or {})
-                for table in sorted(() if trusted or self._database.adopt else others):
-                    if connection.execute(f"SELECT 1 FROM main.{quoted(table)} LIMIT 1").fetchone():
-                        raise UnsafeStoreError(
-                            f"refusing to drop tables in store {name!r} ({file}): table {quoted(table)} "
-                            "holds rows that no run of these tests has made.\n"
-                            "Point it at another file, or pass unsafe=True if losing them is fine."
-                        )
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(f"store {name!r}: {file} cannot be read: {error}.") from None
+        if not self._trusted and self._beside.other_links() > 0:
+            raise self._refusal(
+                "it has another name (a hard link), which may not be one for tests.",
+                "Give it a file that is a copy, or pass unsafe=True if losing this data is fine.",
+            )
+        self._found(tables)
+        if self._marker is not None:
+            self._there = identities(self._things())
 
     def claim(self) -> bool:
-        """Take the file for this run; remove what a dead run left, and stale tables.
+        """Take the file for this run; restore and remove what a dead run left.
 
         Returns:
             Whether the schema is there already, as `Database.definition` has made it, with its data.
         """
-        if not self._database.private:
-            sweep(self._file)
-        self._claim = ownership.claim(self._name)
-        facts = self._claim.facts
-        if self._is_kept(facts):
-            self._created = facts["created"]
-            self._before = {(kind, name) for kind, name in facts["before"]}
-            self._claim.remember(created=self._created, before=sorted(self._before))
+        try:
+            acquired = self._beside.acquire()
+        except OSError as error:
+            raise ConfigurationError(
+                f"store {self._database.name!r}: nothing can be written beside {self._shown}: {error.strerror}."
+            ) from None
+        if not acquired:
+            raise self._in_use()
+        last = self._beside.marker()
+        if last is not None and self._is_kept(last):
+            self._begin(last.made, kept=last)
             return True
-        if facts.get("created") and not self._database.adopt:
-            self._remove()
-        self._created = _absent(self._file) and not self._database.adopt
-        before: set[tuple[str, str]] = set()
-        if not self._created:
-            with closing(self._place.connect()) as connection:
-                before = others(connection, () if self._database.adopt else self._database.tables)
-            before &= {(kind, name) for kind, name in facts.get("before", before)}
-        self._before = before
-        self._claim.remember(created=self._created, before=sorted(before))
-        if not self._created and not self._database.adopt:
-            drop_others(self._place, before, wait=self._database.wait)
+        self._clear(self._found(self._database.tables))
+        self._begin(frozenset())
         return False
+
+    def created(self) -> None:
+        """Write down what creating the schema has made: nothing else is removed without being asked."""
+        if self._marker is None or (self._database.adopt and not self._is_ours):
+            return
+        self._file.touch()  # whoever connects would do so; now it can be linked
+        made = identities(self._things()) - self._there
+        marker = self._marker.having_made(made)
+        self._marker = self._beside.write(marker if marker.facts["linked"] else self._beside.linked(marker))
+
+    def was_replaced(self) -> None:
+        """A test had put another file in its place, which is restored by now."""
+        if self._marker is not None and self._beside.is_held:
+            self._marker = self._beside.write(self._beside.linked(self._marker))
 
     def keep(self) -> bool:
         """Leave the file as it is for the next run. False where somebody is still at work in it."""
-        if self._claim is None or not self._claim.owned:
+        if self._marker is None or not self._beside.is_held:
             return False
-        with closing(self._place.connect()) as connection:
+        with closing(self._connect()) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
+        if busy or self._beside.proof(self._marker) != "itself" or not self._before_is_right():
             return False
-        kept, seen = self._looks(), self._database.seen
-        self._claim.remember(created=self._created, before=sorted(self._before), kept=kept, seen=seen)
-        self._claim.abandon()
+        facts = {**self._marker.facts, "copied": False, "seen": self._database.seen, "kept": self._looks()}
+        self._beside.write(replace(self._marker, facts=facts))
+        self._beside.path_of_copy(facts["name"]).unlink(missing_ok=True)
+        self._marker = None
+        self._beside.release()
         return True
 
-    def _is_kept(self, facts: dict[str, Any]) -> bool:
+    def drop(self) -> None:
+        """Remove what creating the schema has made; the file, if it was not there and nothing else is in it.
+
+        Raises:
+            StillOpen: Somebody is in the way.
+            StoreError: What was there before cannot be restored. Its copy stays.
+        """
+        marker = self._marker
+        if marker is None or self._beside.is_inherited:
+            return
+        if not self._beside.is_held:
+            raise StoreError(
+                f"store {self._database.name!r}: {self._beside.directory} was removed while the run used "
+                f"{self._shown}, so it is not known whether another run has it now. It was left as it is.",
+                store=self._database.name,
+            )
+        proof = self._beside.proof(marker)
+        if proof in ("replaced", "copied"):
+            copy_of = self._beside.copy_of(marker)
+            self._marker = None
+            if copy_of is None:
+                self._beside.remove()
+            raise self._cannot_restore(copy_of, "another file has come into its place")
+        now = self._things()
+        doomed = tuple(now) if self._is_ours else tuple(t for t in now if t.identity in marker.made)
+        staying = tuple(t for t in now if t not in doomed and t.identity not in marker.before)
+        self._clear(_Found(marker, self._beside.copy_of(marker), doomed, staying))
+        self._marker = None
+        self._beside.remove()
+
+    def abandon(self) -> None:
+        """Let the file go with what is in it: the next run finds the marker."""
+        if self._beside.is_held:
+            self._beside.release()
+
+    # After a run that was killed
+
+    @property
+    def file(self) -> Path:
+        """Where it is, without any symbolic link on the way."""
+        return self._file
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a live run has it."""
+        return self._beside.is_in_use()
+
+    def refuse_in_use(self) -> None:
+        """See Leftovers.refuse_in_use."""
+        if not self._trusted:
+            refuse_other_name(
+                self._database.name, self._shown, self._file.stem, what="file", end=self._file.suffix
+            )
+        if self._beside.is_in_use():
+            raise self._in_use()
+
+    def left_over(self) -> list[str]:
+        """See Leftovers.listed."""
+        marker = self._beside.marker()
+        if marker is None:
+            return [str(self._beside.directory)] if self._beside.directory.is_dir() else []
+        lines = [] if marker.facts.get("kept") else [f"the marker of a run that was killed ({marker})"]
+        found = self._all_of_it(marker)
+        if found.copy is not None:
+            instead = " in place of the other file there" if self._beside.proof(marker) == "replaced" else ""
+            lines.append(f"what was in {self._file} before is restored{instead}, from {found.copy}")
+        lines += [
+            f"{thing.name}{'' if thing.holds_data else ' (empty)'} is removed" for thing in found.doomed
+        ]
+        return lines or [f"the marker of a kept schema ({marker})"]
+
+    def remove_left_over(self) -> None:
+        """See Leftovers.remove."""
+        if not self._beside.directory.is_dir():
+            return
+        if not self._beside.acquire():
+            raise self._in_use()
+        marker = self._beside.marker()
+        if marker is not None:
+            self._clear(self._all_of_it(marker))
+        self._beside.remove()
+
+    def remove_if_ours(self) -> None:
+        """Remove a dead worker's own file, if it is proven to be that, and empty or of its making."""
+        if not self._beside.directory.is_dir() or not self._beside.acquire():
+            return
+        marker = self._beside.marker()
+        try:
+            if marker is not None and self._file.exists():
+                proof = self._beside.proof(marker)
+                is_rowless = proof == "unlinked" and not any(thing.holds_data for thing in self._things())
+                if not marker.facts.get("absent") or not (proof == "itself" or is_rowless):
+                    return
+                self._beside.remove_file()
+            self._beside.remove()
+        finally:
+            self._beside.release()
+
+    def _all_of_it(self, marker: Marker) -> _Found:
+        """What goes if the user has said so: all that was not there before."""
+        copied = self._beside.copy_of(marker)
+        proof = self._beside.proof(marker)
+        if proof == "replaced":
+            return _Found(marker, copied) if copied else _Found()
+        kept = marker.facts.get("kept")
+        now = [thing for thing in self._things() if not kept or thing.identity in marker.made]
+        return _Found(marker, copied, tuple(t for t in now if t.identity not in marker.before))
+
+    # What is there
+
+    def _found(self, tables: Iterable[tuple[str | None, str]]) -> _Found:
+        """Decide what of the file goes before a run begins. Nothing is touched.
+
+        Raises:
+            UnsafeStoreError: What is there is not ours.
+            ConfigurationError: It is no database.
+        """
+        planned = [name for schema, name in tables if schema in (None, "main")]
+        marker = self._beside.marker() if self._marker is None else None  # else a second store joins
+        copied, identity = None, ""
+        if marker is not None:
+            copied, proof = self._beside.copy_of(marker), self._beside.proof(marker)
+            identity = "" if proof == "copied" else marker.identity
+            if proof == "replaced" and copied and not self._trusted:
+                raise self._refusal(
+                    f"it is another file than the one that a killed run used ({marker}). What was in that one "
+                    f"before is in {copied}.",
+                    f"To put that in its place:  {self._clean}\nTo leave this file:  remove {copied.parent}",
+                )
+            if self._trusted and proof in ("replaced", "copied"):
+                marker, copied = None, None
+            elif proof in ("gone", "replaced") and not copied:
+                marker = None
+            elif proof == "copied" and not (copied or self._is_there()):
+                marker = None
+            elif proof == "unlinked":  # nothing was made yet, or nothing proves that it is in this file
+                marker = replace(marker, made=frozenset())
+        now = self._things(planned) if self._is_there() else []
+        if marker is not None and marker.facts.get("kept"):  # whatever came since, came after its end
+            marker = replace(marker, before=identities(now) - marker.made)
+            marker = replace(marker, was_empty=not marker.before)
+        if self._marker is not None:
+            now = [thing for thing in now if thing.identity not in self._marker.made]
+        content = now
+        if marker is not None and copied is not None:
+            with closing(_read(copied)) as connection:
+                before = [t for t in things(connection, planned) if t.identity in marker.before]
+            content = [thing for thing in now if thing.identity not in marker.before] + before
+        doomed = examine(
+            [] if self._database.adopt and marker is None else content,
+            marker,
+            identity=identity,
+            store=self._database.name,
+            where=self._shown,
+            clear=self._clean,
+            unsafe=self._trusted,
+            only_rows=not planned and not self._database.adopt,
+        )
+        gone = identities(doomed)
+        staying = [
+            t for t in now if t.identity not in gone and (marker is None or t.identity not in marker.before)
+        ]
+        return _Found(marker, copied, tuple(doomed), tuple(staying))
+
+    def _things(self, planned: Collection[str] = ()) -> list[Thing]:
+        if not self._is_there():
+            return []
+        try:
+            with closing(self._connect()) as connection:
+                return things(connection, planned)
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(
+                f"store {self._database.name!r}: {self._shown} cannot be read: {error}."
+            ) from None
+
+    def _is_there(self) -> bool:
+        return self._file.exists() and self._file.stat().st_size > 0
+
+    def _is_kept(self, marker: Marker) -> bool:
+        facts = marker.facts
         if not (self._database.definition and facts.get("kept") and unchanged(facts["seen"])):
             return False
+        if self._beside.proof(marker) != "itself" or facts["kept"] != self._looks():
+            return False
         self._database.seen.update(facts["seen"])
-        return bool(facts["kept"] == self._looks())
+        return True
 
     def _looks(self) -> list[str] | None:
         """By what the schema was made, and all that is in the file; None where there is more beside it."""
-        beside = (self._file.with_name(self._file.name + ending) for ending in ("-journal", "-wal"))
-        if _absent(self._file) or any(not _absent(one) for one in beside):
+        beside = (self._file.with_name(self._file.name + ending) for ending in JOURNALS[:2])
+        if not self._is_there() or any(one.exists() and one.stat().st_size for one in beside):
             return None
         with open(self._file, "rb") as file:
             return [self._database.definition, hashlib.file_digest(file, "sha256").hexdigest()]
 
-    def drop(self) -> None:
-        """Remove all that came since `claim`; the file, if it was not there."""
-        if self._claim is None or not self._claim.owned:
+    # Before and after
+
+    def _begin(self, made: frozenset[str], kept: Marker | None = None) -> None:
+        """Write the marker of this run; before that, copy what is there and not ours."""
+        there = self._things()
+        before = [thing for thing in there if thing.identity not in made]
+        exists, name = self._file.exists(), self._beside.new_name()
+        absent = kept.facts["absent"] if kept is not None else not exists
+        is_empty = (kept is not None and not before) or not self._is_there()
+        if self._is_ours:
+            before, absent, is_empty = [], True, True
+        if not is_empty:
+            self._copy(name, [thing for thing in there if thing.identity in made])
+        marker = self._beside.begin(
+            name,
+            set(identities(before)),
+            absent=absent,
+            copied=not is_empty,
+        )
+        self._marker = marker if not made else self._beside.write(marker.having_made(made))
+        self._there = identities(before)
+
+    def _copy(self, name: str, without: list[Thing]) -> None:
+        """Copy the file as it is, but for some things; whole and on the disk before anything is touched."""
+        path, scratch = self._beside.path_of_copy(name), self._beside.scratch()
+        scratch.touch()
+        shutil.copymode(self._file, scratch)
+        with closing(self._connect()) as source, closing(connect(str(scratch))) as target:
+            target.execute("PRAGMA synchronous = OFF")
+            self._alone(lambda: copy(source, target))
+            target.execute("PRAGMA journal_mode = DELETE")  # nothing beside it
+            self._refuse_hurt(drop(target, without))
+        sync(scratch)
+        scratch.replace(path)
+        sync(path.parent)
+
+    def _clear(self, found: _Found) -> None:
+        """Restore what was there before the run of the marker, and remove what is doomed."""
+        marker = found.marker
+        if marker is not None and not found.copy and not found.staying and not marker.before:
+            if marker.facts["absent"]:
+                self._beside.remove_file()
+            elif found.doomed:  # it was there, and empty
+                self._beside.empty_file()
             return
-        if not self._database.adopt:
-            if self._file.exists():
-                drop_others(self._place, self._before, wait=self._database.wait)
-            if self._created:
-                self._remove()
-        self._claim.release()
-
-    def abandon(self) -> None:
-        """Let the claim go without a drop."""
-        if self._claim is not None:
-            self._claim.abandon()
-
-    @staticmethod
-    def _tables_of_others(connection: sqlite3.Connection, left: dict[str, Any]) -> set[str]:
-        found = objects(connection)
-        before = {(kind, name) for kind, name in left.get("before", found)}
-        return {name for kind, name in found if kind == "table" and (kind, name) in before}
-
-    def _remove(self) -> None:
-        for ending in _BESIDE:
-            self._file.with_name(self._file.name + ending).unlink(missing_ok=True)
-
-
-_KINDS = ("view", "trigger", "virtual table", "table", "index")  # a virtual table takes others with it
-
-
-def objects(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """(kind, name) of all that is in the schema, in an order in which it can be dropped."""
-    rows = connection.execute(
-        "SELECT iif(sql LIKE 'CREATE VIRTUAL%', 'virtual table', type), name FROM main.sqlite_schema "
-        "WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' OR name LIKE 'sqlite\\_stat_' ESCAPE '\\'"
-    ).fetchall()
-    return sorted(rows, key=lambda row: _KINDS.index(row[0]))
-
-
-def others(
-    connection: sqlite3.Connection, tables: Collection[tuple[str | None, str]]
-) -> set[tuple[str, str]]:
-    """(kind, name) of what is in the schema, without tables that are about to be created."""
-    return set(objects(connection)) - {("table", name) for name in _meant(tables)}
-
-
-def drop_others(place: Place, before: Collection[tuple[str, str]], *, wait: float) -> None:
-    """Drop every table, view, index and trigger but those of `before`.
-
-    Raises:
-        StillOpen: Somebody is in the way.
-    """
-    alone = partial(patiently, key=place.key, wait=wait, end=True)
-    connection, _ = alone(place.connect)
-    with closing(connection):
-        if not before:
-            if not connection.execute("PRAGMA main.page_count").fetchone()[0]:
+        if not (found.doomed or found.copy):
+            return
+        with self._as_it_was(found) as target:
+            if target is None:
                 return
-            with suppress(Busy, sqlite3.Error), closing(connect(":memory:")) as nothing:
-                copy(nothing, connection)
-        alone(lambda: connection.execute("BEGIN IMMEDIATE"))
-        while ours := [found for found in objects(connection) if found not in before]:
-            kind, name = ours[0]
-            connection.execute(f"DROP {kind.removeprefix('virtual ')} main.{quoted(name)}")
-        alone(lambda: connection.execute("COMMIT"), readers=True)
+            if not self._file.exists():
+                self._beside.remove_file()  # a journal of another database would be taken for its own
+                self._file.touch()
+                if found.copy:
+                    shutil.copymode(found.copy, self._file)
+            with closing(self._connect()) as connection:
+                if _content(connection) != _content(target):
+                    self._alone(lambda: copy(target, connection), readers=True)
+                if _content(connection) != _content(target):
+                    raise self._cannot_restore(found.copy, "something writes into it")
+
+    @contextmanager
+    def _as_it_was(self, found: _Found) -> Iterator[sqlite3.Connection | None]:
+        """A database as the file must be; None if the file is so already."""
+        if found.copy and not found.staying:
+            with closing(_read(found.copy)) as target:
+                yield target
+            return
+        scratch = self._beside.scratch()
+        with closing(self._connect()) as source, closing(connect(str(scratch))) as target:
+            target.execute("PRAGMA synchronous = OFF")
+            if found.copy and not self._before_is_right(found.marker):
+                if any(thing.holds_data or thing.name.startswith("virtual") for thing in found.staying):
+                    raise self._cannot_restore(
+                        found.copy, "this is in it now as well: " + ", ".join(t.name for t in found.staying)
+                    )
+                with closing(_read(found.copy)) as before:
+                    copy(before, target)
+                try:
+                    add_definitions(target, source, list(found.staying))
+                except sqlite3.Error as error:
+                    self._refuse_hurt([str(error)])
+            elif not found.doomed:
+                yield None
+                return
+            else:
+                self._alone(lambda: copy(source, target))
+                target.execute("PRAGMA journal_mode = DELETE")
+                hurt = drop(target, found.doomed)
+                if not self._database.unsafe:
+                    self._refuse_hurt(hurt)
+            yield target
+        scratch.unlink(missing_ok=True)
+
+    def _before_is_right(self, marker: Marker | None = None) -> bool:
+        """Whether what was there before this run is as it was."""
+        marker = marker or self._marker
+        copied = None if marker is None else self._beside.copy_of(marker)
+        if marker is None or copied is None:
+            return True
+        with closing(self._connect()) as connection:
+            connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(copied),))
+            if not marker.before <= identities(things(connection)):
+                return False
+            names = [
+                t.name.removeprefix("table ")
+                for t in things(connection, schema=IMAGE)
+                if t.name.startswith("table ")
+            ]
+            return same_rows(connection, names)
+
+    def _connect(self) -> OurConnection:
+        connection = connect(str(self._file))
+        try:
+            patiently(  # a hot journal is rolled back here
+                lambda: connection.execute("PRAGMA schema_version").fetchone(),
+                key=self._place.key,
+                wait=self._database.wait,
+                end=False,
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _alone(self, action: Any, *, readers: bool = False) -> None:
+        patiently(action, key=self._place.key, wait=self._database.wait, end=True, readers=readers)
+
+    # What is said of it
+
+    @property
+    def _clean(self) -> str:
+        return clean_line(shlex.quote(f"sqlite:///{self._file}"), unsafe=self._database.unsafe)
+
+    def _in_use(self) -> UnsafeStoreError:
+        marker = self._beside.marker()
+        who = "a run that is just starting" if marker is None else str(marker)
+        if marker is not None and marker.is_this_run:
+            who = f"this very process ({marker})"
+        return UnsafeStoreError(
+            f"{self._shown} is in use by {who}: two runs in one file would destroy each other's data. {_FREE}"
+        )
+
+    def _refusal(self, why: str, instead: str) -> UnsafeStoreError:
+        return refusal(self._database.name, self._shown, why, instead)
+
+    def _refuse_hurt(self, names: list[str]) -> None:
+        if names:
+            raise self._refusal(
+                "what a run of these tests made cannot be removed, since others refer to it:\n  "
+                + "\n  ".join(names),
+                "Drop that, or remove all of it:  " + self._clean,
+            )
+
+    def _cannot_restore(self, copied: Path | None, why: str) -> StoreError:
+        where = (
+            f"What was in it before this run is in {copied}, a SQLite database."
+            if copied
+            else "It was left as it is."
+        )
+        return StoreError(
+            f"store {self._database.name!r}: {self._shown} cannot be restored: {why}.\n{where}\n"
+            f"To restore it:  {self._clean}",
+            store=self._database.name,
+        )
 
 
-def _absent(file: Path) -> bool:
-    return not file.exists() or file.stat().st_size == 0
+def _no_engine() -> Engine:
+    raise AssertionError("nobody uses this database")
 
 
-def _meant(tables: Collection[tuple[str | None, str]]) -> set[str]:
-    return {name for schema, name in tables if schema in (None, "main")}
+def _read(path: Path) -> OurConnection:
+    return connect(_uri(path))
+
+
+def _uri(path: Path) -> str:
+    return f"{path.as_uri()}?mode=ro&immutable=1"
+
+
+def _content(connection: sqlite3.Connection) -> bytes:
+    """All that a database is, whatever its journal."""
+    content = pages(connection)
+    return content[:18] + content[20:]

@@ -26,13 +26,17 @@ class Mark:
         place: Where the database is.
         wait: Seconds to wait for transactions of others.
         fleeting: See Place.connect.
+        replaced: Called when another file had come into its place, and has the data now.
 
     Raises:
         StillOpen: A transaction with writes is open.
     """
 
-    def __init__(self, place: Place, *, wait: float, fleeting: bool) -> None:
+    def __init__(
+        self, place: Place, *, wait: float, fleeting: bool, replaced: Callable[[], object] | None = None
+    ) -> None:
         self._place = place
+        self._replaced = replaced
         self._wait = wait
         self._fleeting = fleeting
         self.image = Image()
@@ -119,6 +123,8 @@ class Mark:
             self._connection.rollback()
             raise
         self._version = version
+        if replaced and self._replaced is not None:
+            self._replaced()
         return different, ended
 
     def doubt(self) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL
 
-from ... import ownership
-from ...errors import ConfigurationError, UnsafeStoreError
+from ...errors import ConfigurationError, StoreError
 from ...ownership import refuse_other_name
 from ...workers import Worker
 from ..own import Alone
+from .beside import ENDING, Beside
+from .files import TestFile
 from .place import place_of
 
 
@@ -46,11 +48,10 @@ class OwnFile:
 
     def __init__(self, given: URL, url: URL) -> None:
         self._given, self._url = given, url
-        self._adopted = False
 
     def check(self, store: str, *, unsafe: bool) -> None:
         """See Own.check."""
-        given = _file(self._given)
+        given = _file(self._given).resolve()
         if not unsafe:
             refuse_other_name(store, given, given.stem, what="file", end=given.suffix)
         if not given.parent.is_dir():
@@ -71,42 +72,45 @@ class OwnFile:
         """See Own.share."""
 
     def _copy_given(self) -> None:
+        """Copy it under a name that is removed if we are killed meanwhile."""
         given = _file(self._given)
         if not given.exists():
             raise ConfigurationError(
                 f"a schema that exists is to be adopted, but there is no database in {given}."
             )
-        self._adopted = True
-        with closing(sqlite3.connect(given)) as source, closing(sqlite3.connect(_file(self._url))) as copy:
+        beside = Beside(_file(self._url).resolve())
+        if not beside.acquire():
+            raise StoreError(f"{beside.file} is in use by another worker.")
+        scratch = beside.scratch()
+        with closing(sqlite3.connect(given)) as source, closing(sqlite3.connect(scratch)) as copy:
             source.backup(copy)
+        os.replace(scratch, beside.file)
+        beside.release()
 
     def drop(self) -> None:
-        """See Own.drop. What its keeper has made is gone with that."""
-        if self._adopted:
-            _remove(_file(self._url))
+        """See Own.drop. Its keeper has removed it."""
 
 
 def sweep(given: Path) -> None:
-    """Remove the files of dead workers of this machine, beside a given one."""
-    name = re.compile(
-        rf"{re.escape(given.stem)}_protean_testing_{_here()}[0-9a-f]{{6}}_\w+{re.escape(given.suffix)}"
+    """Remove the files of dead workers of this machine, beside a given one, if they are proven to be that."""
+    for file in files_of_workers(given):
+        TestFile.at(file, private=True).remove_if_ours()
+
+
+def files_of_workers(given: Path) -> Iterator[Path]:
+    """The files that workers of this machine have, or had, beside a given one: their markers are there."""
+    pattern = re.compile(
+        rf"\.({re.escape(given.stem)}_protean_testing_{_here()}[0-9a-f]{{6}}_\w+{re.escape(given.suffix)})"
+        + re.escape(ENDING)
     )
-    for file in given.parent.iterdir():
-        if name.fullmatch(file.name):
-            place = f"{platform.node()}:{file.resolve()}"
-            with suppress(UnsafeStoreError):  # its worker lives, or another one sweeps
-                if ownership.left_over(place) is not None:
-                    claim = ownership.claim(place)
-                    _remove(file)
-                    claim.release()
+    directory = given.parent.resolve()
+    for name in os.listdir(directory) if directory.is_dir() else ():
+        found = pattern.fullmatch(name)
+        if found is not None:
+            yield directory / found[1]
 
 
 def _file(url: URL) -> Path:
     file = place_of(url, "database").file
     assert file is not None
     return file
-
-
-def _remove(file: Path) -> None:
-    for ending in ("", "-journal", "-wal", "-shm"):
-        file.with_name(file.name + ending).unlink(missing_ok=True)

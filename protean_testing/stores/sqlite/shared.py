@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Collection
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from typing import TypeVar
 
 from ..keeper import Database
-from .files import TestFile, drop_others, others
-from .image import Image
+from .content import objects
+from .files import TestFile
+from .image import Busy, Image, copy
 from .mark import Mark
 from .open_transactions import patiently, watch
-from .place import OurConnection, Place
+from .own import sweep
+from .place import OurConnection, Place, connect
+from .rows import quoted
 
 T = TypeVar("T")
 
@@ -36,31 +41,40 @@ class SharedDatabase:
 
     def claim(self) -> bool:
         watch()
-        if self._file is not None:
+        if self._file is not None and self._place.file is not None:
+            if not self._database.private:
+                sweep(self._place.file)
             return self._file.claim()
-        else:
-            self._alive = self._alone(self._place.connect)  # memory is gone with its last connection
-            if not self._database.adopt:
-                self._before = others(self._alive, self._database.tables)
-                drop_others(self._place, self._before, wait=self._database.wait)
-            if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
-                self._alive.execute("PRAGMA page_size = 1024")  # a look at a table reads a page
-                self._alive.execute("PRAGMA user_version = 0")  # the first write fixes the size
+        self._alive = self._alone(self._place.connect)  # memory is gone with its last connection
+        if not self._database.adopt:
+            stale = {("table", name) for schema, name in self._database.tables if schema in (None, "main")}
+            self._before = set(objects(self._alive)) - stale
+            self._drop_others()
+        if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
+            self._alive.execute("PRAGMA page_size = 1024")  # a look at a table reads a page
+            self._alive.execute("PRAGMA user_version = 0")  # the first write fixes the size
         return False
 
     def keep(self) -> bool:
         return self._file is not None and self._file.keep()
 
     def created(self) -> None:
-        """Whoever saves sees it."""
+        if self._file is not None:
+            self._file.created()
 
     def ready(self, newest: Image | None) -> None:
         """It always is."""
 
     def mark(self) -> Mark:
         """What is in it now."""
-        fleeting = self._file is None or self._file.ours
-        return Mark(self._place, wait=self._database.wait, fleeting=fleeting)
+        if self._file is None:
+            return Mark(self._place, wait=self._database.wait, fleeting=True)
+        return Mark(
+            self._place,
+            wait=self._database.wait,
+            fleeting=self._file.fleeting,
+            replaced=self._file.was_replaced,
+        )
 
     def image(self) -> Image:
         """What is in it now."""
@@ -71,13 +85,33 @@ class SharedDatabase:
         if self._file is not None:
             self._file.drop()
         elif self._alive is not None and not self._database.adopt:
-            drop_others(self._place, self._before, wait=self._database.wait)
+            self._drop_others()
 
     def close(self) -> None:
         if self._file is not None:
             self._file.abandon()
         if self._alive is not None:
             self._alive.close()
+
+    def _drop_others(self) -> None:
+        """Drop from memory all that was not there before.
+
+        Raises:
+            StillOpen: Somebody is in the way.
+        """
+        alone = partial(patiently, key=self._place.key, wait=self._database.wait, end=True)
+        connection, _ = alone(self._place.connect)
+        with closing(connection):
+            if not self._before:
+                if not connection.execute("PRAGMA main.page_count").fetchone()[0]:
+                    return
+                with suppress(Busy, sqlite3.Error), closing(connect(":memory:")) as nothing:
+                    copy(nothing, connection)
+            alone(lambda: connection.execute("BEGIN IMMEDIATE"))
+            while ours := [found for found in objects(connection) if found not in self._before]:
+                kind, name = ours[0]
+                connection.execute(f"DROP {kind.removeprefix('virtual ')} main.{quoted(name)}")
+            alone(lambda: connection.execute("COMMIT"), readers=True)
 
     def _alone(self, action: Callable[[], T]) -> T:
         return patiently(action, key=self._place.key, wait=self._database.wait, end=False)[0]

@@ -1,0 +1,122 @@
+"""What is in a SQLite database, thing by thing, and the same database without some of it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from itertools import zip_longest
+from typing import Any
+
+from ...ownership import Thing
+from .rows import IMAGE, quoted
+
+_KINDS = ("view", "trigger", "virtual table", "table", "index")  # a virtual table takes others with it
+
+
+def things(
+    connection: sqlite3.Connection, planned: Collection[str] = (), schema: str = "main"
+) -> list[Thing]:
+    """All that is in the schema: tables, views, indexes and triggers, each by its name and definition.
+
+    Parameters:
+        planned: Names of tables that are about to be created.
+        schema: What the connection calls the database.
+    """
+    names = {name.lower() for name in planned}
+    found = []
+    for kind, name, sql in _parts(connection, schema):
+        digest = hashlib.sha256(f"{kind}\n{sql}".encode()).hexdigest()[:16]
+        holds = kind.endswith("table") and _holds_data(connection, schema, name)
+        found.append(Thing(f"{name}:{digest}", f"{kind} {name}", holds, name.lower() in names))
+    return found
+
+
+def identities(found: Iterable[Thing]) -> frozenset[str]:
+    return frozenset(thing.identity for thing in found)
+
+
+def objects(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """(kind, name) of all that is in the schema, in an order in which it can be dropped."""
+    found = [(kind, name) for kind, name, _ in _parts(connection, "main")]
+    statistics = "SELECT 'table', name FROM main.sqlite_schema WHERE name LIKE 'sqlite\\_stat_' ESCAPE '\\'"
+    found += connection.execute(statistics).fetchall()
+    return sorted(found, key=lambda pair: _KINDS.index(pair[0]))
+
+
+def drop(connection: sqlite3.Connection, doomed: Collection[Thing]) -> list[str]:
+    """Drop some things, and say which others that breaks: SQLite drops what is on a table with it.
+
+    Returns:
+        The names of those that are gone as well, or that have lost what they refer to.
+    """
+    before, names = things(connection), {thing.name for thing in doomed}
+    staying = [thing for thing in before if thing.name not in names]
+    whole = [thing for thing in staying if _is_whole(connection, thing)]
+    for kind, name in objects(connection):
+        if f"{kind} {name}" in names:
+            connection.execute(f"DROP {kind.removeprefix('virtual ')} IF EXISTS main.{quoted(name)}")
+    left = identities(things(connection))
+    return [
+        thing.name
+        for thing in staying
+        if thing.identity not in left or (thing in whole and not _is_whole(connection, thing))
+    ]
+
+
+def add_definitions(connection: sqlite3.Connection, source: sqlite3.Connection, wanted: list[Thing]) -> None:
+    """Create things that hold no rows as they are in another database."""
+    parts = {f"{kind} {name}": (kind, sql) for kind, name, sql in _parts(source, "main")}
+    order = ("table", "index", "view", "trigger")
+    for kind, sql in sorted((parts[one.name] for one in wanted), key=lambda part: order.index(part[0])):
+        connection.execute(sql)
+
+
+def same_rows(connection: sqlite3.Connection, names: Iterable[str]) -> bool:
+    """Whether tables of the database have exactly the rows of those in the image that is attached."""
+    factory, connection.text_factory = connection.text_factory, bytes
+    try:
+        return all(
+            ours == theirs
+            for name in names
+            for ours, theirs in zip_longest(*(_rows(connection, one, name) for one in ("main", IMAGE)))
+        )
+    finally:
+        connection.text_factory = factory
+
+
+def _rows(connection: sqlite3.Connection, schema: str, name: str) -> Iterator[list[Any]]:
+    (without_rowid,) = connection.execute(
+        "SELECT wr FROM pragma_table_list WHERE schema = ? AND name = ?", (schema, name)
+    ).fetchone()
+    rowid = "" if without_rowid else "_rowid_, "
+    for row in connection.execute(f"SELECT {rowid}* FROM {schema}.{quoted(name)} NOT INDEXED"):
+        yield [(type(value), value) for value in row]
+
+
+def _parts(connection: sqlite3.Connection, schema: str) -> list[tuple[str, str, str]]:
+    return connection.execute(
+        "SELECT iif(sql LIKE 'CREATE VIRTUAL%', 'virtual table', type), name, sql "
+        f"FROM {schema}.sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    ).fetchall()
+
+
+def _holds_data(connection: sqlite3.Connection, schema: str, name: str) -> bool:
+    try:
+        return connection.execute(f"SELECT 1 FROM {schema}.{quoted(name)} LIMIT 1").fetchone() is not None
+    except sqlite3.Error:  # a module that only the application's connections have, or a damaged file
+        return True
+
+
+def _is_whole(connection: sqlite3.Connection, thing: Thing) -> bool:
+    """Whether all that it refers to is there."""
+    try:
+        if thing.name.startswith("view "):
+            connection.execute(f"SELECT * FROM main.{quoted(thing.name.removeprefix('view '))} LIMIT 0")
+        elif thing.name.startswith("table "):
+            name = quoted(thing.name.removeprefix("table "))
+            parents = {row[2].lower() for row in connection.execute(f"PRAGMA main.foreign_key_list({name})")}
+            return parents <= {name.lower() for kind, name in objects(connection) if kind.endswith("table")}
+    except sqlite3.Error:
+        return False
+    return True
