@@ -1,9 +1,9 @@
 """The directory beside a SQLite file that a run uses: a lock, the ownership marker, a copy of what was there.
 
-Nothing of it may be in the database, which code under test can introspect. So ``.shop_test.db.protean_testing``
-stands beside ``shop_test.db``, and has to prove that it belongs to that very file:
+Nothing of it may be in the database, which code under test can introspect. The directory of ``shop_test.db``
+is ``.shop_test.db.protean_testing``, and has to prove that it belongs to that very file:
 
-- A hard link to the file. An inode number is used again as soon as its file is removed, unless a link holds it.
+- A hard link to the file. An inode number is used again once its file is removed, unless a link holds it.
 - A stamp: an empty file of which the marker knows the inode and the time of its last change. No tool that
   copies can set the latter, while ``cp -a`` copies hard links as hard links.
 """
@@ -28,7 +28,7 @@ _RETRY = 0.3  # seconds: somebody who only looks whether it is free holds the lo
 
 Proof = Literal["itself", "gone", "replaced", "unlinked", "copied"]
 """What the marker proves of the file that is there now: it is the very one; it is gone; another one is in its
-place; it was not linked yet when the run was killed (or there are no hard links); the marker came with a copy."""
+place; it was not linked yet when the run was killed (or no links can be made); or it came with a copy."""
 
 
 class Beside:

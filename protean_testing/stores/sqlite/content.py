@@ -68,7 +68,7 @@ def add_definitions(connection: sqlite3.Connection, source: sqlite3.Connection, 
     """Create things that hold no rows as they are in another database."""
     parts = {f"{kind} {name}": (kind, sql) for kind, name, sql in _parts(source, "main")}
     order = ("table", "index", "view", "trigger")
-    for kind, sql in sorted((parts[one.name] for one in wanted), key=lambda part: order.index(part[0])):
+    for _, sql in sorted((parts[one.name] for one in wanted), key=lambda part: order.index(part[0])):
         connection.execute(sql)
 
 

@@ -69,10 +69,9 @@ class TestFile:
         self._is_ours = database.adopt and database.private  # a worker's copy of a given file
 
     @classmethod
-    def at(
-        cls, file: Path, *, name: str = "database", private: bool = False, unsafe: bool = False
-    ) -> TestFile:
-        """One that nobody uses, as far as is known."""
+    def at(cls, file: Path, *, private: bool = False, unsafe: bool = False) -> TestFile:
+        """One that no store uses."""
+        name = "database"
         url = URL.create("sqlite", database=str(file))
         database = Database(name=name, url=url, engine=_no_engine, private=private, unsafe=unsafe)
         return cls(file, place_of(url, name), database)
@@ -85,13 +84,12 @@ class TestFile:
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """See Keeper.check."""
         name, file = self._database.name, self._file
-        if not self._trusted:
-            refuse_other_name(name, self._shown, file.stem, what="file", end=file.suffix)
+        self._refuse_other_name()
         if not file.parent.is_dir():
             raise ConfigurationError(f"store {name!r}: there is no directory {file.parent} for its file.")
         if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
             raise ConfigurationError(
-                f"store {name!r}: {self._shown} cannot be written, or its directory, which SQLite needs as well."
+                f"store {name!r}: {self._shown} cannot be written, or its directory, which SQLite needs too."
             )
         if self._beside.is_in_use():
             raise self._in_use()
@@ -117,9 +115,8 @@ class TestFile:
         try:
             acquired = self._beside.acquire()
         except OSError as error:
-            raise ConfigurationError(
-                f"store {self._database.name!r}: nothing can be written beside {self._shown}: {error.strerror}."
-            ) from None
+            what = f"store {self._database.name!r}: nothing can be written beside {self._shown}"
+            raise ConfigurationError(f"{what}: {error.strerror}.") from None
         if not acquired:
             raise self._in_use()
         last = self._beside.marker()
@@ -208,10 +205,7 @@ class TestFile:
 
     def refuse_in_use(self) -> None:
         """See Leftovers.refuse_in_use."""
-        if not self._trusted:
-            refuse_other_name(
-                self._database.name, self._shown, self._file.stem, what="file", end=self._file.suffix
-            )
+        self._refuse_other_name()
         if self._beside.is_in_use():
             raise self._in_use()
 
@@ -223,11 +217,9 @@ class TestFile:
         lines = [] if marker.facts.get("kept") else [f"the marker of a run that was killed ({marker})"]
         found = self._all_of_it(marker)
         if found.copy is not None:
-            instead = " in place of the other file there" if self._beside.proof(marker) == "replaced" else ""
-            lines.append(f"what was in {self._file} before is restored{instead}, from {found.copy}")
-        lines += [
-            f"{thing.name}{'' if thing.holds_data else ' (empty)'} is removed" for thing in found.doomed
-        ]
+            instead = ", in place of the other file there" if self._beside.proof(marker) == "replaced" else ""
+            lines.append(f"what was in {self._file} before, from {found.copy}{instead}: restored")
+        lines += [f"{thing.name}{'' if thing.holds_data else ' (empty)'}: removed" for thing in found.doomed]
         return lines or [f"the marker of a kept schema ({marker})"]
 
     def remove_left_over(self) -> None:
@@ -284,8 +276,8 @@ class TestFile:
             identity = "" if proof == "copied" else marker.identity
             if proof == "replaced" and copied and not self._trusted:
                 raise self._refusal(
-                    f"it is another file than the one that a killed run used ({marker}). What was in that one "
-                    f"before is in {copied}.",
+                    f"it is another file than the one that a killed run used ({marker}). What was in that "
+                    f"one before is in {copied}.",
                     f"To put that in its place:  {self._clean}\nTo leave this file:  remove {copied.parent}",
                 )
             if self._trusted and proof in ("replaced", "copied"):
@@ -318,10 +310,9 @@ class TestFile:
             only_rows=not planned and not self._database.adopt,
         )
         gone = identities(doomed)
-        staying = [
-            t for t in now if t.identity not in gone and (marker is None or t.identity not in marker.before)
-        ]
-        return _Found(marker, copied, tuple(doomed), tuple(staying))
+        before = frozenset[str]() if marker is None else marker.before
+        staying = tuple(thing for thing in now if thing.identity not in gone | before)
+        return _Found(marker, copied, tuple(doomed), staying)
 
     def _things(self, planned: Collection[str] = ()) -> list[Thing]:
         if not self._is_there():
@@ -458,12 +449,9 @@ class TestFile:
             connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(copied),))
             if not marker.before <= identities(things(connection)):
                 return False
-            names = [
-                t.name.removeprefix("table ")
-                for t in things(connection, schema=IMAGE)
-                if t.name.startswith("table ")
-            ]
-            return same_rows(connection, names)
+            names = [thing.name for thing in things(connection, schema=IMAGE)]
+            tables = [name.removeprefix("table ") for name in names if name.startswith("table ")]
+            return same_rows(connection, tables)
 
     def _connect(self) -> OurConnection:
         connection = connect(str(self._file))
@@ -488,6 +476,11 @@ class TestFile:
     def _clean(self) -> str:
         return clean_line(shlex.quote(f"sqlite:///{self._file}"), unsafe=self._database.unsafe)
 
+    def _refuse_other_name(self) -> None:
+        file = self._file
+        if not self._trusted:
+            refuse_other_name(self._database.name, self._shown, file.stem, what="file", end=file.suffix)
+
     def _in_use(self) -> UnsafeStoreError:
         marker = self._beside.marker()
         who = "a run that is just starting" if marker is None else str(marker)
@@ -509,11 +502,9 @@ class TestFile:
             )
 
     def _cannot_restore(self, copied: Path | None, why: str) -> StoreError:
-        where = (
-            f"What was in it before this run is in {copied}, a SQLite database."
-            if copied
-            else "It was left as it is."
-        )
+        where = "It was left as it is."
+        if copied:
+            where = f"What was in it before this run is in {copied}, a SQLite database."
         return StoreError(
             f"store {self._database.name!r}: {self._shown} cannot be restored: {why}.\n{where}\n"
             f"To restore it:  {self._clean}",
