@@ -126,9 +126,11 @@ class Beside:
 
     def other_links(self) -> int:
         """How many names the file has that nobody here knows."""
-        marker = self.marker()
-        ours = marker is not None and self.proof(marker) == "itself"
-        return self.file.stat().st_nlink - (2 if ours else 1) if self.file.exists() else 0
+        if not self.file.exists():
+            return 0
+        links = self.directory.glob("link-*")
+        ours = sum(os.path.samefile(link, self.file) for link in links)  # of a copied directory as well
+        return self.file.stat().st_nlink - 1 - ours
 
     def new_name(self) -> str:
         """What tells the files of one run from those of the next."""
