@@ -54,7 +54,7 @@ class PostgreSQLTestCase(unittest.TestCase):
     def keeper(
         self, *, schema: str | Callable[[], None] = "", claim: bool = True, **options: Any
     ) -> PostgreSQLKeeper:
-        """A keeper of the database, and in it the schema that `schema` makes."""
+        """A keeper of the database, and in it the schema that `schema` makes, as if metadata did."""
         make = schema if callable(schema) else lambda: self.run_sql(schema)
         arguments: dict[str, Any] = {"rebuild": make, "wait": 1.0, "reset": self.reset, **options}
         keeper = PostgreSQLKeeper(
@@ -62,7 +62,7 @@ class PostgreSQLTestCase(unittest.TestCase):
         )
         self.addCleanup(keeper.close)
         if claim:
-            keeper.check(())
+            keeper.check([("public", "none of this name")])
             keeper.claim()
             make()
             keeper.created()

@@ -107,7 +107,7 @@ class PostgreSQLKeepTests(ServerLogTestCase):
             with self.subTest(statement):
                 self.rows(statement)
                 self.assertEqual(self.run_kept(), 1, "made anew")
-        self.assertEqual(self.rows("SELECT to_regclass('theirs')"), [(None,)])
+        self.assertEqual(self.rows("SELECT to_regclass('theirs')"), [("theirs",)], "it is not ours to drop")
         self.assertEqual(self.run_kept(), 0)
 
     def test_a_killed_run_keeps_nothing_and_ctrl_c_all(self) -> None:

@@ -29,7 +29,7 @@ from protean_testing.stores.postgresql import PostgreSQLKeeper
 url, adopt = sys.argv[1], sys.argv[2] == "adopt"
 engine = create_engine(url)
 keeper = PostgreSQLKeeper(Database(name="shop", url=make_url(url), engine=lambda: engine, adopt=adopt))
-keeper.check(()); keeper.claim()
+keeper.check([] if adopt else [("more", "t")]); keeper.claim()
 with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
     if not adopt:
         connection.execute("CREATE SCHEMA more; CREATE TABLE more.t (id serial)")
@@ -81,26 +81,30 @@ class ClaimTests(PostgreSQLTestCase):
                 for options in ({"unsafe": True}, {"private": True}):
                     self.keeper(claim=False, **options).check(())
 
-    def test_a_database_of_ours_needs_no_name(self) -> None:
+    def test_a_marker_does_not_stand_for_the_name(self) -> None:
         self.name, self.url = "mine", self.server.create_database("mine")
         self.addCleanup(self.server.drop_database, "mine")
         self.keeper(unsafe=True, schema=TABLE).close()
-        self.keeper(claim=False).check([(None, "t")])
+        self.assertRefused(self.keeper(claim=False), "does not contain", ("t",))
+        self.keeper(claim=False, unsafe=True).check([(None, "t")])
 
     def test_tables_with_rows_of_others(self) -> None:
         self.run_sql(TABLE, "CREATE TABLE empty (a int)")
         self.assertRefused(
             self.keeper(claim=False),
-            "(?s)table public.t .*holds rows.*adopt=True.*unsafe=True",
+            "(?s)table public.t\n.*adopt=True.*unsafe=True",
             ("t", "empty"),
         )
-        self.keeper(claim=False).check([(None, "empty"), (None, "other")])
+        self.assertRefused(self.keeper(claim=False), "table public.empty", ("empty", "other"))
+        self.assertRefused(self.keeper(claim=False), "(?s)holds data.*table public.t\n")
+        self.keeper(claim=False).check([(None, "other")])
         self.keeper(claim=False, unsafe=True).check([(None, "t")])
         self.keeper(claim=False, adopt=True).check([(None, "t")])
 
-    def test_stale_tables_are_dropped(self) -> None:
+    def test_stale_tables_are_dropped_if_that_is_allowed(self) -> None:
         self.run_sql("CREATE TABLE t (other text); CREATE VIEW v AS SELECT * FROM t")
-        keeper = self.keeper(claim=False)
+        self.assertRefused(self.keeper(claim=False), "table public.t", ("t",))
+        keeper = self.keeper(claim=False, unsafe=True)
         keeper.check([(None, "t")])
         keeper.claim()
         self.assertEqual(self.rows("SELECT 1 FROM pg_class WHERE relname IN ('t', 'v')"), [])
@@ -116,7 +120,7 @@ class ClaimTests(PostgreSQLTestCase):
         )
         process.communicate("")
         keeper = self.keeper(claim=False)
-        keeper.check(())
+        keeper.check([("more", "t")])
         keeper.claim()
 
     def test_a_run_that_began_a_moment_ago(self) -> None:
@@ -133,7 +137,7 @@ class ClaimTests(PostgreSQLTestCase):
         self.run_elsewhere("create", "kill").wait()
         self.assertNotEqual(dump(libpq(self.server.url(self.name))), before)
         keeper = self.keeper(claim=False)
-        keeper.check(())
+        keeper.check([("more", "t")])
         keeper.claim()
         self.assertEqual(dump(libpq(self.server.url(self.name))), before)
         keeper.drop()

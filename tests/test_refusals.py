@@ -121,7 +121,12 @@ class RefusalTests(SuiteTestCase):
         )
         self.assertEqual(self.sql("rows_test", "SELECT * FROM orders"), [(1,)])
 
-    def test_an_empty_table_that_we_did_not_make(self) -> None:
+    def test_a_stale_table_is_never_used(self) -> None:
+        url = self.postgresql.create_database("stale_test")
+        self.sql("stale_test", "CREATE TABLE orders (id int)")
+        self.assertRefused(
+            f"SQLAlchemyStore(Base.metadata, url={url!r})", "table public.orders (empty)", "adopt=True"
+        )
         path = self.directory / "stale_test.db"
         with sqlite3.connect(path) as connection:
             connection.execute("CREATE TABLE orders (id int)")

@@ -10,6 +10,20 @@ from .names import refusal
 
 _SHOWN = 5  # things that a message names
 
+VERSION_TABLES = frozenset(
+    {
+        "alembic_version",
+        "databasechangelog",
+        "databasechangeloglock",
+        "django_migrations",
+        "flyway_schema_history",
+        "goose_db_version",
+        "schema_migrations",
+        "yoyo_migration",
+    }
+)
+"""In these tables migrations write down how far they came: it is no data of anybody's."""
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -20,12 +34,14 @@ class Thing:
         name: What messages call it, with its kind: ``table public.orders``.
         holds_data: Whether removing it would lose rows or values.
         planned: Whether the run is about to create one of this name.
+        is_version: Whether it is one of `VERSION_TABLES`.
     """
 
     identity: str
     name: str
     holds_data: bool = False
     planned: bool = False
+    is_version: bool = False
 
 
 def examine(
@@ -50,7 +66,7 @@ def examine(
         clear: The line that would remove what is refused.
         unsafe: Remove what is in the way, whosever it is.
         only_rows: It is not known what will be created (a callable makes the schema): all that holds rows is
-            in the way, and nothing else.
+            in the way, and nothing else. A migrated database is not: how far migrations came is no data.
 
     Returns:
         What to remove, none of which is anybody else's.
@@ -72,13 +88,16 @@ def examine(
     in_the_way: list[Thing] = []
     unknown: list[Thing] = []
     for thing in content:
+        came_since = marker is not None and marker.came_since(thing.identity)
         if marker is not None and thing.identity in marker.made:
             doomed.append(thing)
-        elif marker is not None and thing.identity not in marker.before and thing.holds_data:
+        elif came_since and _holds_data(thing, marker):
             unknown.append(thing)
-        elif marker is not None and thing.identity not in marker.before and marker.was_empty:
+        elif came_since and marker is not None and marker.was_empty:
             doomed.append(thing)
-        elif thing.holds_data if only_rows else thing.planned:
+        elif came_since and thing.planned:
+            unknown.append(thing)
+        elif thing.holds_data and not thing.is_version if only_rows else thing.planned:
             in_the_way.append(thing)
     if unsafe:
         return doomed + unknown + ([] if only_rows else in_the_way)
@@ -86,8 +105,8 @@ def examine(
         raise refusal(
             store,
             where,
-            f"a run that was killed ({marker}) left it, and what came since then is not known to be of its "
-            f"making, and holds data:\n{_listed(unknown)}",
+            f"a run that was killed ({marker}) left it, and it is not known whether what came since that run "
+            f"began is of its making:\n{listed(unknown)}",
             f"If that may go:  {clear}",
         )
     if in_the_way:
@@ -95,14 +114,21 @@ def examine(
         raise refusal(
             store,
             where,
-            f"no run of these tests made this, and it {has}:\n{_listed(in_the_way)}",
-            "Give it an empty database, or pass adopt=True to use what is there (a database that migrations "
-            "have made, for example), or pass unsafe=True if losing it is fine.",
+            f"no run of these tests made this, and it {has}:\n{listed(in_the_way)}",
+            "Give it an empty database, or pass adopt=True to use what is there (what migrations have made, "
+            "for example; schema=upgrade lets them make it), or pass unsafe=True if losing it is fine.",
         )
     return doomed
 
 
-def _listed(things: list[Thing]) -> str:
+def _holds_data(thing: Thing, marker: Marker | None) -> bool:
+    """Whether what came since a killed run began must not be lost."""
+    killed_creating = marker is not None and not marker.made
+    return thing.holds_data and not (thing.is_version and killed_creating)
+
+
+def listed(things: list[Thing]) -> str:
+    """Name things for a message, one a line."""
     names = [f"  {thing.name}{'' if thing.holds_data else ' (empty)'}" for thing in things[:_SHOWN]]
     if len(things) > _SHOWN:
         names.append(f"  and {len(things) - _SHOWN} more")

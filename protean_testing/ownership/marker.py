@@ -31,6 +31,8 @@ class Marker:
         was_empty: Whether nothing was there when the run began.
         before: Identities of what was there when the run began.
         made: Identities of what creating the schema made; nothing else is removed without being asked.
+        ended: The run came to its end, and left what it had made to be used again (a kept schema). What came
+            since then is the user's.
         facts: What the store needs beside that, to restore what was there before (JSON values).
     """
 
@@ -43,6 +45,7 @@ class Marker:
     was_empty: bool
     before: frozenset[str] = frozenset()
     made: frozenset[str] = frozenset()
+    ended: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -52,6 +55,10 @@ class Marker:
     def is_this_run(self) -> bool:
         """Whether this process wrote it."""
         return self.run == RUN
+
+    def came_since(self, identity: str) -> bool:
+        """Whether something that this run has not made came since it began, and nobody knows by whom."""
+        return not self.ended and identity not in self.before and identity not in self.made
 
     def having_made(self, made: Iterable[str]) -> Marker:
         """Return the marker with more of what creating the schema made."""
@@ -71,12 +78,21 @@ class Marker:
             return None
 
 
-def new_marker(identity: str, before: Iterable[str], **facts: Any) -> Marker:
+def new_marker(
+    identity: str,
+    before: Iterable[str],
+    *,
+    made: Iterable[str] = (),
+    was_empty: bool | None = None,
+    **facts: Any,
+) -> Marker:
     """Describe this run, about to begin in a place.
 
     Parameters:
         identity: Of the place.
         before: Identities of what is there now.
+        made: Of what an earlier run has made, which this one uses again.
+        was_empty: Whether nothing of anybody's is there; left out, whether `before` is empty.
         facts: See `Marker.facts`.
     """
     before = frozenset(before)
@@ -88,7 +104,8 @@ def new_marker(identity: str, before: Iterable[str], **facts: Any) -> Marker:
         pid=me.pid,
         started=me.create_time(),
         since=datetime.now().astimezone().isoformat(timespec="seconds"),
-        was_empty=not before,
+        was_empty=not before if was_empty is None else was_empty,
         before=before,
+        made=frozenset(made),
         facts=facts,
     )

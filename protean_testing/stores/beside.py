@@ -2,57 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sqlalchemy import URL, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigurationError
+from ..ownership import refusal, refuse_other_name
+from .place import Place
+from .placing import empty_url
+from .urls import sync_url
 
 
-def empty_beside(url: URL) -> tuple[URL, Callable[[], None]]:
-    """Create the database ``<name>_empty`` beside `url`; one that is there is used, if its keeper allows.
+def empty_place(url: URL) -> Place:
+    """Say where an empty database beside `url` will be. Nothing is created yet.
 
-    Returns:
-        Its URL, and what drops it at the end. One that is neither new nor left by a run of ours stays.
-
-    Raises:
-        ConfigurationError: The role may not create databases.
+    On PostgreSQL it has a name that no other run has, so whatever is in it is the run's own. Elsewhere it is
+    ``<name>_empty``.
     """
-    beside = url.set(database=f"{url.database}_empty")
+    if url.get_backend_name() == "postgresql":
+        return Place(empty_url(url))
+    beside = sync_url(url).set(database=f"{url.database}_empty")
     if url.get_backend_name() == "sqlite":
-        return beside, lambda: None  # a file comes and goes with its keeper
-    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    name = engine.dialect.identifier_preparer.quote_identifier(str(beside.database))
-    force = " WITH (FORCE)" if engine.dialect.name == "postgresql" else ""
-
-    def drop() -> None:
-        with engine.connect() as connection:
-            connection.execute(text(f"DROP DATABASE IF EXISTS {name}{force}"))
-
-    if _is_there(beside):
-        return beside, drop if _left_over(beside) else lambda: None
-    try:
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-    except DBAPIError as error:
-        raise ConfigurationError(
-            f"a store with empty=True needs a database of its own, and {name} could not be created: "
-            f"{type(error.orig).__name__}.\nLet the role create databases, or give that store its own url=."
-        ) from None
-    return beside, drop
+        return Place(beside)  # a file comes and goes with its keeper
+    sibling = Sibling(sync_url(url), beside)
+    return Place(beside, sibling=sibling, at_end=sibling.drop)
 
 
-def _is_there(url: URL) -> bool:
-    try:
-        create_engine(url, poolclass=NullPool).connect().close()
-    except DBAPIError:
-        return False
-    return True
+class Sibling:
+    """A database beside a given one, which is there from `create` to `drop`.
 
+    Parameters:
+        given: The URL that was given.
+        beside: The same with the other name.
+    """
 
-def _left_over(url: URL) -> bool:
-    """Whether a run of ours has marked it."""
-    inspector = inspect(create_engine(url, poolclass=NullPool))
-    return "protean_testing" in inspector.get_schema_names() or inspector.has_table("protean_testing")
+    def __init__(self, given: URL, beside: URL) -> None:
+        self._given, self._beside = given, beside
+        self._engine = create_engine(given, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        self._name = self._engine.dialect.identifier_preparer.quote_identifier(str(beside.database))
+        self._is_ours = False
+
+    def check(self, store: str, *, unsafe: bool) -> bool:
+        """Refuse, before anything is created. Returns whether it is there: an earlier run was killed.
+
+        Raises:
+            UnsafeStoreError: The given database is none for tests by its name, or the other one not ours.
+        """
+        if not unsafe:
+            refuse_other_name(store, self._given.render_as_string(), str(self._given.database))
+        there = create_engine(self._beside, poolclass=NullPool)
+        try:
+            there.connect().close()
+        except DBAPIError:
+            return False
+        if not (self._is_ours or unsafe or inspect(there).has_table("protean_testing")):
+            raise refusal(
+                store,
+                self._beside.render_as_string(),
+                "a store with empty=True has a database of its own there, and no run of these tests made it.",
+                "Drop it if nobody needs it, or give that store its own url=.",
+            )
+        return True
+
+    def create(self, store: str) -> None:
+        """Create it, unless an earlier run has left it.
+
+        Raises:
+            ConfigurationError: The role may not create databases.
+        """
+        if self.check(store, unsafe=True):
+            self._is_ours = True
+            return
+        try:
+            with self._engine.connect() as connection:
+                connection.execute(text(f"CREATE DATABASE {self._name}"))
+        except DBAPIError as error:
+            raise ConfigurationError(
+                f"store {store!r} with empty=True needs a database of its own, and {self._name} could not be "
+                f"created: {type(error.orig).__name__}.\n"
+                "Let the role create databases, or give that store its own url=."
+            ) from None
+        self._is_ours = True
+
+    def drop(self) -> None:
+        """Drop it. Harmless if this run has not created it."""
+        if self._is_ours:
+            with self._engine.connect() as connection:
+                connection.execute(text(f"DROP DATABASE IF EXISTS {self._name}"))
+            self._is_ours = False

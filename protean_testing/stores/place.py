@@ -19,6 +19,7 @@ from .urls import async_url, in_private_memory, server_of, shown, sync_url
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from .beside import Sibling
     from .sqlalchemy import SQLAlchemyStore
 
 AnEngine: TypeAlias = "Engine | AsyncEngine | Callable[[], Engine | AsyncEngine]"
@@ -33,11 +34,13 @@ class Place:
         *,
         engine: AnEngine | None = None,
         private: bool = False,
+        sibling: Sibling | None = None,
         at_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = url
         self.private = private
         self.own = own_of(url)
+        self.sibling = sibling
         self._at_end = at_end
         self.closed = False
         self.claimed = False

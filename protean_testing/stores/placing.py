@@ -7,8 +7,9 @@ from collections.abc import Hashable
 
 from sqlalchemy import URL
 
+from ..ownership.marker import RUN
 from ..workers import Worker, worker
-from .own import Own, own_name
+from .own import Own, derived_name, own_name
 
 _given: dict[Hashable, URL] = {}
 _owns: dict[Hashable, Own] = {}  # one for each place, whoever asks
@@ -34,14 +35,25 @@ def worker_url(url: URL) -> URL:
     return own
 
 
+def empty_url(url: URL) -> URL:
+    """Where this process has an empty database beside the PostgreSQL database `url`, for itself alone."""
+    from .postgresql.empty import Empty
+
+    me = worker() or Worker(RUN[:10], "run", os.getpid())
+    name = derived_name(str(url.database), me.run, f"{me.label}_empty")
+    own = url.set(database=name)
+    _owns.setdefault(_key(own), Empty(url, name, me))
+    return own
+
+
 def own_of(url: URL) -> Own | None:
-    """This worker's own database at `url`; None where a database was given that is used as it is."""
+    """This process's own database at `url`; None where a database was given that is used as it is."""
+    if _key(url) in _owns:
+        return _owns[_key(url)]
     given, me = _given.get(_key(url)), worker()
     if given is None or me is None:
         return None
-    if _key(url) not in _owns:
-        _owns[_key(url)] = _own(given, url, me)
-    return _owns[_key(url)]
+    return _owns.setdefault(_key(url), _own(given, url, me))
 
 
 def _own(given: URL, url: URL, me: Worker) -> Own:
@@ -55,4 +67,6 @@ def _own(given: URL, url: URL, me: Worker) -> Own:
 
 
 def _key(url: URL) -> Hashable:
-    return (url.get_backend_name(), url.host, url.port, url.database)
+    """A server may be told by the query as well: ``?host=/run/postgresql``, ``?port=5433``."""
+    place = {name: url.query[name] for name in ("host", "hostaddr", "port", "service") if name in url.query}
+    return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(place.items())))

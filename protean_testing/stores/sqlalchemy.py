@@ -18,7 +18,7 @@ from ..awaiting import finished
 from ..errors import ConfigurationError
 from ..store import LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
 from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
-from .beside import empty_beside
+from .beside import empty_place
 from .checkouts import Taken
 from .definition import definition
 from .keeper import Database, Keeper
@@ -128,11 +128,10 @@ class SQLAlchemyStore(LocatedStore):
 
         A store that wants an empty database gets one of its own beside a given one.
         """
+        at = parsed_url(url)
         if self.empty and not private:
-            beside, drop = empty_beside(sync_url(parsed_url(url)))
-            self._place = Place(beside, at_end=drop)
+            self._place = empty_place(at)
         else:
-            at = parsed_url(url)
             self._place = Place(at if private else worker_url(at), engine=self._engine, private=private)
 
     def _live(self) -> Place:
@@ -222,7 +221,7 @@ class SQLAlchemyStore(LocatedStore):
         place = self._live()
         if place.own is not None and not place.claimed:
             place.own.check(self.name, unsafe=self.unsafe)
-        else:
+        elif place.sibling is None or place.sibling.check(self.name, unsafe=self.unsafe):
             self._keeper().check(self._tables())
 
     def create_schema(self) -> None:
@@ -239,6 +238,8 @@ class SQLAlchemyStore(LocatedStore):
             keeper.created()
             place.made.append(self)
             return
+        if place.sibling is not None:
+            place.sibling.create(self.name)
         with self._own_database(place):
             is_made = keeper.claim()
             place.claimed = True

@@ -2,101 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from ...errors import ConfigurationError
-from ...ownership import refuse_other_name
+from ...errors import ConfigurationError, StoreError
+from ...ownership import Marker, new_marker, refuse_other_name
 from ..keeper import Database
-from . import adopted, fingerprint, meeting, noting, ownership, staying
-from .connection import OURS, Connection, literal, psycopg, quoted
-
-TableName = tuple[str | None, str]
+from . import before, content, fingerprint, meeting, noting, ownership, staying
+from .connection import OURS, Connection, psycopg, quoted
+from .content import TableName
+from .fingerprint import Address, EntangledError
 
 
 def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[TableName]) -> None:
-    """Touch nothing, and see whether the database may be used by this run.
+    """See whether the database may be used by this run. Nothing of anybody's is touched.
+
+    What a killed run owes is restored first: whoever reads the refusal finds the data as it was.
 
     Raises:
         UnsafeStoreError: It may not.
+        StoreError: What was there before a killed run cannot be restored.
     """
-    marker = ownership.read_marker(connection)
-    if marker is None and ownership.schema_is_there(connection):
-        raise database.refusal(f"it has a schema {OURS}, which is not ours.", "Rename that schema.")
-    if marker is not None and marker.alive:
+    refuse_name(database, connection)
+    marker = read_marker(database, connection)
+    refuse_live(database, connection, marker)
+    if database.private:
+        return
+    if marker is not None:
+        if not ownership.take_lock(connection):
+            raise _just_begun(database)
+        try:
+            _restore(database, connection, marker)
+        finally:
+            ownership.release_lock(connection)
+        if staying.is_there(connection, definition_of(database)):
+            return
+    content.to_remove(database, connection, tables, marker)
+
+
+def refuse_planned(
+    database: Database, connection: Connection, tables: Iterable[TableName], marker: Marker
+) -> None:
+    """Refuse what is in the way of another schema in a database that this run has already."""
+    content.examined(database, connection, tables, replace(marker, ended=True))
+
+
+def refuse_name(database: Database, connection: Connection) -> None:
+    """Refuse a database that is not for tests by its name."""
+    if not (database.private or database.unsafe):
+        name = connection.value("SELECT current_database()::text")
+        refuse_other_name(database.name, database.shown, name)
+
+
+def refuse_live(database: Database, connection: Connection, marker: Marker | None) -> None:
+    """Refuse a database that a live run uses."""
+    if marker is not None and ownership.is_live(connection):
         raise database.refusal(
             f"it is in use by another run ({marker}), and two runs in one database would destroy each "
             "other's data.",
             "Wait for it to end, or give this run a database of its own.",
         )
-    if database.private or database.unsafe:
-        return
-    name = connection.raw.info.dbname
-    if marker is None:
-        refuse_other_name(database.name, database.shown, name)
-    if not database.adopt and not (
-        marker is not None and staying.is_there(connection, definition_of(database))
-    ):
-        _refuse_rows_of_others(database, connection, tables, marker)
 
 
-def _refuse_rows_of_others(
-    database: Database, connection: Connection, tables: Iterable[TableName], marker: ownership.Marker | None
-) -> None:
-    names = ", ".join(f"to_regclass({literal(place)})" for place in _places(database, tables))
-    if not names:
-        return
-    found = connection.rows(
-        "SELECT i.identity, c.oid::regclass::text FROM pg_class c "
-        "CROSS JOIN pg_identify_object('pg_class'::regclass, c.oid, 0) i "
-        f"WHERE c.relkind IN ('r', 'p') AND c.oid IN ({names}) ORDER BY 2"
-    )
-    for identity, name in found:
-        if marker is not None and not marker.adopted and f"table {identity}" not in marker.before:
-            continue
-        if connection.value(f"SELECT EXISTS (SELECT FROM {name})"):
-            raise database.refusal(
-                f"table {name} is about to be created, but is there already and holds rows.",
-                "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True "
-                "if losing these rows is fine.",
-            )
+def read_marker(database: Database, connection: Connection) -> Marker | None:
+    """The marker that is there. A private database may be a copy that was made for this run.
+
+    Raises:
+        UnsafeStoreError: There is a schema of our name without one.
+    """
+    try:
+        marker = ownership.read_marker(connection)
+    except psycopg.errors.InsufficientPrivilege:
+        raise database.refusal(
+            f"a run as another role left its schema {OURS} here, which the role of this URL may not read.",
+            "Run the tests as that role, or let it drop that schema.",
+        ) from None
+    if marker is None and ownership.schema_is_there(connection):
+        raise database.refusal(
+            f"it has a schema {OURS}, which is not ours, or of another version of this library.",
+            f"Rename that schema, or if nobody needs it:  DROP SCHEMA {OURS} CASCADE",
+        )
+    if marker is not None and database.private:
+        return replace(marker, identity=ownership.identity(connection))
+    return marker
 
 
 def claim(
     database: Database, connection: Connection, tables: Iterable[TableName]
-) -> tuple[frozenset[str], staying.State | None]:
-    """Mark the database as this run's, and clear it of what a dead run left, and of stale tables.
+) -> tuple[Marker, staying.State | None]:
+    """Mark the database as this run's, and remove what a dead run left.
 
     Returns:
-        What is there beside the schema, as `fingerprint.objects` names it; and what is known of the schema,
-        where it is there already as `database.definition` has made it.
+        The marker of this run; and what is known of the schema, where it is there already as
+        `database.definition` has made it.
 
     Raises:
-        UnsafeStoreError: Another run was quicker.
+        UnsafeStoreError: Another run was quicker, or something is in the way.
         ConfigurationError: Our role may not create a schema.
     """
     if not ownership.take_lock(connection):
-        raise database.refusal(
-            "another run has just begun to use it.", "Give each run a database of its own."
-        )
+        raise _just_begun(database)
     if not database.private:
         meeting.sweep(database.url, connection)
-    marker = ownership.read_marker(connection)
+    marker = read_marker(database, connection)
     if marker is not None:
+        _restore(database, connection, marker)
         state = staying.read(connection, definition_of(database))
         if state is not None:
-            ownership.renew_marker(connection)
+            renewed = _begin(connection, made=marker.made)
             staying.erase(connection)
-            return marker.before, state
-        adopted.give_back(connection)
-        clear(database, marker.before, adopted=marker.adopted)
-    if not database.adopt:
-        for place in _places(database, tables):
-            connection.run(f"DROP TABLE IF EXISTS {place} CASCADE")
-    before = frozenset(map(str, fingerprint.objects(connection)))
+            return renewed, state
+    doomed = content.to_remove(database, connection, tables, marker)
+    if doomed or marker is not None:
+        with fresh_connection(database) as other:
+            noting.uninstall(other)
+            remove(database, other, doomed)
+            ownership.erase(other)
     try:
         with connection.raw.transaction():
-            ownership.write_marker(connection, before, database.adopt)
+            connection.make_durable()
+            connection.run(ownership.INSTALL + before.INSTALL)
+            return _begin(connection), None
     except psycopg.errors.InsufficientPrivilege:
         info = connection.raw.info
         grant = f"GRANT CREATE ON DATABASE {quoted(info.dbname)} TO {quoted(info.user)}"
@@ -104,7 +131,48 @@ def claim(
             f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says "
             f"whose the database is. Allow it with:  {grant}"
         ) from None
-    return before, None
+
+
+def _begin(connection: Connection, made: Iterable[str] = ()) -> Marker:
+    made = frozenset(made)
+    there = [one for one in fingerprint.objects(connection) if one.key not in made]
+    marker = new_marker(
+        ownership.identity(connection),
+        (one.key for one in there),
+        made=made,
+        was_empty=content.is_empty(there),
+    )
+    with connection.raw.transaction():
+        connection.make_durable()
+        before.write_names(connection, there)
+        ownership.write_marker(connection, marker)
+    return marker
+
+
+def _restore(database: Database, connection: Connection, marker: Marker) -> None:
+    """What was there before a run that was killed. A marker of another database says nothing of this one."""
+    if not marker.ended and marker.identity == ownership.identity(connection):
+        tell_lost(database, before.restore(connection), f"a run that was killed ({marker})")
+
+
+def tell_lost(database: Database, lost: Collection[str], by: str) -> None:
+    """Say what cannot be restored.
+
+    Raises:
+        StoreError: Something cannot.
+    """
+    if lost:
+        lines = "\n".join(f"  {line}" for line in lost)
+        raise StoreError(
+            f"what was there before {by} cannot be restored in store {database.name!r} ({database.shown}):\n"
+            f"{lines}\nPut it right, and run the tests again. To see what else is left:  "
+            + content.clear_line(database),
+            store=database.name,
+        )
+
+
+def _just_begun(database: Database) -> Exception:
+    return database.refusal("another run has just begun to use it.", "Give each run a database of its own.")
 
 
 def definition_of(database: Database) -> str:
@@ -112,18 +180,24 @@ def definition_of(database: Database) -> str:
     return database.definition and f"{database.definition} {database.reset}"
 
 
-def clear(database: Database, before: frozenset[str], *, adopted: bool) -> None:
-    """Drop what is ours, and what came since a run began; an adopted schema may have grown by itself."""
-    with fresh_connection(database) as connection:
-        noting.uninstall(connection)
-        if not adopted:
-            drop_all_but(connection, before)
-        ownership.erase_marker(connection)
+def remove(database: Database, connection: Connection, doomed: Collection[Address]) -> None:
+    """Drop what is ours, and nothing else.
 
-
-def drop_all_but(connection: Connection, before: frozenset[str]) -> None:
-    """Drop every object of the user's schemas that was not there before."""
-    fingerprint.drop(connection, (one for one in fingerprint.objects(connection) if str(one) not in before))
+    Raises:
+        StoreError: Something else would go with it.
+    """
+    try:
+        others = [] if database.private else fingerprint.dependents(connection, doomed)
+        if others:
+            raise EntangledError(others)
+        fingerprint.drop(connection, doomed, parts=not database.private)
+    except EntangledError as error:
+        names = "\n".join(f"  {one}" for one in error.harmed)
+        raise StoreError(
+            f"the schema of store {database.name!r} is not dropped, since what this run has not made uses "
+            f"it:\n{names}\nDrop that, or what it has to do with those tables; the next run drops the rest.",
+            store=database.name,
+        ) from None
 
 
 @contextmanager
@@ -134,12 +208,3 @@ def fresh_connection(database: Database) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
-
-
-def _places(database: Database, tables: Iterable[TableName]) -> list[str]:
-    """The tables' full names; the application's search_path says where one without a schema is."""
-    tables, default = sorted(tables, key=str), "public"
-    if any(schema is None for schema, _ in tables):
-        with database.engine().connect() as connection:
-            default = connection.dialect.default_schema_name or default
-    return [f"{quoted(default if schema is None else schema)}.{quoted(name)}" for schema, name in tables]

@@ -29,6 +29,7 @@ class Clone:
     """
 
     needs_keeper = False  # all of it goes at once
+    why = "each worker has a database of its own"
 
     def __init__(self, given: URL, name: str, me: Worker) -> None:
         self._given, self._name, self._me = given, name, me
@@ -53,7 +54,7 @@ class Clone:
             )
             if not may:
                 raise ConfigurationError(
-                    f"store {store!r}: each worker has a database of its own beside {name!r}, and "
+                    f"store {store!r}: {self.why} beside {name!r}, and "
                     f"role {role!r} may not create databases. Allow it with:  "
                     f"ALTER ROLE {quoted(role)} CREATEDB"
                 )

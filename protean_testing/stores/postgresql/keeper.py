@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from ...errors import OpenTransactionError
+from ...errors import OpenTransactionError, ProteanTestingError
 from ...leaks import tell_of_leak
+from ...ownership import Marker
 from ..driver_errors import translated
 from ..keeper import Database
 from ..urls import with_secrets
-from . import adopted, baseline, claiming, data, everything, ownership, staying, transactions
+from . import (
+    baseline,
+    before,
+    claiming,
+    content,
+    data,
+    everything,
+    fingerprint,
+    noting,
+    ownership,
+    staying,
+    transactions,
+)
 from .connection import Connection, NoAnswer, psycopg
 from .data import Data
 from .fast import Fast, Look
@@ -59,7 +73,10 @@ class PostgreSQLKeeper:
         self.database = database
         self._open: Connection | None = None
         self._tables: set[tuple[str | None, str]] = set()
-        self._before: frozenset[str] | None = None
+        self._marker: Marker | None = None
+        self._is_lost = False  # another run has had the database since
+        self._present: set[fingerprint.Address] = set()  # what was there when more was about to be made
+        self._versions: dict[int, str] = {}
         self._staying: staying.State | None = None
         self._schemas: Schemas | None = None
         self._data: Data | None = None
@@ -70,37 +87,69 @@ class PostgreSQLKeeper:
     # Whose it is
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
-        self._tables |= set(tables)
-        if self._before is None:
-            with self._told("check"):
-                claiming.refuse_unsafe(self.database, self._connection, tables)
+        more = set(tables) - self._tables
+        with self._told("check"):
+            if self._marker is None:
+                claiming.refuse_unsafe(self.database, self._connection, self._tables | more)
+            elif more:
+                claiming.refuse_planned(self.database, self._connection, more, self._marker)
+                self._look_around()
+        self._tables |= more
 
     def claim(self) -> bool:
         with self._told("claim"):
             self._make_way(transactions.READERS)
             connection = self._connection
-            self._before, self._staying = claiming.claim(self.database, connection, self._tables)
+            self._marker, self._staying = claiming.claim(self.database, connection, self._tables)
             if self._staying is None:
                 connection.run(baseline.INSTALL + staying.INSTALL)
+            self._look_around()
         return self._staying is not None
 
-    def drop(self) -> None:
-        if self._before is None:
-            return
-        before = self._before
-        self._again("drop", lambda: self._drop(before))
+    def _look_around(self) -> None:
+        """Whatever comes from now on was made by what makes the schema."""
+        self._present = fingerprint.present(self._connection)
+        self._versions = content.versions(self._connection)
 
-    def _drop(self, before: frozenset[str]) -> None:
+    def _note_made(self) -> None:
+        """Write down what making the schema made, before tests can touch it.
+
+        Where migrations have moved a database on that was migrated before, nothing is: dropping it would
+        leave a database that says it has what it has not.
+        """
+        assert self._marker is not None, "claim() comes first"
+        there = fingerprint.present(self._connection)
+        made = {f"{classid}:{objid}" for classid, objid in there - self._present}
+        moved_on = not self._versions.items() <= content.versions(self._connection).items()
+        if not (moved_on and self.database.rebuild is not None):
+            there_now = {f"{classid}:{objid}" for classid, objid in there}
+            self._marker = replace(self._marker, made=frozenset(self._marker.made & there_now | made))
+        ownership.write_marker(self._connection, self._marker)
+
+    def drop(self) -> None:
+        if self._marker is not None and not self._is_lost:
+            self._again("drop", self._drop)
+
+    def _drop(self) -> None:
+        """Restore what was there before us, and remove what is ours: the copies go last."""
+        assert self._marker is not None
         self._make_way(transactions.READERS)
-        claiming.clear(self.database, before, adopted=self.database.adopt)
+        if self._data is None:  # making it failed half-way
+            self._note_made()
+        lost = before.restore(self._connection)
+        with claiming.fresh_connection(self.database) as connection:
+            noting.uninstall(connection)
+            claiming.remove(self.database, connection, fingerprint.addresses(self._marker.made))
+            ownership.erase(connection)
         self._forget_all()
+        claiming.tell_lost(self.database, lost, "this run")
 
     def _forget_all(self) -> None:
-        self._before = self._schemas = self._data = self._fast = None
+        self._marker = self._schemas = self._data = self._fast = None
         self._marks = []
 
     def keep(self) -> bool:
-        if self._before is not None:
+        if self._marker is not None and not self._is_lost:
             self._again("keep", self._keep)
         return True
 
@@ -112,8 +161,12 @@ class PostgreSQLKeeper:
             first.hidden = True
             self._reset(first)
             self.forget(first)
+        assert self._marker is not None
+        lost = before.restore(self._connection)
         self._write_down()
+        ownership.write_marker(self._connection, replace(self._marker, ended=True))
         self._forget_all()
+        claiming.tell_lost(self.database, lost, "this run")
 
     def _write_down(self) -> None:
         data, schemas = self._kept
@@ -134,9 +187,8 @@ class PostgreSQLKeeper:
         try:
             yield
         finally:
-            self._open.renew()
+            self._reconnect()
             if is_made:
-                ownership.take_lock(self._open)
                 staying.erase(self._open)
 
     def close(self) -> None:
@@ -149,18 +201,24 @@ class PostgreSQLKeeper:
     def created(self) -> None:
         with self._told("look at"):
             connection = self._connection
+            assert self._marker is not None, "claim() comes first"
             if self._schemas is None:
-                assert self._before is not None, "claim() comes first"
-                self._schemas = Schemas(self.database, connection, self._clear_schema, self._before)
+                self._schemas = Schemas(self.database, connection, self)
             if self._staying is not None:
-                return self._resume(self._schemas, self._staying)
+                self._resume(self._schemas, self._staying)
+                with connection.raw.transaction():
+                    connection.make_durable()
+                    before.write_rows(connection, self._kept[0], self._marker)
+                return
+            is_first = self._data is None
+            self._note_made()
             catalog = self._schemas.created()
             self._data = self._data or Data(connection, catalog)
             self._data.catalog = catalog
             with connection.raw.transaction():
                 self._data.begin()
-                if self.database.adopt:
-                    adopted.remember(connection, self._data)
+                if is_first:
+                    before.write_rows(connection, self._data, self._marker)
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
                     self._fast.begin()
@@ -320,9 +378,25 @@ class PostgreSQLKeeper:
         schemas.glance()
         return changed
 
-    def _clear_schema(self) -> None:
+    # What `Schemas` needs to know
+
+    def is_made(self, address: fingerprint.Address) -> bool:
+        """Whether making the schema has made it."""
+        assert self._marker is not None
+        return f"{address[0]}:{address[1]}" in self._marker.made
+
+    def remake(self) -> None:
+        """Make the schema again, in place of what is left of it."""
+        assert self._marker is not None and self.database.rebuild is not None
         with claiming.fresh_connection(self.database) as connection:
-            claiming.drop_all_but(connection, self._before or frozenset())
+            claiming.remove(self.database, connection, fingerprint.addresses(self._marker.made))
+        self._look_around()
+        self.database.rebuild()
+        self._note_made()
+
+    def rescue(self, addresses: Collection[fingerprint.Address]) -> list[str]:
+        """Copy the rows of tables of the user's that cannot be restored to where they stay."""
+        return before.rescue_all(self._connection, addresses)
 
     # What all of it needs
 
@@ -356,6 +430,8 @@ class PostgreSQLKeeper:
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`; again where a transaction is in the way, or the connection was lost."""
         with self._told(what):
+            if self._is_lost:
+                raise self._in_other_hands()
             for _ in range(TRIES):
                 try:
                     return work()
@@ -365,9 +441,34 @@ class PostgreSQLKeeper:
                 except psycopg.OperationalError as error:
                     if self._connection.alive or isinstance(error, NoAnswer):
                         raise
-                    self._connection.renew()
-                    ownership.take_lock(self._connection)
+                    self._reconnect()
             return work()
+
+    def _reconnect(self) -> None:
+        """Connect again, and see that nobody else had the database meanwhile: the lock went with the session.
+
+        Raises:
+            UnsafeStoreError: Somebody had, or has it.
+        """
+        connection = self._connection
+        connection.renew()
+        if self._marker is None:
+            return
+        end = time.monotonic() + self.database.wait  # the server may see later than we that it was lost
+        while not (is_ours := ownership.take_lock(connection)) and time.monotonic() < end:
+            time.sleep(0.05)
+        there = ownership.read_marker(connection)
+        if not is_ours or there is None or there.run != self._marker.run:
+            self._is_lost = True
+            connection.close()
+            raise self._in_other_hands()
+
+    def _in_other_hands(self) -> ProteanTestingError:
+        return self.database.refusal(
+            "the connection that held its lock was lost, and another run has begun to use it since: nothing "
+            "more is done there.",
+            "Give each run a database of its own.",
+        )
 
     def _told(self, what: str) -> AbstractContextManager[None]:
         """Say which store could not do it, without the password."""

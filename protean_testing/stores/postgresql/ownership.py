@@ -1,45 +1,45 @@
-"""Whose database this is: a schema with a marker, and a lock that lives as long as the run does."""
+"""Whose this database is: a schema with a marker, and a lock that lives as long as the run does."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import uuid
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
-
-import psutil
-
-from .connection import OURS, Connection, literal
-
-RUN = uuid.uuid4()
-"""This process, among all runs of all machines."""
+from ...errors import StoreError
+from ...ownership import Marker
+from .connection import OURS, Connection, literal, psycopg
 
 LOCK = 0x70726F7465616E  # an advisory lock is known by a number
 
+INSTALL = f"CREATE SCHEMA {OURS}; CREATE TABLE {OURS}.owner (marker text NOT NULL);"
 
-@dataclass(frozen=True)
-class Marker:
-    """What a run wrote down about itself.
+_RELATIONS = (
+    "owner",
+    "before",
+    "kept",
+    "ready",
+    "note",
+    "era",
+    "touched",
+    "target",
+    "position",
+    "sequence",
+    "heir",
+    "part",
+    "slow",
+)
+"""All that is created in our schema, functions and indexes apart."""
 
-    Attributes:
-        host, pid, since: Who it is, for messages.
-        before: Every object that was there when it came, as pg_identify_object names them.
-        alive: Whether that run still lives (it may be our own).
-        adopted: The schema was there already, so nothing but our own schema is to be dropped.
-    """
 
-    host: str
-    pid: int
-    since: str
-    before: frozenset[str]
-    alive: bool
-    adopted: bool
-
-    def __str__(self) -> str:
-        return f"pid {self.pid} on {self.host} since {self.since}"
+def identity(connection: Connection) -> str:
+    """Name this very database: a copy of it, here or on another server, is another one."""
+    database = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    try:
+        found = connection.value(
+            f"SELECT concat(system_identifier, ' ', {database}) FROM pg_control_system()"
+        )
+    except (
+        psycopg.errors.InsufficientPrivilege
+    ):  # a hoster may have revoked it: a schema of ours is not copied
+        found = connection.value(f"SELECT concat({database}, ' ', to_regnamespace('{OURS}')::oid)")
+    return str(found)
 
 
 def schema_is_there(connection: Connection) -> bool:
@@ -47,17 +47,19 @@ def schema_is_there(connection: Connection) -> bool:
 
 
 def read_marker(connection: Connection) -> Marker | None:
-    """The marker of the run that has this database or had it; None where there is none."""
-    if connection.value(f"SELECT to_regclass('{OURS}.owner')") is None:
+    """The marker of the run that has this database or had it; None if there is none that can be read."""
+    column = (
+        "SELECT EXISTS (SELECT FROM pg_attribute "
+        f"WHERE attrelid = to_regclass('{OURS}.owner') AND attname = 'marker')"
+    )
+    if not connection.value(column):
         return None
-    found = connection.rows(f"SELECT host, pid, since::text, before::text, adopted FROM {OURS}.owner")
-    if not found:
-        return None
-    host, pid, since, before, adopted = found[0]
-    return Marker(host, pid, since, frozenset(json.loads(before)), _locked(connection), adopted)
+    text = connection.value(f"SELECT marker FROM {OURS}.owner")
+    return None if text is None else Marker.from_json(text)
 
 
-def _locked(connection: Connection) -> bool:
+def is_live(connection: Connection) -> bool:
+    """Whether another session has the lock of a live run, be it of this process."""
     return bool(
         connection.value(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
@@ -68,35 +70,37 @@ def _locked(connection: Connection) -> bool:
 
 
 def take_lock(connection: Connection) -> bool:
-    """Take the lock of a live run for this session. False where another run has it."""
+    """Take the lock of a live run for this session. False if another run has it."""
     return bool(connection.value(f"SELECT pg_try_advisory_lock({LOCK})"))
 
 
-def write_marker(connection: Connection, before: Collection[str], adopted: bool) -> None:
-    """Create our schema with the marker of this run in it."""
-    connection.run(f"CREATE SCHEMA {OURS}")
-    connection.run(
-        f"CREATE TABLE {OURS}.owner (run uuid, host text, pid int, started timestamptz, "
-        "since timestamptz(0), adopted bool, before jsonb)"
+def release_lock(connection: Connection) -> None:
+    connection.run(f"SELECT pg_advisory_unlock({LOCK})")
+
+
+def write_marker(connection: Connection, marker: Marker) -> None:
+    """Write the marker in place of the one that is there, to outlive a crash of the server."""
+    with connection.raw.transaction():
+        connection.make_durable()
+        connection.run(
+            f"DELETE FROM {OURS}.owner; INSERT INTO {OURS}.owner VALUES ({literal(marker.to_json())})"
+        )
+
+
+def erase(connection: Connection) -> None:
+    """Drop our schema, and with it the marker.
+
+    Raises:
+        StoreError: It holds what is not ours.
+    """
+    names = ", ".join(map(literal, _RELATIONS))
+    strangers = connection.rows(
+        f"SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace('{OURS}') "
+        f"AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relname NOT IN ({names}) ORDER BY 1"
     )
-    connection.run(
-        f"INSERT INTO {OURS}.owner SELECT {_me()}, {adopted}, {literal(json.dumps(sorted(before)))}::jsonb"
-    )
-
-
-def renew_marker(connection: Connection) -> None:
-    """Make the marker that is there this run's."""
-    connection.run(f"UPDATE {OURS}.owner SET (run, host, pid, started, since) = (SELECT {_me()})")
-
-
-def _me() -> str:
-    started = datetime.fromtimestamp(psutil.Process().create_time()).astimezone()
-    return (
-        f"'{RUN}'::uuid, {literal(platform.node())}, {os.getpid()}, "
-        f"{literal(started.isoformat())}::timestamptz, now()"
-    )
-
-
-def erase_marker(connection: Connection) -> None:
-    """Drop our schema, and with it all that depends on it."""
+    for (name,) in strangers:
+        raise StoreError(
+            f"the schema {OURS} is not dropped: {name!r} in it was not created by this library. Move it:  "
+            f'ALTER TABLE {OURS}."{name}" SET SCHEMA public'
+        )
     connection.run(f"DROP SCHEMA IF EXISTS {OURS} CASCADE")

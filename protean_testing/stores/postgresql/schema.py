@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from ...errors import StoreError
 from ..keeper import Database
 from . import fingerprint
 from .catalog import Catalog, read_catalog
 from .connection import Connection
-from .fingerprint import Address, Fingerprint, Object
+from .fingerprint import Address, EntangledError, Fingerprint, Object
 from .staying import State, of_catalog
 
 
 @dataclass(eq=False)
 class Schema:
-    """A schema that one or several marks stand in, by its looks, which are others once it was built again."""
+    """A schema that one or several marks stand in, by its looks, which are others once it was built again.
+
+    Attributes:
+        looks: What everything in it looks like.
+        names: What it was called.
+    """
 
     looks: Fingerprint
+    names: dict[Address, Object] = field(default_factory=dict)
+
+
+class Owner(Protocol):
+    """Knows what of the schema is the run's own."""
+
+    def is_made(self, address: Address) -> bool:
+        """Whether making the schema has made it."""
+
+    def remake(self) -> None:
+        """Make the schema again, in place of what is left of it."""
+
+    def rescue(self, addresses: Collection[Address]) -> list[str]:
+        """Copy the rows of the user's tables to where they stay. Returns a line for each."""
 
 
 class Schemas:
     """Looks after the schema of one database.
 
     Parameters:
-        database: Says how the schema is made again.
+        database: Says whether the schema can be made again.
         connection: The keeper's own.
-        clear: Drops all that came since the run began.
-        before: What was there when the run began, as text.
+        owner: Knows whose what is.
 
     Attributes:
         current: The schema as it was last seen.
@@ -37,18 +56,10 @@ class Schemas:
 
     catalog: Catalog
 
-    def __init__(
-        self,
-        database: Database,
-        connection: Connection,
-        clear: Callable[[], None],
-        before: frozenset[str],
-    ) -> None:
-        self._database, self._connection = database, connection
-        self._clear, self._before = clear, before
+    def __init__(self, database: Database, connection: Connection, owner: Owner) -> None:
+        self._database, self._connection, self._owner = database, connection, owner
         self.current = self._created = Schema({})
         self._numbers: dict[tuple[str, str], int] = {}
-        self._names: dict[Address, Object] = {}
         self._made: dict[str, str] = {}
         self._glance: object = None
         self._seen: tuple[object, Fingerprint] = None, {}  # what it looked like last, and the glance of then
@@ -64,7 +75,10 @@ class Schemas:
         return {
             "numbers": [[*name, number] for name, number in self._numbers.items()],
             "looks": [[*address, looks] for address, looks in self._created.looks.items()],
-            "names": [[*one.address, one.kind, one.identity] for one in self._names.values()],
+            "names": [
+                [*one.address, one.kind, one.identity, one.schema, one.name]
+                for one in self._created.names.values()
+            ],
             "catalog": of_catalog(self.catalog),
         }
 
@@ -72,10 +86,8 @@ class Schemas:
         """It was made by an earlier run, and is as it was: `state` is as `staying.read` gives it."""
         self._numbers = {(schema, name): number for schema, name, number in state["numbers"]}
         self._created.looks = {(classid, objid): looks for classid, objid, looks in state["looks"]}
-        names = [
-            Object((classid, objid), kind, identity) for classid, objid, kind, identity in state["names"]
-        ]
-        self._names = {one.address: one for one in names}
+        names = [Object((classid, objid), *parts) for classid, objid, *parts in state["names"]]
+        self._created.names = {one.address: one for one in names}
         self.catalog = state["catalog"]
         self._made = _shapes(self.catalog)
         return self.catalog
@@ -104,7 +116,7 @@ class Schemas:
         """What an outer scope changed is there for its inner scopes. Returns whether anything was."""
         if not self.changed():
             return False
-        self.current = Schema(self._looks_now())
+        self.current = Schema(self._looks_now(), self._names_now())
         self.glance()
         self._read()
         return True
@@ -118,40 +130,60 @@ class Schemas:
         looks, now = schema.looks, self._looks_now()
         altered = any(now.get(address) != one for address, one in looks.items())
         added = now.keys() - looks.keys()
-        fingerprint.drop(self._connection, fingerprint.objects(self._connection, added))
+        left = fingerprint.drop_possible(self._connection, added)
+        if altered:
+            fingerprint.restore_names(self._connection, schema.names)
+        if left:
+            fingerprint.untie(self._connection, left)
+            self._drop_rest(left)
         if altered and (now := fingerprint.take(self._connection)) != looks:
             self._rebuild(schema, [address for address in looks if now.get(address) != looks[address]])
         else:
             self.current = schema
             self._read()
 
+    def _drop_rest(self, left: Collection[Address]) -> None:
+        try:
+            fingerprint.drop(self._connection, left, parts=False)
+        except EntangledError as error:
+            raise self._lost(
+                [str(one) for one in fingerprint.objects(self._connection, left)],
+                f"which cannot be dropped without what was there before: {error}.",
+            ) from None
+
     def _looks_now(self) -> Fingerprint:
         glance, looks = self._seen
         return looks if glance == fingerprint.glance(self._connection) else fingerprint.take(self._connection)
 
+    def _names_now(self) -> dict[Address, Object]:
+        return {one.address: one for one in fingerprint.objects(self._connection)}
+
     def _rebuild(self, schema: Schema, altered: list[Address]) -> None:
-        names = [str(self._names[address]) if address in self._names else "an object" for address in altered]
+        def named(addresses: list[Address]) -> list[str]:
+            return [str(schema.names.get(address, "an object")) for address in addresses]
+
+        foreign = [address for address in altered if not self._owner.is_made(address)]
+        rescued = self._owner.rescue(foreign)
         why = ""
         if self._database.rebuild is None:
             why = "it is adopted"
+        elif foreign and schema is self._created:
+            why = "it was there before the run began"
         elif schema is not self._created:
             why = "an outer scope had changed it too"
-        elif not self._before.isdisjoint(names):
-            why = "it was there before the run began"
         if why:
-            raise self._lost(names, f"and cannot be made again, since {why}.")
-        assert self._database.rebuild is not None
-        self._clear()
-        self._database.rebuild()
+            lines = "".join(f"\n  {line}" for line in rescued)
+            raise self._lost(named(foreign or altered), f"and cannot be made again, since {why}.{lines}")
+        self._owner.remake()
         self._take()
         wrong = [name for name, _ in self._made.items() ^ _shapes(self.catalog).items()]
         if wrong:
-            raise self._lost(names, f"and making it again gave another {min(wrong)}.")
+            raise self._lost(named(altered), f"and making it again gave another {min(wrong)}.")
 
     def _take(self) -> None:
         self._created.looks = fingerprint.take(self._connection)
+        self._created.names = self._names_now()
         self.current = self._created
-        self._names = {one.address: one for one in fingerprint.objects(self._connection)}
         self._read()
 
     def _read(self) -> None:

@@ -25,7 +25,8 @@ WITH object (classid, objid) AS MATERIALIZED (
       FROM pg_index i JOIN pg_class r ON r.oid = i.indexrelid WHERE indrelid >= 16384
     UNION ALL
     SELECT 'pg_class'::regclass, tgrelid, concat('t', c) FROM pg_trigger c
-     WHERE tgfoid NOT IN (SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE (:internal OR NOT tgisinternal)
+       AND tgfoid NOT IN (SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                            WHERE n.nspname = 'protean_testing')
     UNION ALL
     SELECT 'pg_class'::regclass, ev_class, concat('r', c) FROM pg_rewrite c WHERE ev_class >= 16384
@@ -36,7 +37,7 @@ WITH object (classid, objid) AS MATERIALIZED (
     UNION ALL
     SELECT 'pg_class'::regclass, seqrelid, concat('s', c) FROM pg_sequence c
     UNION ALL
-    SELECT 'pg_class'::regclass, prrelid, concat('b', c) FROM pg_publication_rel c
+    SELECT 'pg_class'::regclass, prrelid, concat('b', c) FROM pg_publication_rel c WHERE :internal
     UNION ALL
     SELECT 'pg_type'::regclass, oid, concat('y', c) FROM pg_type c WHERE oid >= 16384
     UNION ALL

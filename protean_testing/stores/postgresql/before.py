@@ -1,0 +1,232 @@
+"""What was there before the run: restored by oid, whatever it is called now, also if the run was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from ...errors import StoreError
+from ...ownership import Marker
+from . import baseline, fingerprint, sequences, views
+from .baseline import State
+from .catalog import Catalog, Table, read_catalog
+from .connection import OURS, Connection, listed, literal, psycopg, quoted
+from .data import Data
+from .fingerprint import Address, Object
+
+RESCUED = "protean_testing_rescued"
+"""The schema of tables that hold the rows of those that are gone. It is the user's."""
+
+# A line for each object, with its name. Of a table also its number in the copies, its columns and the numbers
+# of the copies of its rows (NULL: none is owed any more); of a sequence where it stood.
+INSTALL = f"""
+CREATE TABLE {OURS}.before (
+    classid oid, objid oid, kind text, identity text, schema text, name text,
+    number int, columns text, copies int[], rescued text, last_value bigint, is_called bool,
+    PRIMARY KEY (classid, objid)
+);
+"""
+
+_CLASS = 1259  # the oid of pg_class, on every server
+
+
+def write_names(connection: Connection, objects: Iterable[Object]) -> None:
+    """Write down what is there and what it is called. Inside a transaction."""
+    columns = "classid, objid, kind, identity, schema, name"
+    lines = []
+    for one in objects:
+        texts = (one.kind, one.identity, one.schema, one.name)
+        lines.append(f"({one.address[0]}, {one.address[1]}, {', '.join(map(literal, texts))})")
+    connection.run(f"DELETE FROM {OURS}.before")
+    if lines:
+        connection.run(f"INSERT INTO {OURS}.before ({columns}) VALUES {', '.join(lines)}")
+
+
+def write_rows(connection: Connection, data: Data, marker: Marker) -> None:
+    """Write down where the copies of rows are, and where sequences stand. Inside a transaction."""
+    tables = {t.number: t for t in data.catalog.tables.values() if f"{_CLASS}:{t.oid}" in marker.before}
+    lines = [
+        f"({table.oid}, {number}, {literal(table.shape)}, {listed(data.rows.base[number])}::int[])"
+        for number, table in tables.items()
+        if number in data.rows.base
+    ]
+    if lines:
+        connection.run(
+            f"UPDATE {OURS}.before b SET number = v.number, columns = v.columns, copies = v.copies "
+            f"FROM (VALUES {', '.join(lines)}) v (oid, number, columns, copies) "
+            f"WHERE b.classid = {_CLASS} AND b.objid = v.oid"
+        )
+    lines = []
+    for name, (last, called) in data.positions.base.items():
+        sequence = data.catalog.sequences.get(name)
+        if sequence is None or f"{_CLASS}:{sequence.oid}" in marker.made:
+            continue  # one of an identity column is in neither list: it goes with its table
+        if f"{_CLASS}:{sequence.oid}" in marker.before or tables.keys() & set(sequence.tables):
+            lines.append(f"({_CLASS}, {sequence.oid}, {last}, {called})")
+    if lines:
+        connection.run(
+            f"INSERT INTO {OURS}.before (classid, objid, last_value, is_called) VALUES {', '.join(lines)} "
+            "ON CONFLICT (classid, objid) DO UPDATE "
+            "SET last_value = excluded.last_value, is_called = excluded.is_called"
+        )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A table that was there, by its copies."""
+
+    oid: int
+    was: str
+    number: int
+    columns: str
+    state: State
+    rescued: str
+
+
+def restore(connection: Connection) -> list[str]:
+    """Restore names, rows and sequences of what was there before, and see that they are right.
+
+    Returns:
+        What that could not be done for, a line each, with the place of the copy of its rows.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: A transaction is in the way.
+    """
+    if connection.value(f"SELECT to_regclass('{OURS}.before')") is None:
+        return []
+    renamed = fingerprint.restore_names(connection, _names(connection))
+    lost = [
+        f"{was} is called {now.identity} now, and what is called {was.identity} came since"
+        for now, was in renamed
+    ]
+    with connection.raw.transaction():
+        connection.make_durable()
+        kept = _kept(connection)
+        catalog = read_catalog(connection, _numbers(connection, kept))
+        by_oid = {table.oid: table for table in catalog.tables.values()}
+        gone = [one for one in kept if one.oid not in by_oid]
+        there = [(by_oid[one.oid], one) for one in kept if one.oid in by_oid]
+        altered = _restore_rows(connection, catalog, there)
+        lost += [rescue(connection, one, "is gone") for one in gone]
+        lost += [rescue(connection, one, "was altered") for one in altered]
+        _restore_sequences(connection, catalog)
+        # Nothing else is owed any more: what the user writes or renames from now on stays.
+        names = ", ".join(f"({classid}, {objid})" for classid, objid in (now.address for now, _ in renamed))
+        but = f"WHERE (classid, objid) NOT IN ({names})" if names else ""
+        connection.run(f"DELETE FROM {OURS}.before {but}; UPDATE {OURS}.before SET copies = NULL")
+        connection.run(f"UPDATE {OURS}.before SET last_value = NULL")
+    return lost
+
+
+def _names(connection: Connection) -> dict[Address, Object]:
+    found = connection.rows(
+        "SELECT classid::int8, objid::int8, kind, identity, schema, name "
+        f"FROM {OURS}.before WHERE kind IS NOT NULL"
+    )
+    return {(classid, objid): Object((classid, objid), *names) for classid, objid, *names in found}
+
+
+def _kept(connection: Connection) -> list[_Kept]:
+    found = connection.rows(
+        "SELECT objid::int8, identity, number, columns, copies, coalesce(rescued, '') "
+        f"FROM {OURS}.before WHERE copies IS NOT NULL ORDER BY number"
+    )
+    return [
+        _Kept(oid, was, number, columns, tuple(copies), rescued)
+        for oid, was, number, columns, copies, rescued in found
+    ]
+
+
+def _numbers(connection: Connection, kept: list[_Kept]) -> dict[tuple[str, str], int]:
+    """The numbers that tables had, by the names that they have now; other tables have other numbers."""
+    numbers = {
+        ("", str(number)): number for number in range(1, max((one.number for one in kept), default=0) + 1)
+    }
+    names = {
+        oid: (schema, name)
+        for oid, schema, name in connection.rows(
+            "SELECT c.oid::int8, n.nspname::text, c.relname::text FROM pg_class c "
+            f"JOIN pg_namespace n ON n.oid = c.relnamespace JOIN {OURS}.before b ON b.objid = c.oid "
+            f"WHERE b.classid = {_CLASS} AND b.number IS NOT NULL"
+        )
+    }
+    for one in kept:
+        if one.oid in names:
+            del numbers["", str(one.number)]
+            numbers[names[one.oid]] = one.number
+    return numbers
+
+
+def _restore_rows(connection: Connection, catalog: Catalog, there: list[tuple[Table, _Kept]]) -> list[_Kept]:
+    """Returns those whose rows do not fit into their table any more."""
+    tables = [(t, one.state) for t, one in there if t.kind == "r" and t.changeable]
+    with baseline.unforced(connection, [table for table, _ in tables]):
+        wrong = baseline.changed(connection, tables)
+    altered = [one for t, one in there if t.number in wrong and t.shape != one.columns]
+    targets = {t.number: s for t, s in tables if t.number in wrong - {one.number for one in altered}}
+    baseline.put_back(connection, catalog, targets)
+    shown = [(t, one.state) for t, one in there if t.kind == "m" and t.shape == one.columns]
+    stale = views.changed(connection, shown)
+    try:
+        with connection.raw.transaction():
+            views.put_back(connection, catalog, {t.number: s for t, s in shown if t.number in stale})
+    except StoreError:  # its rows are made from others, which are there
+        pass
+    return altered
+
+
+def _restore_sequences(connection: Connection, catalog: Catalog) -> None:
+    found = connection.rows(
+        f"SELECT objid::int8, last_value, is_called FROM {OURS}.before WHERE last_value IS NOT NULL"
+    )
+    places = {oid: (last, called) for oid, last, called in found}
+    there = [one for one in catalog.sequences.values() if one.oid in places]
+    now = sequences.positions(connection, there)
+    sequences.put_back(connection, {s: places[s.oid] for s in there if now[s.key] != places[s.oid]})
+
+
+# What cannot be restored
+
+
+def rescue_all(connection: Connection, addresses: Collection[Address]) -> list[str]:
+    """Copy the rows that tables had into tables of the user's, once. Returns a line for each table."""
+    with connection.raw.transaction():
+        connection.make_durable()
+        kept = [one for one in _kept(connection) if (_CLASS, one.oid) in addresses and one.state]
+        return [rescue(connection, one, "cannot be restored") for one in kept]
+
+
+def rescue(connection: Connection, kept: _Kept, what: str) -> str:
+    """Copy the rows that a table had into a table of the user's. Inside a transaction."""
+    if not kept.state or kept.state == views.UNFILLED:
+        return f"table {kept.was} {what}; it had no rows"
+    place = kept.rescued or _rescue(connection, kept)
+    return f"table {kept.was} {what}; the rows that it had are in table {place}"
+
+
+def _rescue(connection: Connection, kept: _Kept) -> str:
+    if not connection.value(f"SELECT to_regnamespace('{RESCUED}')"):
+        connection.run(f"CREATE SCHEMA {RESCUED}")
+    place, number = _place(kept.was, 1), 1
+    while connection.value(f"SELECT to_regclass({literal(place)})") is not None:
+        number += 1
+        place = _place(kept.was, number)
+    copies = ", ".join(map(str, kept.state))
+    lines = f"SELECT line FROM {OURS}.kept WHERE number = {kept.number} AND copy IN ({copies})"
+    try:
+        with connection.raw.transaction():
+            connection.run(f"CREATE TABLE {place} ({kept.columns})")
+            connection.run(f"INSERT INTO {place} SELECT (s.line::{place}).* FROM ({lines} OFFSET 0) s")
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error:  # a type of its columns is gone as well
+        connection.run(f"CREATE TABLE {place} AS {lines}")
+    connection.run(
+        f"UPDATE {OURS}.before SET rescued = {literal(place)} WHERE classid = {_CLASS} AND objid = {kept.oid}"
+    )
+    return place
+
+
+def _place(identity: str, number: int) -> str:
+    name = identity.replace('"', "").encode()[:55].decode(errors="ignore")
+    return f"{RESCUED}.{quoted(name if number == 1 else f'{name} {number}')}"
