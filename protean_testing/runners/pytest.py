@@ -5,6 +5,7 @@ A worker of pytest-xdist is a session, so also a run, of its own; what fails at 
 
 from __future__ import annotations
 
+import sys
 import traceback
 import unittest
 from collections.abc import Iterator
@@ -19,8 +20,13 @@ WORKER_OUTPUT = "protean_testing"
 _failures: list[str] = []
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     run_end.owned_by("pytest")
+    django = sys.modules.get("pytest_django.plugin")
+    if django is not None and config.pluginmanager.is_registered(django):
+        from .pytest_django import Plugin
+
+        config.pluginmanager.register(Plugin(_end_run), "protean_testing_django")
 
 
 def pytest_unconfigure() -> None:
@@ -37,9 +43,13 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
             unittest.doModuleCleanups()
 
 
+def _end_run() -> None:
+    _failures.extend("".join(traceback.format_exception(error)) for error in run_end.end_run())
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    _failures.extend("".join(traceback.format_exception(error)) for error in run_end.end_run())
+    _end_run()
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[WORKER_OUTPUT] = _failures
     if _failures and session.exitstatus == pytest.ExitCode.OK:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import unittest
-from collections.abc import Iterator
 from typing import Any
 
 import django.test
@@ -13,7 +11,7 @@ from django.test.runner import DiscoverRunner, ParallelTestSuite
 from ... import environ, run_end
 from ...testcase import DatabaseTestCase
 from ..failures import Failures
-from .store import DjangoStore
+from .store import declared_aliases
 
 
 def _tell(failures: Failures) -> None:
@@ -50,12 +48,9 @@ class RunnerMixin:
     reorder_by = (django.test.TestCase, DatabaseTestCase, django.test.SimpleTestCase)
 
     def get_databases(self, suite: Any) -> Any:
-        """Those that Django finds, and those that stand among our stores."""
-        for test in _tests(suite):
-            aliases = {s.alias for s in getattr(test, "stores", None) or () if isinstance(s, DjangoStore)}
-            if aliases and not getattr(test, "databases", None):
-                type(test).databases = aliases  # type: ignore[attr-defined]
-        return super().get_databases(suite)  # type: ignore[misc]
+        """Those that Django finds, and those that the library's stores stand for."""
+        found = super().get_databases(suite)  # type: ignore[misc]
+        return {**dict.fromkeys(declared_aliases, False), **found}
 
     def run_tests(self, test_labels: Any, **kwargs: Any) -> Any:
         if self.keepdb:
@@ -65,11 +60,3 @@ class RunnerMixin:
 
 class Runner(RunnerMixin, DiscoverRunner):  # type: ignore[misc]
     """Django's runner with our stores: ``TEST_RUNNER = "protean_testing.runners.django.Runner"``."""
-
-
-def _tests(suite: Any) -> Iterator[unittest.TestCase]:
-    for test in suite:
-        if isinstance(test, unittest.TestCase):
-            yield test
-        else:
-            yield from _tests(test)

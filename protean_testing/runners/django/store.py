@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Hashable
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 from django.apps import apps
 from django.core.management.color import no_style
 from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...errors import ConfigurationError, OpenTransactionError
+from ...safeguard import refusal
 from ...store import Mark
 from ...stores.sqlalchemy import SQLAlchemyStore
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite", "mysql": "mysql+mysqldb"}
 
+declared_aliases: set[str] = set()
+"""The alias of every store that was made in this process: a runner must make their test databases."""
+
 
 class DjangoStore(SQLAlchemyStore):
-    """One of Django's databases, as its runner made it: adopted, and never dropped by us.
+    """One of Django's test databases, as its runner made it: adopted, and never dropped by the library.
 
     Parameters:
-        alias: Its name in ``DATABASES``.
+        alias: Its name in ``DATABASES``; of a mirror the database is meant that it mirrors.
         options: As for `SQLAlchemyStore`: ``reset_after``, ``wait``, ``on_leak``, ``reset``, ``unsafe``.
+
+    Raises:
+        UnsafeStoreError: On use, Django's test database was not made, so this is the developer's.
     """
 
     def __init__(self, alias: str = DEFAULT_DB_ALIAS, **options: Any) -> None:
         super().__init__(adopt=True, engine=_Engine.of(alias), name=options.pop("name", alias), **options)
         self.alias = alias
+        declared_aliases.add(alias)
 
     def place(self) -> Hashable:
+        plugin = _pytest_django()
+        if plugin is not None:
+            plugin.make_databases()
+        self.alias = primary(self.alias)
+        self._engine = _Engine.of(self.alias)
+        if not self.unsafe:
+            self._refuse_developers()
         if not self._live().claimed:  # here it is refused for this time only, and not for the run
             self._refuse_atomic()
         return super().place()
@@ -39,6 +58,40 @@ class DjangoStore(SQLAlchemyStore):
     def create_schema(self) -> None:
         _reset_sequences(connections[self.alias])
         super().create_schema()
+
+    def drop_schema(self) -> None:
+        if not self._is_gone():
+            super().drop_schema()
+
+    def _is_gone(self) -> bool:
+        """Whether Django has destroyed its test database; the connection leads to the developer's again."""
+        connection, url = connections[self.alias], self._live().url
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+            return False
+        return _url(connection) != url
+
+    def _refuse_developers(self) -> None:
+        """Refuse a database that Django did not make for tests.
+
+        Raises:
+            UnsafeStoreError: It is the one of the settings.
+        """
+        connection = connections[self.alias]
+        name = str(connection.settings_dict["NAME"])
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+            if not _models(connection) or connection.introspection.table_names():
+                return
+            why = "it has no tables."
+        elif _is_made(name, connection.settings_dict["TEST"]["NAME"]):
+            return
+        else:
+            why = f"{name!r} is the database of the settings, where the developer's data is."
+        raise refusal(
+            self.name,
+            f"DATABASES[{self.alias!r}]",
+            f"Django's test database was not made: {why}",
+            _how_to_make(self.alias),
+        )
 
     def save_data(self) -> Mark:
         self._refuse_atomic()
@@ -48,8 +101,9 @@ class DjangoStore(SQLAlchemyStore):
         if connections[self.alias].in_atomic_block:
             raise OpenTransactionError(
                 f"a scope cannot begin on store {self.name!r}: Django's connection is inside of atomic(), "
-                "as it always is in django.test.TestCase.\n"
-                "Use protean_testing.runners.django.DjangoTestCase, in which code may commit.",
+                "as it always is in django.test.TestCase and under pytest.mark.django_db.\n"
+                "Use protean_testing.runners.django.DjangoTestCase, in which code may commit; or leave out "
+                "the mark.",
                 store=self.name,
             )
 
@@ -73,6 +127,46 @@ def django_database(alias: str = DEFAULT_DB_ALIAS, **options: Any) -> DjangoStor
         options: As for `SQLAlchemyStore`: ``reset_after``, ``wait``, ``on_leak``, ``reset``, ``unsafe``.
     """
     return DjangoStore(alias, **options)
+
+
+def primary(alias: str) -> str:
+    """The alias of the database that `alias` mirrors in tests, else `alias`."""
+    known = connections.settings.get(alias)
+    if known is None:
+        raise ConfigurationError(
+            f"Django has no database {alias!r}: DATABASES has {', '.join(map(repr, connections.settings))}."
+        )
+    return known["TEST"]["MIRROR"] or alias
+
+
+def _pytest_django() -> Any:
+    """What lets pytest-django make the test databases; None under every other runner."""
+    return getattr(sys.modules.get("protean_testing.runners.pytest_django"), "plugin", None)
+
+
+def _is_made(name: str, test_name: object) -> bool:
+    """Whether a database's name is the one that Django gives to a test database, or to a worker's clone."""
+    stem = PurePath(name).stem
+    if test_name:
+        return re.fullmatch(re.escape(PurePath(str(test_name)).stem) + r"(_\d+)?", stem) is not None
+    return stem.startswith(TEST_DATABASE_PREFIX)
+
+
+def _how_to_make(alias: str) -> str:
+    if _pytest_django() is not None:
+        how = (
+            "pytest-django's fixture django_db_setup did not make it. Is that fixture overridden? Or is the "
+            f"store made in the test itself? Make it at the top of the module:  django_database({alias!r})"
+        )
+    elif "_pytest" in sys.modules:
+        how = "Let pytest-django make it:  pip install pytest-django"
+    else:
+        how = (
+            "Run the tests with Django's runner:  python manage.py test\n"
+            "or make it before:  made = django.test.utils.setup_databases(verbosity=0, interactive=False)\n"
+            "                    atexit.register(django.test.utils.teardown_databases, made, verbosity=0)"
+        )
+    return f"{how}\nOr pass django_database({alias!r}, unsafe=True) if losing this data is fine."
 
 
 class _Engine:
@@ -134,14 +228,18 @@ def _url(connection: Any) -> URL:
 
 def _reset_sequences(connection: Any) -> None:
     """Undo what rolled back inserts of Django's own test cases have left, which have run before."""
-    models = [
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), _models(connection)):
+            cursor.execute(statement)
+
+
+def _models(connection: Any) -> list[Any]:
+    """The models whose tables Django makes in this database."""
+    return [
         model
         for model in apps.get_models(include_auto_created=True)
         if model._meta.managed and router.allow_migrate_model(connection.alias, model)
     ]
-    with connection.cursor() as cursor:
-        for statement in connection.ops.sequence_reset_sql(no_style(), models):
-            cursor.execute(statement)
 
 
 def _end_transaction(connection: Any) -> None:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 def kinds(apps, editor):
     for name in "book", "game":
-        apps.get_model("store", "Kind").objects.create(name=name)
+        apps.get_model("store", "Kind").objects.using(editor.connection.alias).create(name=name)
 
 
 class Migration(migrations.Migration):
