@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import URL, Engine, MetaData
-from sqlalchemy import inspect as inspect_database
 from sqlalchemy.schema import CreateSchema
 
 from .. import environ
@@ -22,6 +21,7 @@ from .beside import empty_place
 from .checkouts import Taken
 from .definition import definition
 from .keeper import Database, Keeper
+from .made import in_its_place, told_of_sqlite
 from .place import AnEngine, Place, engine_of
 from .placing import worker_url
 from .urls import parsed_url, readable, sync_url
@@ -234,7 +234,8 @@ class SQLAlchemyStore(LocatedStore):
                 with place.engine().begin() as connection, place.limited(connection):
                     metadata.drop_all(connection)
             place.makers.append(self)
-            self.make()
+            with self._made_here(place):
+                self.make()
             keeper.created()
             place.made.append(self)
             return
@@ -245,8 +246,8 @@ class SQLAlchemyStore(LocatedStore):
             place.claimed = True
             place.makers.append(self)
             if not is_made:
-                self._make_watched(place)
-                self._refuse_schema_elsewhere(place)
+                with self._made_here(place):
+                    self._make_watched(place)
             keeper.created()
             place.made.append(self)
             if place.own is not None and not is_made and not self.adopt:
@@ -346,18 +347,15 @@ class SQLAlchemyStore(LocatedStore):
         blind = any(name.startswith(PROGRAM) for name in self._seen)
         return keep and not (blind or place.private or self.adopt or self.empty)
 
-    def _refuse_schema_elsewhere(self, place: Place) -> None:
-        if place.own is None or self._schema is None or self._engine is not None:
-            return
-        inspector = inspect_database(place.engine())
-        schemas = set(inspector.get_schema_names()) - {"information_schema", "protean_testing"}
-        if not any(inspector.get_table_names(schema) for schema in schemas):
-            called = getattr(self._schema, "__qualname__", repr(self._schema))
-            raise ConfigurationError(
-                f"store {self.name!r}: this process is one of several workers and has a database of its own, "
-                f"but schema={called} made nothing in it ({place.shown}). Does it go by another URL?\n"
-                f"Let it take the engine:  def {called}(engine): ..."
-            )
+    @contextmanager
+    def _made_here(self, place: Place) -> Iterator[None]:
+        """Make the schema inside of this, and see that it was made here."""
+        with ExitStack() as stack:
+            if self._url is None and self._engine is None:
+                stack.enter_context(told_of_sqlite(self.name, place))
+            if self._schema is not None:
+                stack.enter_context(in_its_place(self._schema, self.name, place))
+            yield
 
     def _definition(self) -> str:
         dialect = self._live().engine().dialect

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ...errors import ConfigurationError, OpenTransactionError
-from ...safeguard import refusal
+from ...ownership.names import refusal
 from ...store import Mark
 from ...stores.sqlalchemy import SQLAlchemyStore
 
