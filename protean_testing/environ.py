@@ -11,6 +11,9 @@ TEST_DBS = ("memory", "sqlite", "postgresql")
 TEST_INFRAS = ("memory", "full")
 KEEP_VARIABLE = "PROTEAN_TESTING_KEEP"
 
+_used: set[str] = set()
+_unused: dict[str, str] = {}
+
 
 def test_db() -> str | None:
     """``TEST_DB``, or what ``TEST_INFRA`` implies; None where neither is set.
@@ -60,6 +63,25 @@ def wants_summary() -> bool:
 def wants_keep() -> bool:
     """True where ``PROTEAN_TESTING_KEEP`` is set: schemas stay at the end of the run, for the next one."""
     return os.environ.get(KEEP_VARIABLE, "") not in ("", "0")
+
+
+def used(*variables: str) -> None:
+    """Note that these variables, if they are set, have decided something in this run."""
+    _used.update(variables)
+
+
+def unused(variable: str, why: str) -> None:
+    """Note that a variable, if it is set, does not decide here; it may somewhere else in this run."""
+    if os.environ.get(variable):
+        _unused.setdefault(variable, why)
+
+
+def without_effect() -> list[str]:
+    """A line for each variable that is set and decided nothing in the run that ends; it is then forgotten."""
+    lines = [f"{name} is set and has no effect: {why}" for name, why in _unused.items() if name not in _used]
+    _used.clear()
+    _unused.clear()
+    return lines
 
 
 def _one_of(variable: str, known: tuple[str, ...]) -> str | None:

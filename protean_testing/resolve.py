@@ -78,6 +78,8 @@ def database_url(key: Hashable, dialect: str) -> tuple[str, bool]:
         ``DATABASE_URL`` where ``TEST_DB`` asks for this dialect; else a new one, and True as it is private.
     """
     test_db = environ.test_db()
+    if test_db is None:
+        environ.unused("DATABASE_URL", f"TEST_DB is not set. To use it, set  TEST_DB={dialect}")
     given = _given_database(test_db) if test_db == dialect else None
     if given is not None:
         return given, False
@@ -119,10 +121,19 @@ def _bind_database(store: Any, test_db: str | None) -> None:
 
 def _given_database(test_db: str | None) -> str | None:
     """``DATABASE_URL``, where ``TEST_DB`` asks for such a database."""
+    environ.used("TEST_DB", "TEST_INFRA")
     url = environ.url("DATABASE_URL")
-    if url is None or test_db in (None, "memory"):
+    if url is None:
         return None
     scheme, separator, _ = url.partition("://")
+    if test_db in (None, "memory"):
+        dialect = "sqlite" if scheme.startswith("sqlite") else "postgresql"
+        why = "TEST_DB is not set" if test_db is None else f"TEST_DB is {test_db!r}"
+        environ.unused(
+            "DATABASE_URL", f"{why}, which means SQLite in memory. To use it, set  TEST_DB={dialect}"
+        )
+        return None
+    environ.used("DATABASE_URL")
     if not separator:
         raise ConfigurationError(
             "DATABASE_URL cannot be read (it is not shown here, since it may hold a password). "
@@ -159,7 +170,11 @@ def _bind_redis(store: Any) -> None:
 
 def _given_redis() -> str | None:
     """``REDIS_URL``, where ``TEST_INFRA=full`` asks for it."""
-    return environ.url("REDIS_URL") if environ.full_infrastructure() else None
+    if not environ.full_infrastructure():
+        environ.unused("REDIS_URL", "Redis is a private server. To use it, set  TEST_INFRA=full")
+        return None
+    environ.used("TEST_INFRA", "REDIS_URL")
+    return environ.url("REDIS_URL")
 
 
 def _private_redis() -> PrivateRedis:

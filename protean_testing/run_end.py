@@ -13,9 +13,11 @@ from typing import Any
 from . import environ
 from .exits import at_exit, is_pool_worker
 from .lifecycle import run
+from .workers import worker
 
 _owner: str | None = None
 _summaries: list[str] = []
+_remarks: list[str] = []
 _first: list[Callable[[], object]] = []
 _tell: Callable[[list[Exception]], object] | None = None
 
@@ -54,7 +56,15 @@ def end_run() -> list[Exception]:
             errors.append(error)
     errors += run.end()
     _summaries.append(run.figures.summary())
+    _remarks.extend(environ.without_effect())
     return errors
+
+
+def remarks() -> list[str]:
+    """What is to be said once, to whom runs the tests, of the runs that have ended; each is given once."""
+    said = list(dict.fromkeys(_remarks))
+    _remarks.clear()
+    return said
 
 
 def arm() -> None:
@@ -151,6 +161,7 @@ def _at_exit() -> None:
     for error in errors:
         text = "".join(traceback.format_exception(error))
         print(f"protean_testing: the end of the run failed:\n{text}", file=sys.stderr, flush=True)
-    if environ.wants_summary() and not run.inherited:
-        for summary in _summaries:
-            print(f"protean_testing: {summary}", file=sys.stderr, flush=True)
+    if run.inherited:
+        return
+    for line in [*([] if worker() else remarks()), *(_summaries if environ.wants_summary() else ())]:
+        print(f"protean_testing: {line}", file=sys.stderr, flush=True)

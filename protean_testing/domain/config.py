@@ -90,6 +90,7 @@ def _switch_databases(config: Config) -> None:
     target = environ.test_db() or environ.test_infra()  # "memory" means the same in both
     if target is None:
         return
+    environ.used("TEST_DB", "TEST_INFRA")
     for name, entry in config["databases"].items():
         if name == "memory" and entry.get("provider") == "memory":
             continue  # the memory event store keeps its events there

@@ -91,7 +91,12 @@ class Places:
 
     def _message_db(self, key: Hashable) -> tuple[str, bool]:
         """The URL for Protean, in the role that Message DB makes for its users, and whether it is private."""
-        given = environ.url("MESSAGE_DB_URL") if environ.full_infrastructure() else None
+        is_full = environ.full_infrastructure()
+        if not is_full:
+            environ.unused(
+                "MESSAGE_DB_URL", "Message DB is a private server. To use it, set  TEST_INFRA=full"
+            )
+        given = environ.url("MESSAGE_DB_URL") if is_full else None
         if given is not None:
             return given, False
         url = private_database((key, "event store"), "postgresql").replace("+psycopg", "", 1)

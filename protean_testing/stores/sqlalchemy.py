@@ -226,6 +226,8 @@ class SQLAlchemyStore(LocatedStore):
 
     def create_schema(self) -> None:
         place, keeper = self._live(), self._keeper()
+        if self._url is not None or self._engine is not None:
+            self._tell_of_test_db(place)
         if not (self.adopt or self.empty):
             watch_schema(place)
         warn_of_stale_tables(self.name, place.engine, self._models)
@@ -255,12 +257,16 @@ class SQLAlchemyStore(LocatedStore):
 
     def drop_schema(self) -> None:
         place = self._live()
+        if self._keep is None and not self.adopt and environ.wants_keep():
+            where = "ends with the run, as it was given no URL" if place.private else "could not be kept"
+            environ.unused(environ.KEEP_VARIABLE, f"the database of store {self.name!r} {where}.")
         if not place.claimed or place.ends_by_itself:
             return
         keeper = self._keeper()
         is_whole = place.made == place.makers == [self]
         if is_whole and place.own is None and self._keeps(place) and keeper.keep():
             place.claimed = False
+            environ.used(environ.KEEP_VARIABLE)
         else:
             keeper.drop()
 
@@ -346,6 +352,15 @@ class SQLAlchemyStore(LocatedStore):
         keep = environ.wants_keep() if self._keep is None else self._keep
         blind = any(name.startswith(PROGRAM) for name in self._seen)
         return keep and not (blind or place.private or self.adopt or self.empty)
+
+    def _tell_of_test_db(self, place: Place) -> None:
+        """Note that ``TEST_DB`` asks for another kind of database than the one that was given."""
+        test_db, given = environ.test_db(), place.url.get_backend_name()
+        if test_db is not None and given != ("sqlite" if test_db == "memory" else test_db):
+            variable = "TEST_DB" if environ.test_infra() is None else "TEST_INFRA"
+            environ.unused(
+                variable, f"store {self.name!r} has a url= or engine= of its own, which is {given}."
+            )
 
     @contextmanager
     def _made_here(self, place: Place) -> Iterator[None]:
