@@ -310,8 +310,8 @@ class TestFile:
             only_rows=not planned and not self._database.adopt,
         )
         gone = identities(doomed)
-        before = frozenset[str]() if marker is None else marker.before
-        staying = tuple(thing for thing in now if thing.identity not in gone | before)
+        earlier = frozenset[str]() if marker is None else marker.before
+        staying = tuple(thing for thing in now if thing.identity not in gone | earlier)
         return _Found(marker, copied, tuple(doomed), staying)
 
     def _things(self, planned: Collection[str] = ()) -> list[Thing]:
