@@ -158,8 +158,8 @@ def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
     before = _frames.get(cls)
     if before is not None and before.is_in_test:
         raise ScopeError(
-            f"{cls.__module__}.{cls.__qualname__} cannot begin inside {before.tests.label}, its own test: the "
-            "end of either would reset the data of both."
+            f"{cls.__module__}.{cls.__qualname__} cannot begin inside {before.tests.label}, its own test: "
+            "the end of either would reset the data of both."
         )
     _end_class(cls)  # Ctrl-C, or a runner, has left it
     frame = ClassFrame(cls, what)

@@ -98,15 +98,22 @@ def limited(connections: Iterable[Any], patience: Patience) -> Iterator[None]:
     changed: list[tuple[Any, dict[str, Any]]] = []
     for connection in connections:
         match type(connection).__module__.partition(".")[0]:
-            case "psycopg" if hasattr(connection, "wait") and "wait" not in vars(connection):
+            case "psycopg" if isinstance(connection, sys.modules["psycopg"].Connection):
+                if "wait" in vars(connection):
+                    continue
                 changed.append((connection, {"wait": None}))
                 limit(connection, patience, sys.modules["psycopg"].OperationalError)
             case "pymysql":
                 before = {name: getattr(connection, name) for name in ("_read_timeout", "_write_timeout")}
                 changed.append((connection, before))
                 vars(connection).update(dict.fromkeys(before, patience.seconds))
+    began = monotonic()
     try:
         yield
+    except KeyboardInterrupt:
+        if changed:
+            patience.gone(began)
+        raise
     finally:
         for connection, before in changed:
             vars(connection).update(before)
@@ -126,7 +133,7 @@ def _wait(
     """In the place of `psycopg.Connection.wait`."""
     began = monotonic()
     try:
-        return _run(generator, pgconn.socket, patience.seconds, works)
+        return _run(generator, pgconn.socket, patience.seconds, bool if patience.is_gone else works)
     except _Late:
         seconds = monotonic() - began
         why = f"no answer within {seconds:.0f} s. Is the server stopped?"

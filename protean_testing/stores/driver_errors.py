@@ -51,7 +51,7 @@ def translated(
             if isinstance(better, str)
             else better
         )
-    raise failure
+    raise failure from None
 
 
 def said(error: Exception, url: str = "") -> str:

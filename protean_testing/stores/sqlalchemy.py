@@ -9,22 +9,24 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqlalchemy import URL, Engine, MetaData
+from sqlalchemy import URL, Connection, Engine, MetaData
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
 from .. import environ
 from ..awaiting import finished
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreError
 from ..store import LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
 from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .beside import empty_place
 from .checkouts import Taken
 from .definition import definition
+from .driver_errors import said
 from .keeper import Database, Keeper
 from .made import in_its_place, told_of_sqlite
 from .place import AnEngine, Place, engine_of
 from .placing import worker_url
-from .urls import parsed_url, readable, sync_url
+from .urls import parsed_url, readable, sync_url, with_secrets
 from .witness import PROGRAM, watching
 
 if TYPE_CHECKING:
@@ -206,6 +208,23 @@ class SQLAlchemyStore(LocatedStore):
             )
         stamp(engine)
 
+    @contextmanager
+    def _working(self, what: str) -> Iterator[Connection]:
+        """A transaction of the engine's, each of whose statements has an end."""
+        place = self._live()
+        lost = ""
+        try:
+            with place.engine().connect() as connection, place.limited(connection), connection.begin():
+                yield connection
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            lost = said(error, with_secrets(place.url))
+        if lost:
+            raise StoreError(
+                f"could not {what} store {self.name!r} ({place.shown}): {lost}", store=self.name
+            ) from None
+
     def close_session(self, session: Session) -> None:
         """Close a session that was given out, also where its server does not answer any more."""
         with self._live().limited():
@@ -233,7 +252,7 @@ class SQLAlchemyStore(LocatedStore):
         warn_of_stale_tables(self.name, place.engine, self._models)
         if place.claimed:
             for metadata in self.metadata:
-                with place.engine().begin() as connection, place.limited(connection):
+                with self._working("drop") as connection:
                     metadata.drop_all(connection)
             place.makers.append(self)
             with self._made_here(place):
@@ -385,9 +404,8 @@ class SQLAlchemyStore(LocatedStore):
         """Make the schema; again, where a test has broken it."""
         place = self._live()
         for metadata in self.metadata:
-            engine = place.engine()
-            with engine.begin() as connection, place.limited(connection):
-                if engine.dialect.name == "postgresql":
+            with self._working("create") as connection:
+                if connection.dialect.name == "postgresql":
                     for schema in sorted({schema for schema, _ in self._tables() if schema}):
                         connection.execute(CreateSchema(schema, if_not_exists=True))
                 metadata.create_all(connection)

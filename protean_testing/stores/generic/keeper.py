@@ -126,6 +126,8 @@ class GenericKeeper:
 
     def close(self) -> None:
         if self._open is not None:
+            if self._patience.is_gone:
+                self._open.invalidate()  # else a ROLLBACK is waited for
             self._open.close()
             self._open = None
 
@@ -320,6 +322,8 @@ class GenericKeeper:
     # What all of it needs
 
     def _connection(self) -> sa.Connection:
+        if self._open is not None and (self._open.invalidated or self._patience.is_gone):
+            self.close()  # the first would connect again by itself, and without an end
         if self._open is None:
             connection = self._connected()
             self._open = connection
@@ -328,7 +332,7 @@ class GenericKeeper:
                     mysql.settle(connection, self.database.wait)
             if self._patience.is_gone:
                 self._patience.answered()
-                mysql.deadlines(connection.connection.driver_connection, self._patience.seconds)
+                mysql.deadlines(connection.connection.dbapi_connection, self._patience.seconds)
             if self._claimed:
                 self._take_lock(connection)
         return self._open
@@ -349,7 +353,7 @@ class GenericKeeper:
             self._was_silent(began)
             raise
         connection.detach()  # the application's pool keeps its size
-        mysql.deadlines(connection.connection.driver_connection, seconds)
+        mysql.deadlines(connection.connection.dbapi_connection, seconds)
         return connection
 
     @contextmanager
