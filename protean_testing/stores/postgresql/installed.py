@@ -27,6 +27,7 @@ class Installed:
             who is told of changes instead.
         moved: A sequence stands elsewhere in `position` than when the schema was made.
         altered: Something was installed since this was last set to False.
+        renew: What is installed did not work, and is to be written again.
     """
 
     def __init__(self, connection: Connection, data: Data) -> None:
@@ -34,6 +35,7 @@ class Installed:
         self.newest = 0
         self.moved = False
         self.altered = False
+        self.renew = False
         self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
         self._puts: set[int] = set()  # tables with a function that puts rows back
         self._target: dict[int, tuple[State, bool]] = {}
@@ -61,10 +63,12 @@ class Installed:
         noting.note(self._connection, catalog)
         for number in self._keys_since.keys() & catalog.tables.keys():
             noting.touch(self._connection, catalog.tables[number])
+        if self.renew:
+            self._puts.clear()
         self._write_lists()
         self._write_functions()
         self.know_newest()
-        self._aimed = False
+        self._aimed = self.renew = False
         self.altered = True
 
     def state(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from ...errors import OpenTransactionError, ProteanTestingError
 from ...leaks import tell_of_leak
 from ...ownership import Marker
-from ..driver_errors import translated
+from ..driver_errors import said, translated
 from ..keeper import Database
 from ..urls import with_secrets
 from . import (
@@ -35,6 +36,8 @@ from .schema import Schema, Schemas
 from .transactions import OpenTransaction
 
 Result = TypeVar("Result")
+
+_logger = logging.getLogger("protean_testing")
 
 EVERYTHING = Look(frozenset(), schema=True, views=True, everything=True)
 """Nothing is known of what was written."""
@@ -83,6 +86,7 @@ class PostgreSQLKeeper:
         self._fast: Fast | None = None
         self._marks: list[Mark] = []
         self._ended: list[OpenTransaction] = []
+        self._slow_ways = 0
 
     # Whose it is
 
@@ -308,6 +312,9 @@ class PostgreSQLKeeper:
         if isinstance(look, bool):
             return look
         mended = look.schema and self._mend_schema(mark)
+        if fast.installed.renew:
+            with fast.installed.transaction():
+                fast.installed.install()
         return fast.reset_by_looking(mark.data, everything=mended or look.everything) or mended
 
     def _altered(self, fast: Fast, mark: Mark) -> bool:
@@ -320,10 +327,24 @@ class PostgreSQLKeeper:
             return fast.reset(mark.data, thorough=thorough, same_schema=same_schema)
         except psycopg.errors.LockNotAvailable:
             raise
-        except psycopg.Error:  # a table is missing, or another one
+        except psycopg.Error as error:  # a table is missing, or another one
             if not self._connection.alive:
                 raise
+            self._tell_of_slow_way(error)
+            fast.installed.renew = True
             return EVERYTHING
+
+    def _tell_of_slow_way(self, error: psycopg.Error) -> None:
+        """Once it is nothing: a test changed the schema. What comes again makes every test slow."""
+        self._slow_ways += 1
+        level = logging.WARNING if self._slow_ways > 1 else logging.INFO
+        _logger.log(
+            level,
+            "the fast reset of store %r failed (%d times so far), and all tables were looked at instead: %s",
+            self.database.name,
+            self._slow_ways,
+            said(error, with_secrets(self.database.url)),
+        )
 
     def mend(self, mark: Mark) -> bool:
         return self._again("mend", lambda: self._mend(mark))

@@ -1,0 +1,55 @@
+"""A fast reset that fails is made up for by the slow one, which is told of, and the next one is fast again."""
+
+from __future__ import annotations
+
+import unittest
+
+from .postgresql_testcase import PostgreSQLTestCase
+
+SCHEMA = "CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1)"
+
+
+class SlowWayTests(PostgreSQLTestCase):
+    def test_what_is_installed_is_written_again(self) -> None:
+        for damage in (
+            "DROP FUNCTION protean_testing.clear(int)",
+            "DROP FUNCTION protean_testing.put(int, bigint, int[])",
+            "CREATE OR REPLACE FUNCTION protean_testing.clear(one int) RETURNS bigint LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'broken'; END $$",
+        ):
+            with self.subTest(damage=damage):
+                self.setUp()
+                keeper = self.keeper(schema=SCHEMA)
+                mark = keeper.save()
+                self.run_sql("INSERT INTO orders VALUES (2)")
+                keeper.reset(mark)
+                self.run_sql("SET session_replication_role = replica; SET event_triggers = off; " + damage)
+                self.run_sql("INSERT INTO orders VALUES (3)")
+                with self.assertLogs("protean_testing", "INFO") as logs:
+                    self.assertTrue(keeper.reset(mark))
+                self.assertEqual(self.rows("SELECT * FROM orders"), [(1,)])
+                self.assertEqual([record.levelname for record in logs.records], ["INFO"])
+                self.assertIn("the fast reset of store 'shop' failed", logs.output[0])
+                self.run_sql("INSERT INTO orders VALUES (4)")
+                with self.assertNoLogs("protean_testing", "INFO"):
+                    self.assertTrue(keeper.reset(mark))
+                self.assertEqual(self.rows("SELECT * FROM orders"), [(1,)])
+
+    def test_what_fails_again_and_again_is_a_warning(self) -> None:
+        keeper = self.keeper(schema=SCHEMA)
+        mark = keeper.save()
+        levels = []
+        for number in (2, 3):
+            self.run_sql(
+                "SET event_triggers = off; DROP FUNCTION protean_testing.put(int, bigint, int[])",
+                f"INSERT INTO orders VALUES ({number})",
+            )
+            with self.assertLogs("protean_testing", "INFO") as logs:
+                keeper.reset(mark)
+            levels += [record.levelname for record in logs.records]
+            self.assertEqual(self.rows("SELECT * FROM orders"), [(1,)])
+        self.assertEqual(levels, ["INFO", "WARNING"])
+
+
+if __name__ == "__main__":
+    unittest.main()
