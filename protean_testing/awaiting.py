@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 from collections.abc import Coroutine
 from functools import cache
+from inspect import isawaitable
 from os import register_at_fork
 from typing import Any
 
@@ -27,7 +27,7 @@ def finished(value: Any) -> Any:
 
     Works with and without a running event loop; the awaitable runs in a loop of this library's own.
     """
-    if not inspect.isawaitable(value):
+    if not isawaitable(value):
         return value
 
     async def main() -> Any:

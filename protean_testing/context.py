@@ -119,15 +119,23 @@ def _wrapped(function: Any, block: Block) -> Any:
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            async with block as db:
-                return await function(*args, **arguments(db), **kwargs)
+            depth = block.depth
+            try:
+                async with block as db:
+                    return await function(*args, **arguments(db), **kwargs)
+            finally:
+                block.end_since(depth)
 
     else:
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with block as db:
-                return function(*args, **arguments(db), **kwargs)
+            depth = block.depth
+            try:
+                with block as db:
+                    return function(*args, **arguments(db), **kwargs)
+            finally:
+                block.end_since(depth)
 
     if wants_db:  # else a runner with fixtures looks for one of that name
         left = [parameter for name, parameter in signature.parameters.items() if name != "db"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ConfigurationError
 from .hooks import Hook
-from .scope import Scope
+from .scope import Scope, tests_running
 from .store import LocatedStore, Store
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ class Block:
             for hook in self._hooks:
                 stack.enter_context(hook.context())
             scope.enter()
+            scope.test = next(iter(tests_running()), None)
             stack.push(self._left)
             self._open.append((scope, stack.pop_all()))
         return Database(stores, lambda: scope)
@@ -182,7 +183,8 @@ class Block:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _, stack = self._open[-1]
+        scope, stack = self._open[-1]
+        scope.expire()
         stack.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> Database:
@@ -204,15 +206,29 @@ class Block:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the scope; the block's own failure stays the one that is raised, with ours as a note."""
-        scope, _ = self._open.pop()
-        if scope.outlived_run:
-            return  # the run's end has left it
+        scope, _ = self._open[-1]
         try:
-            scope.leave()
+            if not scope.outlived_run:  # else the run's end has left it
+                scope.leave()
         except Exception as failed:
             if error is None:
                 raise
             error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
+        finally:
+            self._open.pop()
+
+    @property
+    def depth(self) -> int:
+        """How often it is entered now."""
+        return len(self._open)
+
+    def end_since(self, depth: int) -> None:
+        """End what was entered since there were `depth`: an interruption came before its end could begin."""
+        if len(self._open) > depth:
+            try:
+                self.__exit__(*sys.exc_info())
+            finally:
+                del self._open[depth:]
 
 
 def caller() -> str:

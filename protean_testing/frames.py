@@ -59,6 +59,11 @@ class ClassFrame:
             self.scope.enter()
             self._class_hooks = stack.pop_all()
 
+    def expire(self) -> None:
+        """From here on, whoever begins next ends what is left of it."""
+        self.tests.expire()
+        self.scope.expire()
+
     def end(self) -> None:
         inner = self.tests if self.tests.is_open else None
         leave = [partial(self.scope.leave, inner)] if self.scope.is_open else []
@@ -158,7 +163,7 @@ def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
     before = _frames.get(cls)
     if before is not None and before.is_in_test:
         raise ScopeError(
-            f"{cls.__module__}.{cls.__qualname__} cannot begin inside {before.tests.label}, its own test: "
+            f"{cls.__module__}.{cls.__qualname__} cannot begin inside its own test {before.tests.label}: "
             "the end of either would reset the data of both."
         )
     _end_class(cls)  # Ctrl-C, or a runner, has left it
@@ -321,6 +326,7 @@ def _end_class(cls: type) -> None:
     if frame.is_in_test:  # a test runs the class's cleanups: not before its own end
         frame.is_to_end = True
         return
+    frame.expire()
     try:
         frame.end()
     finally:

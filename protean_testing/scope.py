@@ -5,6 +5,7 @@ Scopes nest: run, class, test, block. The schema is held for the run, whatever t
 
 from __future__ import annotations
 
+import sys
 import threading
 from asyncio import wait_for
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,6 +13,8 @@ from contextlib import ExitStack
 from functools import partial
 from threading import get_ident
 from time import perf_counter, sleep
+from types import FrameType
+from unittest import TestCase
 
 from .background import PATIENCE, Background, named
 from .beside import Beside
@@ -21,6 +24,20 @@ from .lifecycle import attempts, raise_all, run
 from .store import Store
 
 HANDLE_WITHIN = 5.0  # seconds for an async handle to close
+
+
+def tests_running() -> list[object]:
+    """The test cases whose ``run`` or ``debug`` is on in this thread, innermost first; known by identity."""
+    found: list[object] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is _RUN or frame.f_code is _DEBUG:
+            found.append(frame.f_locals["self"])
+        frame = frame.f_back
+    return found
+
+
+_RUN, _DEBUG = TestCase.run.__code__, TestCase.debug.__code__
 
 
 class Scope:
@@ -61,6 +78,7 @@ class Scope:
         self._of_tests: list[Hold] = []  # those that each test begins anew
         self._closed: list[Beside] = []  # of a test that is over, and not still at that time
         self._leaving = False
+        self.test: object = None  # the one that opened this block
         self._thread = 0
         self._background: Background | None = None
 
@@ -73,6 +91,10 @@ class Scope:
         """True from the first moment of its end."""
         return self._leaving or not self.number
 
+    def expire(self) -> None:
+        """Begin the end: if that is interrupted, whoever enters next finds this scope over, and ends it."""
+        self._leaving = True
+
     def enter(self) -> None:
         """Begin on every store, or on none.
 
@@ -84,6 +106,7 @@ class Scope:
             holds = run.hold(self.stores, self.label)
             for hold in holds:
                 self._refuse_other_thread(hold)
+                self._expire_what_is_over(hold)
             stores: dict[Hold, list[Store]] = {}
             for store in self.stores:
                 stores.setdefault(run.holds[store.place()], []).append(store)
@@ -172,7 +195,7 @@ class Scope:
         """
         ending = [self] if inner is None else [self, inner]
         for scope in ending:
-            scope._leaving = True  # whoever finds it so, and on the line still, ends it
+            scope.expire()
         threads = self._threads_left()
         with run.lock:
             if run.inherited:
@@ -346,6 +369,18 @@ class Scope:
         """Raises ScopeError where this scope is over, or has not begun."""
         if not self.is_open:
             raise ScopeError(f"{self.label} is over: what it gave out cannot be used any more.")
+
+    def _expire_what_is_over(self, hold: Hold) -> None:
+        """Expire the blocks of tests that run no more: an interruption came before their end could begin."""
+        if any(level.scope is not None and level.scope.test is not None for level in hold.line):
+            running = tests_running()
+            for level in hold.line:
+                scope = level.scope
+                if scope is None or scope.test is None or scope._thread != get_ident():
+                    continue
+                if scope.test not in running and not scope.is_over:
+                    scope.expire()
+                    scope._close_handles()
 
     def _refuse_other_thread(self, hold: Hold) -> None:
         top = hold.line[-1].scope
