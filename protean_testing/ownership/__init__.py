@@ -5,17 +5,23 @@ nothing that would have to be destroyed. Every store asks here and brings only w
 marker is read and written, and what is there.
 """
 
+from .clean import clean_line
 from .examine import Thing, examine
 from .marker import Marker, new_marker
 from .names import is_test_name, refusal, refuse_other_name
-from .records import STATE_VARIABLE, Claim, claim, left_over
+from .records import STATE_VARIABLE, Claim, Left, all_left, claim, left_over
+from .watching import Signs
 
 __all__ = [
     "STATE_VARIABLE",
     "Claim",
+    "Left",
     "Marker",
+    "Signs",
     "Thing",
+    "all_left",
     "claim",
+    "clean_line",
     "examine",
     "is_test_name",
     "left_over",

@@ -1,8 +1,11 @@
 """Which run owns a place that tests may destroy, written down beside the user's other state.
 
-For stores in which no mark of ours may be left, such as a SQLite file or a Redis database. A place is a text
-that means one store on this machine. Its record is one small file that names the run; a lock held for as long
-as the run lives tells a live run from a dead one.
+For stores in which no mark of ours may be left, such as a Redis database. A place is a text that means one store
+on this machine. Its record is one small file that names the run; a lock held for as long as the run lives tells a
+live run from a dead one.
+
+A record says who is alive, and what was there before. It never says that something may be deleted: for that a
+store needs a proof of its own (a marker in the place; in Redis, when each key was last touched).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import platformdirs
 import psutil
 
 from ..errors import ConfigurationError, UnsafeStoreError
+from .watching import Signs, Watchdog, read_signs
 
 STATE_VARIABLE = "PROTEAN_TESTING_STATE"
 """Names the directory of the records where the user's state directory is not wanted."""
@@ -42,6 +46,8 @@ class Claim:
     facts: dict[str, Any]
     _lock: filelock.BaseFileLock = field(repr=False)
     _pid: int = field(default_factory=os.getpid, repr=False)
+    _watchdog: Watchdog | None = field(default=None, repr=False)
+    _gone: bool = field(default=False, repr=False)
 
     def remember(self, **facts: Any) -> None:
         """Write down what the next run must know should this one die (JSON values, no passwords)."""
@@ -50,61 +56,130 @@ class Claim:
 
     @property
     def owned(self) -> bool:
-        """False once it was released, and in a forked child."""
-        return self._pid == os.getpid() and self._lock.is_locked
+        """False once it was released, in a forked child, and if another run has taken the place.
+
+        The lock is not asked: filelock lets go of it before the exit handlers that end a run.
+        """
+        if self._gone or self._pid != os.getpid():
+            return False
+        record = _read(_record(self.place))
+        return record is None or record.is_mine
+
+    def file(self, suffix: str) -> Path:
+        """A file beside the record, for what is too large for it. It goes when the place is released."""
+        return _record(self.place).with_suffix(f".{suffix}")
+
+    def watch(self, **facts: Any) -> None:
+        """Have it written down when this run was last alive, also if it is killed; see `Left.signs`.
+
+        Parameters:
+            facts: What else the watchdog is told; it may hold passwords.
+        """
+        if self.owned and self._watchdog is None:
+            self._watchdog = Watchdog(self.file("signs"), self.file("watch"), **facts)
 
     def release(self) -> None:
         """Give the place back: nothing of this run is left in it. Harmless a second time."""
         if self.owned:
-            _record(self.place).unlink(missing_ok=True)
+            self._end_watchdog(left=False)
+            _remove(_record(self.place))
             self._let_go()
 
     def abandon(self) -> None:
         """Let the place go with something of ours still in it: the next run finds it left over."""
         if self.owned:
+            self._end_watchdog(left=True)
             self._let_go()
 
+    def _end_watchdog(self, *, left: bool) -> None:
+        if self._watchdog is not None:
+            self._watchdog.end(left=left)
+            read_signs(self.file("signs"), self.file("watch"))  # it has ended
+            self._watchdog = None
+
     def _let_go(self) -> None:
+        self._gone = True
         with suppress(OSError):  # an open file cannot be removed on Windows
-            _lock_file(self.place).unlink(missing_ok=True)
+            if self._lock.is_locked:
+                _lock_file(self.place).unlink(missing_ok=True)
         self._lock.release()
 
 
-def claim(place: str) -> Claim:
+@dataclass(frozen=True)
+class Left:
+    """What is written down of a run that is dead, or never gave its place back.
+
+    Attributes:
+        facts: What it had remembered.
+        run: Who had the place last, for messages.
+    """
+
+    facts: dict[str, Any]
+    run: str
+    _path: Path = field(repr=False)
+
+    @property
+    def signs(self) -> Signs | None:
+        """When it was last alive; None if that is not known. Waits for a watchdog that still writes."""
+        return read_signs(self.file("signs"), self.file("watch"))
+
+    def file(self, suffix: str) -> Path:
+        """As of `Claim.file`."""
+        return self._path.with_suffix(f".{suffix}")
+
+
+def all_left(kind: str) -> list[Left]:
+    """Every place that a run left and no live run has, by records with this ``kind`` among their facts.
+
+    Unreadable records, and those of other versions, are nobody's.
+    """
+    found = []
+    with suppress(OSError):
+        for path in sorted(_directory().glob("*.json")):
+            record = _read(path)
+            if record is None or record.facts.get("kind") != kind or record.in_our_way:
+                continue
+            if not _is_locked(path.with_suffix(".lock")):
+                found.append(Left(record.facts, str(record), path))
+    return found
+
+
+def claim(place: str, *, name: str = "") -> Claim:
     """Take a place for this run, until `Claim.release` or the end of the process.
 
     Parameters:
         place: A text that means one store on this machine, the same in every run, without a password.
+        name: What messages call it instead.
 
     Raises:
         UnsafeStoreError: A live run has it.
         ConfigurationError: The directory of the records cannot be written.
     """
-    lock = _lock(place)
-    record = _read(place)
+    lock = _lock(place, name)
+    record = _read(_record(place))
     if record is not None and record.in_our_way:  # a file system without locks
         lock.release()
-        raise _in_use(place, record)
+        raise _in_use(name or place, record)
     facts = {} if record is None else record.facts
     _write(place, facts)
     return Claim(place, record is not None, facts, lock)
 
 
-def left_over(place: str) -> dict[str, Any] | None:
+def left_over(place: str, *, name: str = "") -> dict[str, Any] | None:
     """What the dead run that left this place had remembered; None where no dead run left it.
 
     Parameters:
-        place: As for `claim`.
+        place, name: As for `claim`.
 
     Raises:
         UnsafeStoreError: A live run has it.
     """
-    record = _read(place)
+    record = _read(_record(place))
     if record is None:
         return None
-    _lock(place).release()
+    _lock(place, name).release()
     if record.in_our_way:
-        raise _in_use(place, record)
+        raise _in_use(name or place, record)
     return record.facts
 
 
@@ -116,9 +191,16 @@ class _Run:
     since: str
     facts: dict[str, Any]
 
+    def __str__(self) -> str:
+        return f"pid {self.pid} on {self.host} since {self.since}"
+
     @property
     def in_our_way(self) -> bool:
         return self.pid != os.getpid() and self.alive
+
+    @property
+    def is_mine(self) -> bool:
+        return self.pid == os.getpid() and self.host == platform.node() and self.alive
 
     @property
     def alive(self) -> bool:
@@ -145,14 +227,26 @@ def _lock_file(place: str) -> Path:
     return _record(place).with_suffix(".lock")
 
 
-def _lock(place: str) -> filelock.BaseFileLock:
+def _is_locked(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _lock(place: str, name: str = "") -> filelock.BaseFileLock:
     path = _lock_file(place)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = filelock.FileLock(path, timeout=0, thread_local=False)
         lock.acquire()
     except filelock.Timeout:
-        raise _in_use(place, _read(place)) from None
+        raise _in_use(name or place, _read(_record(place))) from None
     except OSError as error:
         raise ConfigurationError(
             f"the record of used test databases cannot be written: {error.strerror} ({path.parent}). "
@@ -161,11 +255,22 @@ def _lock(place: str) -> filelock.BaseFileLock:
     return lock
 
 
-def _read(place: str) -> _Run | None:
+def _read(path: Path) -> _Run | None:
+    """None too for one that is half written, or of another version: nothing follows from that."""
     try:
-        return _Run(**json.loads(_record(place).read_text(encoding="utf-8")))
+        run = _Run(**json.loads(path.read_text(encoding="utf-8")))
+        numbers = isinstance(run.pid, int) and isinstance(run.created, int | float)
+        return run if numbers and isinstance(run.facts, dict) else None
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _remove(record: Path) -> None:
+    """The record, and what is beside it; the record last, since it alone says that there is more."""
+    for path in record.parent.glob(f"{record.stem}.*"):
+        if path.suffix not in (".lock", record.suffix):
+            path.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
 
 
 def _write(place: str, facts: dict[str, Any]) -> None:
@@ -190,7 +295,7 @@ def _in_use(place: str, run: _Run | None) -> UnsafeStoreError:
     elif run.pid == os.getpid():
         who = f"this very process (pid {run.pid}) since {run.since}"
     else:
-        who = f"pid {run.pid} on {run.host} since {run.since}"
+        who = str(run)
     return UnsafeStoreError(
         f"{place} is in use by {who}: two runs in one place would destroy each other's data. "
         "Wait for it to end, or give this run a database of its own."
