@@ -1,11 +1,11 @@
 """Which run owns a place that tests may destroy, written down beside the user's other state.
 
-For stores in which no mark of ours may be left, such as a Redis database. A place is a text that means one store
-on this machine. Its record is one small file that names the run; a lock held for as long as the run lives tells a
-live run from a dead one.
+For stores in which no mark of ours may be left, such as a Redis database. A place is a text that means one
+store on this machine. Its record is one small file that names the run; a lock held for as long as the run
+lives tells a live run from a dead one.
 
-A record says who is alive, and what was there before. It never says that something may be deleted: for that a
-store needs a proof of its own (a marker in the place; in Redis, when each key was last touched).
+A record says who is alive, and what was there before. It never says that something may be deleted: for that
+a store needs a proof of its own (a marker in the place; in Redis, when each key was last touched).
 """
 
 from __future__ import annotations

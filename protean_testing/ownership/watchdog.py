@@ -1,13 +1,13 @@
 """Writes down when a run was last alive, and what its Redis database held when it died. It changes nothing.
 
-A script of its own, started as ``python -I -S watchdog.py``: it needs the standard library alone, since it must
-be ready before the first test. The first line of standard input is JSON: ``signs``, the file to write; ``lock``,
-a file that it keeps locked while it works; ``run``, the pid to watch; and for Redis ``redis``, see `Server`. One
-line on standard output says that it is ready. A second line ends it: ``over`` (nothing is left in the place) or
-``left``. Without one, the end of that process is the run's death.
+A script of its own, started as ``python -I -S watchdog.py``: it needs the standard library alone, since it
+must be ready before the first test. The first line of standard input is JSON: ``signs``, the file to write;
+``lock``, a file that it keeps locked while it works; ``run``, the pid to watch; and for Redis ``redis``,
+see `Server`. One line on standard output says that it is ready. A second line ends it: ``over`` (nothing is
+left in the place) or ``left``. Without one, the end of that process is the run's death.
 
-This process is nobody's child: neither code under test that waits for all children of the run, nor a program that
-kills a run with all its descendants, is to meet it.
+This process is nobody's child: neither code under test that waits for all children of the run, nor a
+program that kills a run with all its descendants, is to meet it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Server:
 
     Parameters:
         where: ``path``, or ``host`` and ``port``; ``login``, the arguments of AUTH; ``db``, ``name`` (of the
-            connection) and ``match`` (a pattern of keys).
+            connection) and ``match`` (a pattern of keys, latin-1).
     """
 
     def __init__(self, where: dict[str, Any]) -> None:
@@ -94,9 +94,9 @@ class Server:
         """The keys that are there with a hash of what they hold, and whether these are all."""
         until = time.monotonic() + LISTED_WITHIN
         found: dict[str, str] = {}
-        cursor = b"0"
+        cursor, match = b"0", self._where["match"].encode("latin-1")
         while True:
-            (reply,) = self.ask(("SCAN", cursor, "MATCH", self._where["match"], "COUNT", AT_ONCE))
+            (reply,) = self.ask(("SCAN", cursor, "MATCH", match, "COUNT", AT_ONCE))
             cursor, names = reply
             if names:
                 dumps = self.ask(*(("DUMP", name) for name in names))

@@ -29,6 +29,7 @@ class Signs:
         server: When, in milliseconds since 1970, by the Redis server's clock.
         keys: Hashes of what the keys held when it died, by their names (latin-1); None if that is not known.
         complete: Whether these are all that there were.
+        looked: When a run has looked at them since, by the server's clock.
     """
 
     dead: bool
@@ -37,6 +38,7 @@ class Signs:
     server: int | None = None
     keys: dict[str, str] | None = field(default=None, repr=False)
     complete: bool = False
+    looked: int | None = None
 
 
 class Watchdog:

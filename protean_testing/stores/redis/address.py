@@ -73,6 +73,36 @@ class Address:
     __repr__ = __str__
 
     @property
+    def plain(self) -> str:
+        """A URL without user and password."""
+        is_tls = issubclass(self.connection_class, redis.SSLConnection)
+        return str(self).replace("redis:", "rediss:", 1) if is_tls else str(self)
+
+    @property
+    def login(self) -> tuple[str, ...]:
+        """The arguments of AUTH; none if the server asks for nothing."""
+        provider = self.arguments.get("credential_provider")
+        if provider is not None:
+            return tuple(provider.get_credentials())
+        user, password = self.arguments.get("username"), self.arguments.get("password")
+        return () if not password else (user, password) if user else (password,)
+
+    def for_watchdog(self, name: str, match: bytes) -> dict[str, Any] | None:
+        """What a watchdog must know to look at the keys; None if it cannot, which is over TLS."""
+        if issubclass(self.connection_class, redis.SSLConnection):
+            return None
+        path, host = self.arguments.get("path"), self.arguments.get("host") or "localhost"
+        return {
+            "path": path and os.path.abspath(path),
+            "host": host,
+            "port": int(self.arguments.get("port") or 6379),
+            "login": [str(part) for part in self.login],
+            "db": self.db,
+            "name": name,
+            "match": match.decode("latin-1"),
+        }
+
+    @property
     def _host_and_port(self) -> tuple[str, int]:
         host = str(self.arguments.get("host") or "").lower()
         return ("localhost" if host in _HERE else host, int(self.arguments.get("port") or 6379))

@@ -6,19 +6,23 @@ import os
 import platform
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+import psutil
 from redis.exceptions import ResponseError
 
 from ...errors import UnsafeStoreError
 from ...ownership import marker
-from .wire import Wire
+from .wire import Command, Wire
 
 _GONE_WITHIN = 1.0  # seconds in which one that came after us, and saw us, has left
 _PAUSE = 0.02
-_NAME = re.compile(rb"^id=(\d+) .*? name=protean_testing:(\w+):([^:]*):(\d+):(\S*) .*? db=(\d+) ", re.MULTILINE)
+_NAME = re.compile(
+    rb"^id=(\d+) .*? name=protean_testing:(\w+):([^:]*):(\d+):(\S*) .*? db=(\d+) ", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,18 @@ class LiveRun:
     pid: int
     prefix: bytes
 
+    @property
+    def has_just_died(self) -> bool:
+        """Whether the server will soon see that it is gone."""
+        return self.host == platform.node() and not psutil.pid_exists(self.pid)
+
     def __str__(self) -> str:
         prefix = f" with prefix {self.prefix.decode(errors='backslashreplace')!r}" if self.prefix else ""
         return f"pid {self.pid} on {self.host}{prefix}"
+
+
+WATCHDOG = "protean_testing_watchdog"
+"""The name of a watchdog's connection: it is no run, and outlives one for a moment."""
 
 
 def name_of_connection(prefix: bytes) -> str:
@@ -47,20 +60,24 @@ def name_of_connection(prefix: bytes) -> str:
     return f"protean_testing:{marker.RUN}:{host}:{os.getpid()}:{quote(prefix, safe='')}"
 
 
-def introduce(connection: Any, prefix: bytes) -> None:
-    """Name a connection of ours, and have its reads count as no use of a key. Neither is needed."""
-    connection.send_command("CLIENT", "SETNAME", name_of_connection(prefix))
-    unwatched(connection, read_only=True)
+def introduction(prefix: bytes | None) -> list[Command]:
+    """The first commands of a connection of ours: its name, and that what it reads counts as no use of a key.
+
+    Parameters:
+        prefix: Of the keys; None before they are this run's.
+    """
+    named = [] if prefix is None else [("CLIENT", "SETNAME", name_of_connection(prefix))]
+    return [*named, ("CLIENT", "NO-TOUCH", "ON")]
 
 
-def unwatched(connection: Any, *, read_only: bool = False) -> None:
-    """Have what a connection reads count as no use of a key, as far as the server can (Redis 7.2)."""
-    connection.send_command("CLIENT", "NO-TOUCH", "ON")
-    for _ in range(2 if read_only else 1):
-        try:
+def opened(connection: Any, prefix: bytes | None) -> Any:
+    """Connect, and introduce ourselves as far as the server and our rights let us."""
+    connection.connect()
+    for command in introduction(prefix):
+        connection.send_command(*command)
+        with suppress(ResponseError):
             connection.read_response(disable_decoding=True)
-        except ResponseError:
-            pass  # it may not, or is too old
+    return connection
 
 
 def live_runs(wire: Wire, db: int, prefix: bytes) -> list[LiveRun] | None:
@@ -94,8 +111,9 @@ def refuse_live_runs(wire: Wire, db: int, prefix: bytes, where: str, *, named: b
     until = time.monotonic() + _GONE_WITHIN
     while found := live_runs(wire, db, prefix):
         (me,) = wire.attempt(("CLIENT", "ID"))
-        first = found[0]
-        if not named or not isinstance(me, int) or first.number < me or time.monotonic() > until:
+        first = next((run for run in found if not run.has_just_died), found[0])
+        comes_first = not named or not isinstance(me, int) or first.number < me
+        if (comes_first and not first.has_just_died) or time.monotonic() > until:
             raise UnsafeStoreError(
                 f"{where} is in use by {first}: two runs in one place would destroy each other's data. "
                 "Wait for it to end, or give this run a database of its own, or a prefix with which none of "

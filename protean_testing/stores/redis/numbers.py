@@ -14,12 +14,15 @@ from redis.exceptions import RedisError, ResponseError
 
 from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
+from ...ownership import all_left
 from ...workers import worker
 from . import server
 from .address import Address, from_url, with_db
+from .owning import KIND, ask_now, clean_command, judge, new_facts, place_text
 from .place import Place
+from .taking import watch
 from .values import Values, parts
-from .wire import Wire
+from .wire import LOST, Wire
 
 TIME_LIMIT = 10.0  # seconds
 MOST = 256
@@ -111,20 +114,25 @@ def worker_redis_url(url: str, store: str, wait: float = TIME_LIMIT) -> str:
 
 
 def sweep(given: Address) -> None:
-    """Clear the numbers that dead workers of this machine have left."""
-    for address in _higher(given):
-        place = f"Redis database {address}"
-        with suppress(UnsafeStoreError):
-            if ownership.left_over(place) is None:
-                continue
-            claim = ownership.claim(place)
-            wire = _wire(address, TIME_LIMIT)
+    """Clear the numbers that dead workers of this machine have left, of what can be proven to be theirs."""
+    wire = _wire(given, TIME_LIMIT)
+    try:
+        now = ask_now(wire)
+    except LOST:
+        return
+    finally:
+        wire.close()
+    for left in all_left(KIND):
+        if not (left.facts.get("own") and left.facts.get("server") == now.server):
+            continue
+        with suppress(UnsafeStoreError, RedisError):
+            claim = ownership.claim(place_text(left.facts))
+            wire = _wire(with_db(given, left.facts["db"]), TIME_LIMIT)
+            settled = False
             try:
-                _clear(wire)
-                claim.release()
-            except RedisError:
-                claim.abandon()
+                settled = claim.facts == left.facts and judge(wire, left, now).settle()
             finally:
+                claim.release() if settled else claim.abandon()
                 wire.close()
 
 
@@ -133,20 +141,25 @@ def _taken(given: Address, store: str, wait: float) -> Number:
     used: list[str] = []
     last = given.db
     for address in _higher(given):
-        wire = _wire(address, wait)
+        place = Place(address, "", wait)
+        wire = place.wire
         try:
             wire.call(("PING",))
         except ResponseError:  # there is no such number
             break
         last = address.db
+        facts = new_facts(ask_now(wire), address, b"", own=True)
         try:
-            claim = ownership.claim(f"Redis database {address}")
+            claim = ownership.claim(place_text(facts), name=f"Redis database {address}")
         except UnsafeStoreError:
             used.append(f"{last} by another worker")
         else:
+            place.introduce()
             if not _others_are_in(wire, address.db) and not _holds_keys(wire):
+                claim.remember(**facts)
+                watch(claim, place)
                 return Number(given, address, wire, claim)
-            claim.release()
+            claim.abandon() if claim.left_over else claim.release()
             used.append(f"{last} by others, or for keys that we did not make")
         wire.close()
     listed = ", ".join(used) or "there is none"
@@ -154,7 +167,8 @@ def _taken(given: Address, store: str, wait: float) -> Number:
         f"store {store!r}: each worker has a Redis database of its own, with a higher number than {given}. "
         f"The server has {last + 1} databases, and none of them is left: {listed}.\n"
         "Run fewer workers, give a lower number, raise `databases` in the server's settings, or leave the "
-        "URL out for private servers."
+        "URL out for private servers. What killed workers left is listed and cleared by:  "
+        f"{clean_command(with_db(given, given.db + 1), b'')}"
     )
 
 
@@ -181,8 +195,3 @@ def _others_are_in(wire: Wire, db: int) -> bool:
 
 def _holds_keys(wire: Wire) -> bool:
     return bool(Values(wire, b"").names(1))
-
-
-def _clear(wire: Wire) -> None:
-    values = Values(wire, b"")
-    values.delete(values.names())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import redis
+from redis.exceptions import ResponseError
 
 from ... import ownership
+from . import live
 from .address import Address
 from .async_clients import AsyncClients
 from .data import Data
@@ -48,12 +50,13 @@ class Place:
         self.private = private
         self.own = own
         self.closed = False
-        self.wire = Wire(lambda: address.connection(wait))
+        self.wire = Wire(self._connect)
         self.claim: ownership.Claim | None = None
         self.data: Data | None = None
         self.forbidden: set[str] = set()
         self.async_clients = AsyncClients()
-        self._listener = Wire(lambda: address.connection(wait))
+        self._listener = Wire(self._connect)
+        self._is_introduced = False
         self._client: redis.Redis | None = None
 
     @property
@@ -72,6 +75,16 @@ class Place:
             and one != two
             and (one.startswith(two) or two.startswith(one))
         )
+
+    def introduce(self) -> bool:
+        """Tell other runs, of whatever machine, that these keys are this run's. False if we may not."""
+        self._is_introduced = True
+        replies = self.wire.attempt(*live.introduction(self.prefix))
+        return not isinstance(replies[0], ResponseError)
+
+    def _connect(self) -> Any:
+        prefix = self.prefix if self._is_introduced else None
+        return live.opened(self.address.connection(self.wait), prefix)
 
     def new_data(self, tell: Callable[[str, str], None]) -> Data:
         return Data(self.wire, self._listener, self.address.db, self.prefix, self.wait, tell)

@@ -12,7 +12,6 @@ import redis
 import redis.asyncio
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from ... import ownership
 from ...errors import (
     ConfigurationError,
     OpenTransactionError,
@@ -168,28 +167,28 @@ class RedisStore(LocatedStore):
         taking.refuse_overlap(place, self.name)
         server.check(place, self.name)
         if not place.private:
-            left = ownership.left_over(str(place))
-            if not (self.adopt or self.unsafe):
-                data = place.new_data(self._tell)
-                self._again("look at", lambda: taking.refuse_keys_of_others(place, data, self.name, left))
+            data = place.new_data(self._tell)
+            self._again(
+                "look at",
+                lambda: taking.look(place, data, self.name, adopt=self.adopt, unsafe=self.unsafe),
+            )
 
     def create_schema(self) -> None:
         place = self._live()
         taking.refuse_overlap(place, self.name)
         if not place.private:
             sweep(place.address)
-            place.claim = ownership.claim(str(place))
         elif place.own is not None and self.adopt:
             self._again("copy into", place.own.copy_given)
         in_use.add(place)
         data = place.new_data(self._tell)
         try:
             self._again(
-                "take", lambda: taking.take(place, data, self.name, adopt=self.adopt, unsafe=self.unsafe)
+                "take",
+                lambda: taking.take(place, data, self.name, self._tell, adopt=self.adopt, unsafe=self.unsafe),
             )
         except UnsafeStoreError:
-            if place.claim is not None:
-                place.claim.release()
+            in_use.discard(place)
             raise
         place.data = data
 

@@ -1,12 +1,18 @@
-"""Takes a place for this run: nothing of others is lost by that, and what a dead run left is cleared."""
+"""Takes a place for this run: nothing of others is lost, and what a killed run left is settled first."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
+from redis.exceptions import NoPermissionError
+
+from ... import ownership
 from ...errors import ConfigurationError, UnsafeStoreError
+from . import copies, live
 from .data import Data
+from .owning import Leftover, ask_now, clean_command, judge, left_in, new_facts, place_text, shown
 from .place import Place, in_use
+from .values import pattern
 
 _SHOWN = 3  # names of keys in a message
 
@@ -25,43 +31,135 @@ def refuse_overlap(place: Place, store: str) -> None:
             )
 
 
-def refuse_keys_of_others(place: Place, data: Data, store: str, left: dict[str, Any] | None) -> None:
-    """Refuse a place that holds keys.
-
-    Parameters:
-        left: What a dead run wrote down, where one left the place: its own keys do not count.
+def look(place: Place, data: Data, store: str, *, adopt: bool, unsafe: bool) -> None:
+    """Refuse a place that `take` would refuse. Nothing is touched.
 
     Raises:
-        UnsafeStoreError: Naming some of them, and the line that would allow it.
+        UnsafeStoreError: Another run is at work in it, or it holds keys that are not known to be of ours.
     """
-    count = data.count() if left is None else len(data.values.kept(left))
-    if not count:
+    now = ask_now(place.wire)
+    ownership.left_over(place_text(new_facts(now, place.address, place.prefix)), name=str(place))
+    live.refuse_live_runs(place.wire, place.address.db, place.prefix, str(place), named=False)
+    if not unsafe:
+        judged = [judge(place.wire, left, now) for left in left_in(place.address, place.prefix, now)]
+        _refuse_doubtful(place, judged, store)
+        if not adopt:
+            _refuse_keys_of_others(place, data, judged, store)
+
+
+def take(
+    place: Place, data: Data, store: str, tell: Callable[[str, str], None], *, adopt: bool, unsafe: bool
+) -> None:
+    """Restore what was there before a killed run, remove what it made, and write down what is there now.
+
+    Parameters:
+        tell: Called with what the user of the server may not do, and what that means here.
+
+    Raises:
+        UnsafeStoreError: As of `look`. The place is not taken.
+    """
+    if place.private:
+        if not adopt and data.count():
+            data.clear()
         return
-    names = data.values.names(limit=_SHOWN + 1) if left is None else data.values.kept(left)
-    listed = ", ".join(repr(name.decode(errors="backslashreplace")) for name in names[:_SHOWN])
+    now = ask_now(place.wire)
+    found = left_in(place.address, place.prefix, now)
+    facts = new_facts(now, place.address, place.prefix)
+    text = place_text(facts)
+    place.claim = ownership.claim(text, name=str(place))
+    settled = False
+    try:
+        _meet_other_runs(place, tell)
+        judged = [] if unsafe else [judge(place.wire, left, now) for left in found]
+        _refuse_doubtful(place, judged, store)
+        for leftover in judged:
+            _settle(leftover, text)
+        settled = True
+        if unsafe:
+            if data.count():
+                data.clear()
+        elif not adopt:
+            _refuse_keys_of_others(place, data, [], store)
+        copy = place.claim.file("copy")
+        names = data.values.names()
+        if names:
+            copies.write(copy, data.values, names)
+        else:
+            copy.unlink(missing_ok=True)
+        place.claim.remember(**facts)
+        watch(place.claim, place)
+    except BaseException:
+        if place.claim.left_over and not settled:
+            place.claim.abandon()
+        else:
+            place.claim.release()
+        raise
+
+
+def _meet_other_runs(place: Place, tell: Callable[[str, str], None]) -> None:
+    if not place.introduce():
+        tell("CLIENT SETNAME", "runs of other machines do not see that this one is in the database")
+    if not live.refuse_live_runs(place.wire, place.address.db, place.prefix, str(place), named=True):
+        tell(
+            "CLIENT LIST",
+            "other runs in the database are not seen, and a MULTI that a test leaves open is not found",
+        )
+    (idle,) = place.wire.attempt(("OBJECT", "IDLETIME", place.prefix + b"?"))
+    if isinstance(idle, NoPermissionError) and "to run" in str(idle):
+        tell("OBJECT IDLETIME", "if a run is killed, what it left is refused, and cleared by hand")
+
+
+def watch(claim: ownership.Claim, place: Place) -> None:
+    """Have it noted what the keys hold if this run is killed."""
+    redis = place.address.for_watchdog(live.WATCHDOG, pattern(place.prefix))
+    claim.watch(redis=redis)
+
+
+def _settle(leftover: Leftover, text: str) -> None:
+    """Settle what a dead run left, with its own place taken meanwhile: `text` is the one that is ours."""
+    facts = leftover.left.facts
+    if leftover.text == text:
+        leftover.settle()
+        return
+    theirs = ownership.claim(leftover.text)
+    settled = theirs.left_over and theirs.facts == facts and leftover.settle()
+    theirs.release() if settled else theirs.abandon()
+
+
+def _refuse_doubtful(place: Place, judged: list[Leftover], store: str) -> None:
+    for leftover in judged:
+        names = leftover.in_the_way(place.prefix)
+        if names:
+            why = leftover.why or "they were touched since"
+            raise ownership.refusal(
+                store,
+                place,
+                f"a run that was killed ({leftover.run}) left it, and it cannot be proven of {_count(names)} "
+                f"that they are of its making, since {why}: {_listed(names)}.",
+                f"If they may go:  {clean_command(place.address, place.prefix)}",
+            )
+
+
+def _refuse_keys_of_others(place: Place, data: Data, judged: list[Leftover], store: str) -> None:
+    gone = {name for leftover in judged for name in leftover.gone}
+    names: list[bytes] = []
+    if data.count() > len(gone) or place.prefix:
+        names = [name for name in data.values.names() if name not in gone]
+    if not names:
+        return
+    since = {name for leftover in judged for name in leftover.since}
+    clear = clean_command(place.address, place.prefix, unsafe=not since.issuperset(names))
     raise UnsafeStoreError(
-        f"refusing to use store {store!r}, {place}: it holds {count} {'key' if count == 1 else 'keys'} that "
-        f"we did not make ({listed}{', ...' if len(names) > _SHOWN else ''}).\n"
+        f"refusing to use store {store!r}, {place}: it holds {_count(names)} that we did not make "
+        f"({_listed(names)}).\n"
         "Point it at an empty database, pass adopt=True to keep them as the baseline, or pass unsafe=True to "
-        "clear them if losing them is fine."
+        f"clear them if losing them is fine. To see them all, and clear them once:  {clear}"
     )
 
 
-def take(place: Place, data: Data, store: str, *, adopt: bool, unsafe: bool) -> None:
-    """Clear the place as far as that is allowed, and write down what was there before.
+def _count(names: list[bytes]) -> str:
+    return f"{len(names)} key{'s' * (len(names) != 1)}"
 
-    Raises:
-        UnsafeStoreError: Keys came since it was checked.
-    """
-    claim = place.claim
-    if claim is not None:
-        left = claim.facts if claim.left_over else None
-        if not (adopt or unsafe):
-            refuse_keys_of_others(place, data, store, left)
-        if left is not None:
-            theirs = set(data.values.kept(left))
-            data.values.delete([name for name in data.values.names() if name not in theirs])
-    if not adopt and data.count():
-        data.clear()
-    if claim is not None:
-        claim.remember(kept=[name.decode("latin-1") for name in data.values.names()])
+
+def _listed(names: list[bytes]) -> str:
+    return ", ".join(map(shown, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")

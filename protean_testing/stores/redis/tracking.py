@@ -62,7 +62,7 @@ class Tracking:
         self._told = set()
         self.listener_number = _number(replies[0])
         self._since = self._generations
-        self._swaps = _swaps(statistics)
+        self._swaps = swaps_in(statistics)
         return None
 
     def end(self) -> None:
@@ -83,7 +83,7 @@ class Tracking:
             return None
         # A database that was swapped for another is not told at all, but counted.
         (statistics,) = self._wire.attempt(("INFO", "commandstats"))
-        if self._since != self._generations or _swaps(statistics) != self._swaps or not self._listen():
+        if self._since != self._generations or swaps_in(statistics) != self._swaps or not self._listen():
             self._told = None
         return self._told
 
@@ -115,7 +115,7 @@ def _number(reply: object) -> int:
     return reply if isinstance(reply, int) else 0
 
 
-def _swaps(statistics: object) -> bytes:
+def swaps_in(statistics: object) -> bytes:
     """How many databases were swapped; nothing where none was, or where we may not know."""
     found = re.search(rb"cmdstat_swapdb:calls=(\d+)", statistics) if isinstance(statistics, bytes) else None
     return found[1] if found else b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -51,20 +51,13 @@ class Values:
     def names(self, limit: int | None = None) -> list[bytes]:
         """The keys that are there, or the first of them."""
         found: dict[bytes, None] = {}  # SCAN may give a key twice
-        match = ("MATCH", _GLOB.sub(rb"\\\1", self._prefix) + b"*") if self._prefix else ()
+        match = ("MATCH", pattern(self._prefix)) if self._prefix else ()
         cursor = b"0"
         while True:
             ((cursor, names),) = self._wire.call(("SCAN", cursor, *match, "COUNT", AT_ONCE))
             found.update(dict.fromkeys(names))
             if cursor == b"0" or (limit is not None and len(found) >= limit):
                 return list(found)[:limit]
-
-    def kept(self, facts: Mapping[str, Any] | None) -> list[bytes]:
-        """The keys that are not of an earlier run, by what it wrote down: all of them where it did not."""
-        if facts is None or "kept" not in facts:
-            return self.names()
-        kept = {str(name).encode("latin-1") for name in facts["kept"]}
-        return [name for name in self.names() if name in kept]
 
     def read(self, names: Iterable[bytes]) -> dict[bytes, Value]:
         """What these keys hold. Those that are not there are left out."""
@@ -134,6 +127,11 @@ def _written(name: bytes, value: Value | None) -> Command:
 
 
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
+
+
+def pattern(prefix: bytes) -> bytes:
+    """What matches the names that begin with a prefix."""
+    return _GLOB.sub(rb"\\\1", prefix) + b"*"
 
 
 def parts(names: Iterable[bytes]) -> Iterator[list[bytes]]:
