@@ -60,7 +60,8 @@ class RedisTestCase(unittest.TestCase):
 class OwnServer:
     """A server that a test may stop and start again in the same place, with settings of its own."""
 
-    def __init__(self, test: unittest.TestCase, *settings: str) -> None:
+    def __init__(self, test: unittest.TestCase, *settings: str, program: Path | None = None) -> None:
+        self.program = program
         self.directory = Path(test.enterContext(tempfile.TemporaryDirectory(prefix="r_", dir="/tmp")))
         self.socket = self.directory / "s"
         self.settings = settings
@@ -73,8 +74,16 @@ class OwnServer:
         return f"unix://{self.socket}?db=0"
 
     def start(self) -> None:
-        fixed = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.directory)]
-        program = binaries.redis().program
+        fixed = [
+            *([] if "--port" in self.settings else ["--port", "0"]),
+            "--unixsocket",
+            str(self.socket),
+            "--save",
+            "",
+            "--dir",
+            str(self.directory),
+        ]
+        program = self.program or binaries.redis().program
         self.process = subprocess.Popen(
             [program, *fixed, *self.settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

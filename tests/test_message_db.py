@@ -63,6 +63,14 @@ def messages(url: str) -> list[tuple[int, str, int]]:
         ).fetchall()
 
 
+def all_of(url: str) -> list[Any]:
+    """All messages, whole, and their sequence."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT m::text FROM message_store.messages m ORDER BY global_position")
+        sequence = "SELECT last_value, is_called FROM message_store.messages_global_position_seq"
+        return found.fetchall() + connection.execute(sequence).fetchall()
+
+
 class GivenTests(unittest.TestCase):
     def setUp(self) -> None:
         self.url = new(f"events_{time.monotonic_ns()}_test")
@@ -100,11 +108,25 @@ class GivenTests(unittest.TestCase):
         self.assertEqual(messages(self.url), [(1, "order-1", 0)])
         self.assertEqual(write(self.url), 1)
 
-    def test_what_was_there_before_and_is_deleted_is_an_error(self) -> None:
+    def test_what_was_there_before_and_is_deleted_or_changed_comes_back(self) -> None:
         write(self.url)
-        with self.assertRaisesRegex(StoreError, "1 messages that were there before are gone"):
-            with test_database(MessageDBStore(self.url)), psycopg.connect(self.url) as connection:
-                connection.execute("DELETE FROM message_store.messages")
+        write(self.url)
+        before = all_of(self.url)
+        with test_database(MessageDBStore(self.url)) as db, psycopg.connect(self.url) as connection:
+            connection.execute("DELETE FROM message_store.messages WHERE global_position = 1")
+            connection.commit()
+            self.assertTrue(db.reset())
+            self.assertEqual(all_of(self.url), before)
+            connection.execute("UPDATE message_store.messages SET data = '{\"a\": 1}'")
+        run.end()
+        self.assertEqual(all_of(self.url), before)
+
+    def test_what_a_scope_deletes_of_an_outer_one_is_an_error(self) -> None:
+        with test_database(MessageDBStore(self.url)) as db:
+            write(self.url)
+            with self.assertRaisesRegex(StoreError, "1 messages that were there before are gone"):
+                with db.scope(), psycopg.connect(self.url) as connection:
+                    connection.execute("DELETE FROM message_store.messages")
 
     def test_an_open_writer_is_named_and_waited_for(self) -> None:
         connection = psycopg.connect(self.url)
@@ -176,15 +198,15 @@ class RefusedTests(unittest.TestCase):
 
     def test_messages_in_a_database_that_is_none_for_tests(self) -> None:
         url = new(f"live_{time.monotonic_ns()}")
-        with test_database(MessageDBStore(url)):  # with nothing in it, it is as good as one
-            write(url)
-        run.end()
-        write(url)
-        self.refused(MessageDBStore(url), UnsafeStoreError, "it holds 1 messages.*\n.*unsafe=True")
-        self.assertEqual(len(messages(url)), 1)
+        self.refused(MessageDBStore(url), UnsafeStoreError, 'does not contain "test".*\n.*unsafe=True')
         run.refused.clear()  # as in a run of its own
+        write(url)
+        self.refused(MessageDBStore(url), UnsafeStoreError, "unsafe=True")
+        self.assertEqual(len(messages(url)), 1)
+        run.refused.clear()
         with test_database(MessageDBStore(url, unsafe=True)):
             write(url)
+        run.end()
         self.assertEqual(len(messages(url)), 1)
 
     def test_a_server_that_is_not_there(self) -> None:

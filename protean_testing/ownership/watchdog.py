@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BEAT = 1.0  # seconds between two signs of life
 DEAD_WITHIN = 2.0  # seconds from the end of the pipe to the end of the process
 LISTED_WITHIN = 1.0  # seconds after a death in which what is there is still the run's
+RECENT = 2  # seconds in which somebody else may have written what was there at a death
 MOST_KEYS = 10_000
 AT_ONCE = 500
 
@@ -43,13 +44,37 @@ class Server:
 
     Parameters:
         where: ``path``, or ``host`` and ``port``; ``login``, the arguments of AUTH; ``db``, ``name`` (of the
-            connection) and ``match`` (a pattern of keys, latin-1).
+            connection), ``prefix`` and ``match`` (a pattern of keys; both latin-1), and ``client``, the
+            server's number of a connection that ends with the run.
     """
 
     def __init__(self, where: dict[str, Any]) -> None:
         self._where = where
+        self._is_alarmed = True
+        self._pushed = False
         self._socket: socket.socket | None = None
         self._read = b""
+
+    def follow(self) -> None:
+        """Be told of writes. While the connection is there, they go to it, which takes no notice of them."""
+        prefix = self._where["prefix"].encode("latin-1")
+        only = ("PREFIX", prefix) if prefix else ()
+        tracking = ("CLIENT", "TRACKING", "ON", "REDIRECT", self._where["client"], "BCAST", *only)
+        try:
+            hello, on = self.ask(("HELLO", 3), tracking)
+            self._is_alarmed = hello is None or on != b"OK"
+        except (OSError, ValueError):
+            self.close()
+
+    def alarmed(self) -> bool:
+        """Whether something was written after the end of that connection, or that is not known."""
+        if not self._is_alarmed:
+            try:
+                self.ask(("PING",))
+            except (OSError, ValueError):
+                self._pushed = True
+            self._is_alarmed = self._pushed
+        return self._is_alarmed
 
     def open(self) -> None:
         where = self._where
@@ -90,6 +115,18 @@ class Server:
             self.close()
             return None
 
+    def recent(self, names: list[str]) -> set[str]:
+        """Those of the keys that were touched in the last seconds, as far as the server knows."""
+        found = set()
+        for begin in range(0, len(names), AT_ONCE):
+            some = names[begin : begin + AT_ONCE]
+            idle = self.ask(*(("OBJECT", "IDLETIME", name.encode("latin-1")) for name in some))
+            counts = self.ask(*(("OBJECT", "REFCOUNT", name.encode("latin-1")) for name in some))
+            for name, seconds, count in zip(some, idle, counts, strict=True):
+                if seconds is None or count != b"1" or int(seconds) <= RECENT:
+                    found.add(name)
+        return found
+
     def keys(self) -> tuple[dict[str, str], bool]:
         """The keys that are there with a hash of what they hold, and whether these are all."""
         until = time.monotonic() + LISTED_WITHIN
@@ -113,11 +150,18 @@ class Server:
     def _reply(self) -> Any:
         line = self._line()
         kind, rest = line[:1], line[1:]
-        if kind == b"*":
+        if kind == b">":
+            self._pushed = True
+            for _ in range(int(rest)):
+                self._reply()
+            return self._reply()  # what it came before
+        if kind in (b"*", b"~"):
             return [self._reply() for _ in range(int(rest))]
+        if kind == b"%":
+            return [self._reply() for _ in range(2 * int(rest))]
         if kind == b"$":
             return None if rest == b"-1" else self._bytes(int(rest))
-        return None if kind == b"-" else rest
+        return None if kind in (b"-", b"_") else rest
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._read:
@@ -153,13 +197,18 @@ def main() -> None:
     given = json.loads(line)
     lock = os.open(given["lock"], os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    run, server = given["run"], Server(given["redis"]) if given.get("redis") else None
+    run, where = given["run"], given.get("redis")
+    server = Server(where) if where else None
+    alarm = Server(where) if where else None
+    if alarm is not None:
+        alarm.follow()
 
-    def write(**signs: Any) -> None:
-        now = {"wall": time.time(), "uptime": uptime(), "server": server.time() if server else None}
+    def write(late: float = 0.0, **signs: Any) -> None:
+        clock = server.time() if server else None
+        now = {"uptime": uptime() - late, "server": clock and clock - int(late * 1000), **signs}
         fresh = f"{given['signs']}.new"
         with open(fresh, "w") as file:
-            json.dump(now | signs, file)
+            json.dump(now, file)
         os.replace(fresh, given["signs"])
 
     end = end_of(run)
@@ -177,11 +226,19 @@ def main() -> None:
             break
         if not lives(run):
             break
+        if alarm is not None and alarm.alarmed():
+            alarm.close()  # nobody reads what it is told
         write(dead=False)
+    noticed = uptime()
     keys: dict[str, Any] = {}
     if server is not None:
         try:
-            keys["keys"], keys["complete"] = server.keys()
+            found, keys["complete"] = server.keys()
+            if not orders and alarm is not None and alarm.alarmed():
+                doubtful = server.recent(list(found))
+                keys["complete"] = False
+                found = {name: digest for name, digest in found.items() if name not in doubtful}
+            keys["keys"] = found
         except (OSError, TypeError, ValueError):
             server.close()
     until = time.monotonic() + DEAD_WITHIN
@@ -189,7 +246,8 @@ def main() -> None:
         if time.monotonic() > until:
             return  # it closed the pipe, and goes on
         time.sleep(0.005)
-    write(dead=True, **keys)
+    late = uptime() - noticed
+    write(dead=True, late=late, **keys)
 
 
 def end_of(run: int) -> list[int]:

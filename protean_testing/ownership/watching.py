@@ -24,7 +24,6 @@ class Signs:
 
     Attributes:
         dead: Whether its very death was seen; else it was last seen alive then, and died later.
-        wall: When, in seconds since 1970, by this machine's clock.
         uptime: When, by a clock of this machine that nobody sets; it begins again with the machine.
         server: When, in milliseconds since 1970, by the Redis server's clock.
         keys: Hashes of what the keys held when it died, by their names (latin-1); None if that is not known.
@@ -33,7 +32,6 @@ class Signs:
     """
 
     dead: bool
-    wall: float
     uptime: float
     server: int | None = None
     keys: dict[str, str] | None = field(default=None, repr=False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ..leaks import listed, tell_of_leak
-from ..ownership import Claim, claim, is_test_name, left_over
+from ..ownership import Claim, claim, clean_line, marker, refusal, refuse_other_name
 from ..store import LocatedStore, Mark, OnLeak, ResetAfter, validate
 from ..waiting import GRACE, turns
+from . import message_db_before as before
 from .driver_errors import said, translated
 from .message_db_sql import find, install
 from .placing import own_of, worker_url
@@ -20,6 +22,9 @@ from .urls import parsed_url, readable
 
 _MESSAGES = "message_store.messages"
 _SEQUENCE = "message_store.messages_global_position_seq"
+
+_in_use: set[str] = set()  # databases that this process has taken
+os.register_at_fork(after_in_child=_in_use.clear)
 
 Result = TypeVar("Result")
 
@@ -40,7 +45,7 @@ class Position(NamedTuple):
 
 
 class MessageDBStore(LocatedStore):
-    """The messages of a Message DB. Those that were there before are never touched.
+    """The messages of a Message DB. Those that were there before are as they were afterwards.
 
     Messages are only ever added to it, so what is newer than a mark is what came since: it is deleted, and
     the sequence is set back. A given Message DB is used as it is, and copied for a worker process; a private
@@ -52,7 +57,7 @@ class MessageDBStore(LocatedStore):
         name: What messages call it.
         private: True for an empty database of this run's own: Message DB is installed in it.
         package: The directory of the npm package with its SQL; otherwise see `message_db_sql.find`.
-        unsafe: Allow a database that is no test database by its name and that holds messages.
+        unsafe: Allow a database that is no test database by its name. What is there is kept all the same.
         wait: Seconds to wait at a reset for a writer that is still at work.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, or a thread that
@@ -89,6 +94,7 @@ class MessageDBStore(LocatedStore):
         self._connection: Any = None
         self._claim: Claim | None = None
         self._first: Position | None = None
+        self._is_copied = False
         self._ended: list[str] = []
 
     def place(self) -> Hashable:
@@ -104,10 +110,12 @@ class MessageDBStore(LocatedStore):
         if self._own is not None and self._connection is None:
             self._own.check(self.name, unsafe=True)  # the given one is only copied
             return
+        if self._own is None:
+            self.refuse_name()
         self._again("check", self._check)
 
     def _check(self) -> None:
-        with self._connect() as connection:
+        with self.connect() as connection:
             if connection.execute(f"SELECT to_regclass('{_MESSAGES}')").fetchone() == (None,):
                 raise ConfigurationError(
                     f"store {self.name!r}: there is no Message DB in {self._place()}.\n"
@@ -125,14 +133,41 @@ class MessageDBStore(LocatedStore):
                     f"  GRANT SELECT, DELETE ON {_MESSAGES} TO {role};\n"
                     f"  GRANT SELECT, UPDATE ON SEQUENCE {_SEQUENCE} TO {role};"
                 )
-            holds = connection.execute(f"SELECT count(*) FROM {_MESSAGES}").fetchone()[0]
-        database = urlsplit(self._url).path.lstrip("/")
-        if holds and not self._unsafe and left_over(self._place()) is None and not is_test_name(database):
+            if before.identity(connection) not in _in_use:
+                self._refuse_live_run(before.is_locked(connection), connection)
+                self._refuse_doubtful(before.judge(connection))
+
+    def refuse_name(self) -> None:
+        """Refuse a database that is no test database by its name.
+
+        Raises:
+            UnsafeStoreError: It is none.
+        """
+        if not self._unsafe:
+            database = unquote(urlsplit(self._url).path.lstrip("/"))
+            refuse_other_name(self.name, self._place(), database)
+
+    def _refuse_live_run(self, is_locked: bool, connection: Any) -> None:
+        if is_locked:
+            who = before.read_marker(connection) or "another run"
             raise UnsafeStoreError(
-                f"refusing to use store {self.name!r} ({self._place()}): it holds {holds} messages, and the "
-                f'database name {database!r} does not contain "test".\n'
-                "Use an empty one or one named for tests, or pass unsafe=True: what is there now is kept."
+                f"{self._place()} is in use by {who}: two runs in one place would destroy "
+                "each other's data. Wait for it to end, or give this run a database of its own."
             )
+
+    def _refuse_doubtful(self, left: before.Leftover | None) -> None:
+        """Refuse what cannot be proven to be of a killed run; `unsafe` keeps it."""
+        if left is None or not (left.unknown or (left.why and left.changed)) or self._unsafe:
+            return
+        streams = ", ".join(map(repr, left.streams))
+        raise refusal(
+            self.name,
+            self._place(),
+            f"a run that was killed ({left.marker}) left it, and it is not known of "
+            f"{before.counted(left.unknown)} that came since it began whether they are of its making "
+            f"({left.why or 'it was dead when they were written'}; streams {streams}).",
+            f"If they may go:  {clean_line(self._place())}",
+        )
 
     def create_schema(self) -> None:
         self._again("create", self._create)
@@ -141,26 +176,72 @@ class MessageDBStore(LocatedStore):
         with self._own_database():
             self._open()
         if self._own is not None:
+            marked = before.read_marker(self._open())
+            if marked is not None:
+                raise UnsafeStoreError(
+                    f"store {self.name!r}: the Message DB that each worker copies has the marker of another "
+                    f"run ({marked}), so it is not known what in it was there before.\nIf that run is dead:  "
+                    f"{clean_line(self._place())}"
+                )
             self._first = self._now()
             return
         if self._private:
             if self._execute(f"SELECT to_regclass('{_MESSAGES}')") == (None,):
                 install(self._connection, self._package)
         else:
-            self._claim = claim(self._place())
-            if self._claim.left_over and self._claim.facts:
-                self.reset_data(Position(*self._claim.facts["first"]))
+            self._take()
+            return
         self._first = self._now()
-        if self._claim is not None:
-            self._claim.remember(first=list(self._first))
+
+    def _take(self) -> None:
+        """Settle what a killed run left, and copy what is there now."""
+        connection = self._open()
+        place = before.identity(connection)
+        self._refuse_live_run(not before.take_lock(connection), connection)
+        with self._alone():
+            left = before.judge(connection)
+            self._refuse_doubtful(left)
+            if left is not None:
+                left.settle(connection)
+        _in_use.add(place)
+        self._claim = claim(f"{before.KIND} {place}", name=self._place())
+        self._claim.remember(kind=before.KIND, place=place, run=marker.RUN)
+        self._claim.watch()
+        with self._alone():
+            self._first = self._now()
+            self._is_copied = before.write(connection, place, self._first)
 
     def drop_schema(self) -> None:
         """Nothing but what came since: a given Message DB stays, a private one ends with its server."""
         if self._first is not None:
             self.reset_data(self._first)
+            if self._is_copied:
+                self._again("drop", self._throw_away_copy)
             self._first = None
             if self._claim is not None:
+                _in_use.discard(before.identity(self._open()))
                 self._claim.release()
+                self._claim = None
+
+    def _throw_away_copy(self) -> None:
+        """Drop the copy, once the messages are seen to be as they were: a test may have changed one."""
+        connection = self._open()
+        with self._alone():
+            if before.has_copy(connection):
+                self._restore(connection)
+                before.erase(connection)
+
+    def _restore(self, connection: Any) -> None:
+        from .postgresql.connection import psycopg
+
+        try:
+            before.restore(connection)
+        except psycopg.Error as error:
+            raise StoreError(
+                f"store {self.name!r}: messages that were there before are gone or changed, and could not be "
+                f"restored: {said(error, self._url)}\nA copy of them is in {before.SCHEMA}.before.",
+                store=self.name,
+            ) from None
 
     def save_data(self) -> Mark:
         return self._again("save", self._save)
@@ -201,6 +282,9 @@ class MessageDBStore(LocatedStore):
                 f"SELECT setval('{_SEQUENCE}', {mark.value}, {mark.called})"
             )
             found = self._now()
+            if found != mark and self._is_copied and before.has_copy(connection):
+                self._restore(connection)
+                found = self._now()
         if found != mark:
             raise StoreError(
                 f"store {self.name!r}: {mark.messages - found.messages} messages that were there before "
@@ -236,10 +320,17 @@ class MessageDBStore(LocatedStore):
     def _open(self) -> Any:
         """The connection; a new one where it was lost."""
         if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
+            self._connection = self.connect()
+            if self._claim is not None and not before.take_lock(self._connection):
+                raise StoreError(
+                    f"store {self.name!r}: the connection was lost, and meanwhile another run has taken "
+                    f"{self._place()}. No message was touched.",
+                    store=self.name,
+                )
         return self._connection
 
-    def _connect(self) -> Any:
+    def connect(self) -> Any:
+        """A new connection, that of a role that may delete messages."""
         from .postgresql.connection import connect, patience_for, psycopg
 
         url = parsed_url(self._url)
@@ -332,9 +423,9 @@ class MessageDBStore(LocatedStore):
         held = (
             self._open()
             .execute(
-                "SELECT a.pid, a.state, left(a.query, 120) "
-                "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-                f"WHERE l.relation = '{_MESSAGES}'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
+                "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a "
+                f"USING (pid) WHERE l.relation = '{_MESSAGES}'::regclass "
+                "AND l.mode = 'RowExclusiveLock' AND l.granted"
             )
             .fetchall()
         )

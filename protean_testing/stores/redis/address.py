@@ -87,7 +87,7 @@ class Address:
         user, password = self.arguments.get("username"), self.arguments.get("password")
         return () if not password else (user, password) if user else (password,)
 
-    def for_watchdog(self, name: str, match: bytes) -> dict[str, Any] | None:
+    def for_watchdog(self, **more: Any) -> dict[str, Any] | None:
         """What a watchdog must know to look at the keys; None if it cannot, which is over TLS."""
         if issubclass(self.connection_class, redis.SSLConnection):
             return None
@@ -98,8 +98,7 @@ class Address:
             "port": int(self.arguments.get("port") or 6379),
             "login": [str(part) for part in self.login],
             "db": self.db,
-            "name": name,
-            "match": match.decode("latin-1"),
+            **more,
         }
 
     @property

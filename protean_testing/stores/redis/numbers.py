@@ -39,9 +39,9 @@ class Number:
         address: Where it is.
     """
 
-    def __init__(self, given: Address, address: Address, wire: Wire, claim: ownership.Claim) -> None:
-        self.address = address
-        self._given, self._wire, self._claim = given, wire, claim
+    def __init__(self, given: Address, held: Place, claim: ownership.Claim) -> None:
+        self.address = held.address
+        self._given, self._held, self._claim = given, held, claim
         self._users: list[Place] = []
 
     def place(self, prefix: str, wait: float) -> Place:
@@ -59,14 +59,14 @@ class Number:
         for key in (self._given.key, self.address.key):
             _own.pop(key, None)
         try:
-            if _holds_keys(self._wire):
+            if _holds_keys(self._held.wire):
                 self._claim.abandon()
             else:
                 self._claim.release()
         except RedisError:
             self._claim.abandon()
         finally:
-            self._wire.close()
+            self._held.close()
 
     def copy_given(self) -> None:
         """Put a copy of every key of the given database into it.
@@ -146,6 +146,7 @@ def _taken(given: Address, store: str, wait: float) -> Number:
         try:
             wire.call(("PING",))
         except ResponseError:  # there is no such number
+            place.close()
             break
         last = address.db
         facts = new_facts(ask_now(wire), address, b"", own=True)
@@ -158,10 +159,10 @@ def _taken(given: Address, store: str, wait: float) -> Number:
             if not _others_are_in(wire, address.db) and not _holds_keys(wire):
                 claim.remember(**facts)
                 watch(claim, place)
-                return Number(given, address, wire, claim)
+                return Number(given, place, claim)
             claim.abandon() if claim.left_over else claim.release()
             used.append(f"{last} by others, or for keys that we did not make")
-        wire.close()
+        place.close()
     listed = ", ".join(used) or "there is none"
     raise ConfigurationError(
         f"store {store!r}: each worker has a Redis database of its own, with a higher number than {given}. "

@@ -111,8 +111,14 @@ def _meet_other_runs(place: Place, tell: Callable[[str, str], None]) -> None:
 
 def watch(claim: ownership.Claim, place: Place) -> None:
     """Have it noted what the keys hold if this run is killed."""
-    redis = place.address.for_watchdog(live.WATCHDOG, pattern(place.prefix))
-    claim.watch(redis=redis)
+    claim.watch(
+        redis=place.address.for_watchdog(
+            name=live.WATCHDOG,
+            prefix=place.prefix.decode("latin-1"),
+            match=pattern(place.prefix).decode("latin-1"),
+            client=place.sign_of_life(),
+        )
+    )
 
 
 def _settle(leftover: Leftover, text: str) -> None:
