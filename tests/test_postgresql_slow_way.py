@@ -1,4 +1,4 @@
-"""A fast reset that fails is made up for by the slow one, which is told of, and the next one is fast again."""
+"""A fast reset that fails: the slow one takes its place, that is told, and the next one is fast again."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def write(connection: Any, place: str, first: tuple[int, int, int, bool]) -> boo
     may = "SELECT has_database_privilege(current_database(), 'CREATE')"
     if not connection.execute(may).fetchone()[0]:
         return False
-    facts = {"first": list(first), "clock": server_clock(connection) - uptime()}
+    facts: dict[str, Any] = {"first": list(first), "clock": server_clock(connection) - uptime()}
     marker = new_marker(place, ["messages"] if first[1] else [], **facts)
     connection.execute("SET LOCAL synchronous_commit = on")  # the copy must outlive the server, too
     connection.execute(f"CREATE SCHEMA {SCHEMA}")

@@ -1,4 +1,4 @@
-"""Twenty runs that are killed at random moments, one after the other, on SQLite files in every mode at once."""
+"""Twenty runs on SQLite files, one after the other, each killed at a random moment, in every mode at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on SQLite files: what is not of the tests is as it was, or nothing was touched and the error says why."""
+"""Attacks on SQLite files: what is not of the tests stays as it was, or the error says why it is refused."""
 
 from __future__ import annotations
 
