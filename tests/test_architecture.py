@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).parent.parent / "protean_testing"
 FLOORS: list[set[str]] = [
     {"errors", "exits"},
     {"waiting"},
-    {"store", "environ", "ownership", "awaiting", "beside", "live", "figures", "workers"},
-    {"leaks", "background", "stores.urls"},
+    {"store", "environ", "ownership", "awaiting", "beside", "figures", "workers"},
+    {"leaks", "background", "live", "stores.urls"},
     {"hold", "hooks", "stores.keeper", "stores.memory", "servers"},
     {"lifecycle", "conformance", "stores", "stores.sqlalchemy"},
     {"scope"},
