@@ -64,6 +64,10 @@ class StaleTableWarning(UserWarning):
     """A table that this run did not make has other columns than the models."""
 
 
+class NotKeptWarning(UserWarning):
+    """A schema is not kept for the next run, which could not tell whether it would make the same."""
+
+
 class NeverResetWarning(UserWarning):
     """A Protean domain holds data in a broker, a cache or an event store that no store gives back."""
 

@@ -30,8 +30,10 @@ from protean_testing import *
 from protean_testing import SQLAlchemyStore
 from shop import schema
 
+INPUTS = ["shop/migrations/", "shop/more.py"]
+
 class KeepTests(DatabaseTestCase):
-    stores = [SQLAlchemyStore(schema=schema.make)]
+    stores = [SQLAlchemyStore(schema=schema.make, inputs=INPUTS)]
     def test_1(self):
         with self.engine.begin() as connection:
             found = connection.exec_driver_sql("SELECT count(*) FROM made").scalar()
@@ -186,7 +188,7 @@ class CallableKeepTests(ServerLogTestCase):
         self.assertPassed(outcome, 2)
         self.assertEqual(outcome.count("made"), times)
 
-    def test_what_it_read(self) -> None:
+    def test_what_it_is_made_from(self) -> None:
         self.assertMade(1)
         with self.subTest("a file of its migrations"):
             self.write("shop/migrations/1.sql", "CREATE TABLE made (a int)")
@@ -214,14 +216,29 @@ class CallableKeepTests(ServerLogTestCase):
         self.assertMade(1)
         self.assertMade(0)
 
-    def test_another_program(self) -> None:
-        self.write("shop/schema.py", SCHEMA + "\n    import subprocess; subprocess.run(['true'])\n")
+    def test_one_that_declares_nothing(self) -> None:
+        self.write("test_keep.py", CALLABLE.replace(", inputs=INPUTS", ""))
         for _ in range(2):
             outcome = self.run_kept()
             self.assertPassed(outcome, 2)
             self.assertEqual(outcome.count("made"), 1)
-            self.assertIn("cannot be kept: while it was made a program was started: true", outcome.err)
+            self.assertIn(
+                "NotKeptWarning: the schema of store 'database' is not kept for the next run: "
+                "schema=make may read anything. Declare what it is made from",
+                outcome.err,
+            )
             self.assertEqual(self.tables(), [])
+
+    def test_inputs_that_are_none(self) -> None:
+        for inputs, why in (
+            ("[object()]", "inputs= takes files, directories and plain values"),
+            ("[int]", "and was given a type"),
+        ):
+            self.write("test_keep.py", CALLABLE.replace("=INPUTS", f"={inputs}"))
+            self.assertFailed(self.run_kept(), "ConfigurationError", why)
+        for other in ("adopt=True", "empty=True"):
+            self.write("test_keep.py", CALLABLE.replace("schema=schema.make", other))
+            self.assertFailed(self.run_kept(), "it says what they depend on")
 
 
 class SQLiteKeepTests(SuiteTestCase):

@@ -34,7 +34,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from protean_testing import SQLAlchemyStore
-from protean_testing.stores.definition import definition
+from protean_testing.stores.definition import define
 
 from .oracle.postgresql import dump
 from .postgresql_testcase import Mixin, everywhere, libpq
@@ -61,20 +61,24 @@ INSERT INTO parts VALUES (2, 1); SELECT nextval('numbers'); INSERT INTO hidden V
 """
 
 
+made: list[int] = []
+
+
+def make(engine: Any) -> None:
+    made.append(1)
+    with engine.begin() as connection:
+        for statement in SCHEMA.split(";"):
+            connection.execute(text(statement))
+
+
 @everywhere
 class KeptData(Mixin):
     def test_the_next_runs_have_it(self) -> None:
-        made = []
-
-        def make(engine: Any) -> None:
-            made.append(1)
-            with engine.begin() as connection:
-                for statement in SCHEMA.split(";"):
-                    connection.execute(text(statement))
-
         first = None
+        made.clear()
         for _ in range(3):
-            store = SQLAlchemyStore(schema=make, url=self.url, keep=True, reset=self.reset)  # type: ignore[arg-type]
+            reset: Any = self.reset
+            store = SQLAlchemyStore(schema=make, inputs=[SCHEMA], url=self.url, keep=True, reset=reset)
             store.check()
             store.create_schema()
             mark = store.save_data()
@@ -184,7 +188,7 @@ CHANGES: list[Callable[[], dict[str, Any]]] = [
 
 class DefinitionTests(unittest.TestCase):
     def define(self, changes: dict[str, Any]) -> str:
-        return definition([shop(**changes)], None, postgresql.dialect())  # type: ignore[no-untyped-call]
+        return define([shop(**changes)], None, postgresql.dialect()).digest  # type: ignore[no-untyped-call]
 
     def test_equal_schemas_have_one(self) -> None:
         for number, change in enumerate(CHANGES):
@@ -201,5 +205,5 @@ class DefinitionTests(unittest.TestCase):
             """Does nothing else."""
 
         dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-        self.assertNotEqual(definition([], listener, dialect), definition([], other, dialect))
-        self.assertEqual(definition([], listener, dialect), definition([], listener, dialect))
+        self.assertNotEqual(define([], listener, dialect), define([], other, dialect))
+        self.assertEqual(define([], listener, dialect), define([], listener, dialect))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import URL, Engine
@@ -35,7 +35,6 @@ class Database:
         reset: "fast", or "generic" to install nothing in the database and look at every table.
         definition: Names what makes the schema. What was made by the same is used as it is; nothing is,
             where this is empty.
-        seen: What making it has read, as `witness.watching` gives it: where that changes, so may the schema.
     """
 
     name: str
@@ -50,7 +49,6 @@ class Database:
     on_leak: OnLeak = "warn"
     reset: str = "fast"
     definition: str = ""
-    seen: dict[str, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:

@@ -15,6 +15,7 @@ from ..ownership import Claim, claim, clean_line, marker, refusal, refuse_other_
 from ..store import LocatedStore, Mark, OnLeak, ResetAfter, validate
 from ..waiting import GRACE, turns
 from . import message_db_before as before
+from .definition import Definition
 from .driver_errors import said, translated
 from .message_db_sql import find, install
 from .placing import own_of, worker_url
@@ -306,7 +307,7 @@ class MessageDBStore(LocatedStore):
     def _own_database(self) -> AbstractContextManager[None]:
         if self._own is None:
             return nullcontext()
-        return self._own.making(self.name, adopt=True, keep=False, alone=nullcontext)
+        return self._own.making(Definition(self.name), adopt=True, keep=False, alone=nullcontext)
 
     # The connection
 

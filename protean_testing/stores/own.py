@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
 from ..workers import Worker
+from .definition import Definition
 
 LONGEST = 63  # bytes of a PostgreSQL name
 _MARK = "_protean_testing_"
@@ -31,20 +32,20 @@ class Own(Protocol):
         """Refuse, before anything is made: no test database by the given name, or nobody may make one."""
 
     def making(
-        self, definition: str, *, adopt: bool, keep: bool, alone: Alone
+        self, definition: Definition, *, adopt: bool, keep: bool, alone: Alone
     ) -> AbstractContextManager[None]:
         """Make it, as a copy of what another worker has made by the same definition, else empty; inside,
         the schema is made in it.
 
         Parameters:
-            definition: Names what makes the schema.
+            definition: What makes the schema.
             adopt: It is a copy of the given one.
             keep: What other workers copy stays for the next run.
             alone: While nobody of this process is connected to it.
         """
 
-    def share(self, seen: Mapping[str, str], alone: Alone) -> None:
-        """Inside of `making`, the schema was made, which has read `seen`: let other workers copy it."""
+    def share(self, alone: Alone) -> None:
+        """Inside of `making`, the schema was made: let other workers copy it, if they would make the same."""
 
     def drop(self) -> None:
         """Remove it. Harmless where there is none."""

@@ -15,14 +15,14 @@ from itertools import count
 from typing import Any
 
 from protean.core.repository import BaseRepository
-from sqlalchemy import inspect
+from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import CreateSchema
 
 from ..errors import ConfigurationError
 from ..store import Mark, Store
 from .advice import given_back, warn_of_stale_tables
-from .definition import definition
+from .definition import Definition, define, unchanged
 from .memory import described
 from .sqlalchemy import SQLAlchemyStore
 
@@ -81,10 +81,10 @@ class ProviderStore(SQLAlchemyStore):
         if self._place is not None and self._place.claimed:
             super().drop_schema()
 
-    def _definition(self) -> str:
+    def _define(self, engine: Engine) -> Definition:
         self._tables()  # SQLAlchemy knows them all now
         metadata = self._provider()._metadata
-        return definition([metadata], None, self._live().engine().dialect, metadata.schema)
+        return define([metadata], None, engine.dialect, metadata.schema)
 
     def _make_artifacts(self) -> None:
         provider = self._provider()
@@ -95,7 +95,7 @@ class ProviderStore(SQLAlchemyStore):
         if not provider._metadata.tables:  # a test has dropped its artifacts: Protean would make nothing
             provider._database_model_classes.clear()
             forget_repositories()
-        with _quiet():
+        with _quiet(), unchanged([provider._metadata]):
             provider._create_database_artifacts()
 
     def _tables(self) -> set[tuple[str | None, str]]:

@@ -15,25 +15,28 @@ from sqlalchemy.schema import CreateSchema
 
 from .. import environ
 from ..awaiting import finished
-from ..errors import ConfigurationError, StoreError
+from ..errors import ConfigurationError, NotKeptWarning, StoreError
 from ..store import LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
 from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .beside import empty_place
 from .checkouts import Taken
-from .definition import definition
+from .definition import Definition, define, schema_key, unchanged
 from .driver_errors import said
+from .inputs import Inputs, checked
+from .inputs import key as key_of_inputs
 from .keeper import Database, Keeper
 from .made import in_its_place, told_of_sqlite
 from .place import AnEngine, Place, engine_of
 from .placing import worker_url
 from .urls import parsed_url, readable, sync_url, with_secrets
-from .witness import PROGRAM, watching
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Session
 
 Reset = Literal["fast", "generic"]
+
+_told: set[str] = set()  # why schemas are not kept, each once
 
 
 class _Mark(NamedTuple):
@@ -50,6 +53,8 @@ class SQLAlchemyStore(LocatedStore):
         metadata: Its tables are the schema; several may be given.
         schema: Makes the schema in place of metadata: migrations, or the application's own call. It is
             called with an engine if it takes one argument (an async one if it is ``async def``).
+        inputs: What `schema` depends on beside its own source, or what listens to the creation of tables:
+            files, directories, plain values. A schema that is kept is made anew if one of them changes.
         adopt: The schema exists already: its rows are the baseline, and it is never dropped. With metadata
             beside it, tables that have other columns are warned of.
         empty: There is no schema: an empty database, for tests of migrations.
@@ -63,9 +68,9 @@ class SQLAlchemyStore(LocatedStore):
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, a connection
             checked out, or a thread that writes.
         paranoid: Look at everything after each reset, and tell of what is not as it was.
-        keep: The schema stays at the end of the run, and the next one uses it where nothing that makes it has
+        keep: The schema stays at the end of the run, and the next one uses it if nothing that makes it has
             changed. Left out, ``PROTEAN_TESTING_KEEP`` decides. Only in a given PostgreSQL database or SQLite
-            file.
+            file; a callable `schema` needs `inputs`.
 
     Raises:
         ConfigurationError: The arguments contradict each other.
@@ -78,6 +83,7 @@ class SQLAlchemyStore(LocatedStore):
         metadata: MetaData | Sequence[MetaData] | None = None,
         *,
         schema: Callable[..., Any] | None = None,
+        inputs: Inputs = None,
         adopt: bool = False,
         empty: bool = False,
         url: str | URL | None = None,
@@ -103,6 +109,10 @@ class SQLAlchemyStore(LocatedStore):
             raise ConfigurationError(
                 "SQLAlchemyStore takes url= or engine=, not both: an engine has its URL."
             )
+        if inputs is not None and (adopt or empty):
+            raise ConfigurationError(
+                "SQLAlchemyStore takes inputs= beside metadata or schema=: it says what they depend on."
+            )
         given = (metadata,) if isinstance(metadata, MetaData) else tuple(metadata or ())
         self.metadata: tuple[MetaData, ...] = () if adopt else given
         self._models = given if adopt else ()
@@ -110,8 +120,16 @@ class SQLAlchemyStore(LocatedStore):
         self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
         self._keep = keep
-        self._seen: dict[str, str] = {}
         self._schema = schema
+        self._inputs = checked(inputs)
+        self._schema_key = (
+            self.metadata,
+            schema_key(schema),
+            key_of_inputs(self._inputs),
+            self.adopt,
+            self.empty,
+        )
+        self._definition: tuple[Place, Definition] | None = None
         self._url = None if url is None else parsed_url(url)
         self._engine = engine
         self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
@@ -148,7 +166,7 @@ class SQLAlchemyStore(LocatedStore):
 
     def schema_key(self) -> Hashable:
         """Equal for two stores with the same schema."""
-        return (self.metadata, self._schema, self.adopt, self.empty)
+        return self._schema_key
 
     def identity(self) -> Hashable:
         return (self.place(), self.schema_key())
@@ -249,11 +267,12 @@ class SQLAlchemyStore(LocatedStore):
             self._tell_of_test_db(place)
         if not (self.adopt or self.empty):
             watch_schema(place)
-        warn_of_stale_tables(self.name, place.engine, self._models)
         if place.claimed:
-            for metadata in self.metadata:
-                with self._working("drop") as connection:
-                    metadata.drop_all(connection)
+            warn_of_stale_tables(self.name, place.engine, self._models)
+            with unchanged(self.metadata):
+                for metadata in self.metadata:
+                    with self._working("drop") as connection:
+                        metadata.drop_all(connection)
             place.makers.append(self)
             with self._made_here(place):
                 self.make()
@@ -263,16 +282,17 @@ class SQLAlchemyStore(LocatedStore):
         if place.sibling is not None:
             place.sibling.create(self.name)
         with self._own_database(place):
+            warn_of_stale_tables(self.name, place.engine, self._models)
             is_made = keeper.claim()
             place.claimed = True
             place.makers.append(self)
             if not is_made:
                 with self._made_here(place):
-                    self._make_watched(place)
+                    self.make()
             keeper.created()
             place.made.append(self)
             if place.own is not None and not is_made and not self.adopt:
-                place.own.share(self._seen, place.alone)
+                place.own.share(place.alone)
 
     def drop_schema(self) -> None:
         place = self._live()
@@ -335,8 +355,7 @@ class SQLAlchemyStore(LocatedStore):
                     unsafe=self.unsafe,
                     tables=self._tables(),
                     rebuild=None if self.adopt else place.make_all,
-                    seen=self._seen,
-                    definition=self._definition() if place.own or self._keeps(place) else "",
+                    definition=self._described().digest if place.own or self._keeps(place) else "",
                     **self._options,
                 )
             )
@@ -347,30 +366,20 @@ class SQLAlchemyStore(LocatedStore):
         if place.own is None:
             return nullcontext()
         return place.own.making(
-            self._definition(), adopt=self.adopt, keep=self._keeps(place), alone=place.alone
+            self._described(), adopt=self.adopt, keep=self._keeps(place), alone=place.alone
         )
-
-    def _make_watched(self, place: Place) -> None:
-        if self._schema is None or not self._keeps(place):
-            return self.make()
-        with watching() as seen:
-            self.make()
-        self._seen.clear()
-        self._seen.update(seen)
-        for name in seen:
-            if name.startswith(PROGRAM):
-                warnings.warn(
-                    f"the schema of store {self.name!r} cannot be kept: while it was made {name}, and "
-                    "what that reads is not seen here. Call it in this process, e.g. "
-                    "alembic.command.upgrade(...).",
-                    stacklevel=2,
-                )
 
     def _keeps(self, place: Place) -> bool:
         """Whether the schema is to stay. What is private is gone with this run anyway."""
         keep = environ.wants_keep() if self._keep is None else self._keep
-        blind = any(name.startswith(PROGRAM) for name in self._seen)
-        return keep and not (blind or place.private or self.adopt or self.empty)
+        if not keep or place.private or self.adopt or self.empty:
+            return False
+        why = self._described().undeclared
+        text = f"the schema of store {self.name!r} is not kept for the next run: {why}."
+        if why and text not in _told:
+            _told.add(text)
+            warnings.warn(text, NotKeptWarning, stacklevel=2)
+        return not why
 
     def _tell_of_test_db(self, place: Place) -> None:
         """Note that ``TEST_DB`` asks for another kind of database than the one that was given."""
@@ -391,9 +400,18 @@ class SQLAlchemyStore(LocatedStore):
                 stack.enter_context(in_its_place(self._schema, self.name, place))
             yield
 
-    def _definition(self) -> str:
-        dialect = self._live().engine().dialect
-        return definition(self.metadata, self._schema, dialect, self.adopt, self.empty)
+    def _described(self) -> Definition:
+        """What makes the schema, as it was when this place was first asked for it."""
+        place = self._live()
+        if self._definition is None or self._definition[0] is not place:
+            self._definition = place, self._define(place.engine())
+        return self._definition[1]
+
+    def _define(self, engine: Engine) -> Definition:
+        names = engine.get_execution_options().get("schema_translate_map")
+        more = (self.adopt, self.empty, names)
+        return define(self.metadata, self._schema, engine.dialect, *more, inputs=self._inputs)
+
 
     def _tables(self) -> set[tuple[str | None, str]]:
         return {
@@ -408,7 +426,8 @@ class SQLAlchemyStore(LocatedStore):
                 if connection.dialect.name == "postgresql":
                     for schema in sorted({schema for schema, _ in self._tables() if schema}):
                         connection.execute(CreateSchema(schema, if_not_exists=True))
-                metadata.create_all(connection)
+                with unchanged([metadata]):
+                    metadata.create_all(connection)
         if self._schema is not None:
             takes_one = bool(inspect.signature(self._schema).parameters)
             is_async = inspect.iscoroutinefunction(self._schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import URL
@@ -12,10 +12,11 @@ from sqlalchemy import URL
 from ...errors import ConfigurationError
 from ...ownership import refuse_other_name
 from ...workers import Worker
+from ..definition import Definition
 from ..own import Alone, derived_name
 from ..urls import shown
-from ..witness import unchanged
 from .connection import OURS, quoted
+from .likeness import digest
 from .meeting import BUILDING, KEPT, NEEDED, OWN, RUN, Meeting
 
 
@@ -34,7 +35,8 @@ class Clone:
     def __init__(self, given: URL, name: str, me: Worker) -> None:
         self._given, self._name, self._me = given, name, me
         self._meeting = Meeting(given, "database")
-        self._template = self._definition = ""
+        self._template, self._definition = "", Definition("")
+        self._like = ""  # what the given database holds, if the template is to outlive this run
         self._is_there = False
 
     def check(self, store: str, *, unsafe: bool) -> None:
@@ -92,7 +94,7 @@ class Clone:
             return
         self.check(store, unsafe=True)
         if copy:
-            with self.making(store, adopt=True, keep=False, alone=nullcontext):
+            with self.making(Definition(store), adopt=True, keep=False, alone=nullcontext):
                 return
         with self._meeting.told("create the database of a worker"):
             self._begin()
@@ -100,15 +102,16 @@ class Clone:
             self._is_there = True
 
     @contextmanager
-    def making(self, definition: str, *, adopt: bool, keep: bool, alone: Alone) -> Iterator[None]:
+    def making(self, definition: Definition, *, adopt: bool, keep: bool, alone: Alone) -> Iterator[None]:
         """See Own.making. The first to come builds the template, and the others wait for it.
 
         Raises:
             StoreError: It could not be created.
+            ConfigurationError: Another worker of this run makes another schema by the same URL.
         """
         meeting, given = self._meeting, str(self._given.database)
         kept = derived_name(given, KEPT, f"t_{_digest(meeting.store)}")
-        fleeting = derived_name(given, self._me.run, f"t_{_digest(definition)}")
+        fleeting = derived_name(given, self._me.run, f"t_{_digest(definition.digest)}")
         self._template, self._definition = kept if keep else fleeting, definition
         with meeting.told("create the database of a worker"):
             if not self._is_there:
@@ -117,10 +120,12 @@ class Clone:
                 with meeting.locked(BUILDING, kept):
                     meeting.drop(kept)
             meeting.lock(BUILDING, self._template)
+            self._like = digest(meeting.content(given)) if keep else ""
         try:
             with meeting.told("create the database of a worker"):
                 if not (adopt and self._is_there):
                     self._create(given, adopt, alone)
+                self._refuse_other_schema(given)
             yield
         finally:
             with meeting.told("end the building of a template"):
@@ -135,8 +140,11 @@ class Clone:
 
     def _create(self, given: str, adopt: bool, alone: Alone) -> None:
         if adopt and not self._fits():
-            self._build(given, {})
-        if not self._fits():
+            self._build(given)
+        fits = self._fits()
+        if fits:
+            self._meeting.write_comment(self._template, self._facts())
+        if not fits:
             if not self._is_there:
                 self._meeting.create(self._name, like=given)
         elif self._is_there:
@@ -147,25 +155,47 @@ class Clone:
             self._meeting.create(self._name, template=self._template, like=given)
         self._is_there = True
 
-    def share(self, seen: Mapping[str, str], alone: Alone) -> None:
+    def share(self, alone: Alone) -> None:
         """See Own.share.
 
         Raises:
             StoreError: What made the schema is still connected.
         """
+        if self._definition.unclear:
+            return  # nobody else would make the same, as far as can be told
         with alone(), self._meeting.told("clone the database of a worker"):
-            self._build(self._name, seen)
+            self._build(self._name)
+            self._refuse_other_schema(str(self._given.database))
 
-    def _build(self, source: str, seen: Mapping[str, str]) -> None:
+    def _build(self, source: str) -> None:
         if self._meeting.is_there(self._template):
             self._meeting.drop(self._template)
-        self._meeting.create_template(self._template, source, json.dumps([self._definition, seen]))
+        self._meeting.create_template(self._template, source, self._facts())
+
+    def _facts(self) -> str:
+        """What is written down with a template: what has made it, and for which run."""
+        what = self._definition
+        return json.dumps([what.digest, what.opaque, self._me.run, self._meeting.store, self._like])
+
+    def _refuse_other_schema(self, given: str) -> None:
+        """As one process would: of two schemas in one database, each must tell which tables it makes."""
+        meeting, what = self._meeting, self._definition
+        ours = [derived_name(given, run, f"t_{_digest('')}")[:-10] for run in (self._me.run, KEPT)]
+        for found in meeting.found():
+            if found.name[:-10] not in ours:
+                continue
+            made_by, opaque, run, store, _ = _read(meeting.comment(found.name))
+            if made_by and made_by != what.digest and run == self._me.run and (opaque or what.opaque):
+                raise ConfigurationError(
+                    f"stores {store!r} and {meeting.store!r} are one database, {given!r}, but have different "
+                    "schemas, which cannot be told apart.\n"
+                    "Give each a database of its own, or both the same schema."
+                )
 
     def _fits(self) -> bool:
         """Whether the template is there, complete, and as it would be built now."""
-        comment = self._meeting.comment(self._template)
-        definition, seen = json.loads(comment) if comment else ("", {})
-        return bool(definition == self._definition and unchanged(seen))
+        made_by, _, _, _, like = _read(self._meeting.comment(self._template))
+        return (made_by, like) == (self._definition.digest, self._like)
 
     def drop(self) -> None:
         """See Own.drop. The last worker of the run drops its templates too."""
@@ -183,6 +213,15 @@ class Clone:
                             meeting.drop(found.name)
         finally:
             meeting.close()
+
+
+def _read(comment: str | None) -> tuple[str, bool, str, str, str]:
+    """See Clone._facts; all of it is empty if there is none, or one of another version of ours."""
+    try:
+        digest, opaque, run, store, like = json.loads(comment or "")
+    except ValueError:
+        return "", False, "", "", ""
+    return digest, opaque, run, store, like
 
 
 def _digest(text: str) -> str:

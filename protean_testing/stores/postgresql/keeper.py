@@ -174,7 +174,7 @@ class PostgreSQLKeeper:
 
     def _write_down(self) -> None:
         data, schemas = self._kept
-        state = {"schema": schemas.state(), "data": data.state(), "seen": self.database.seen}
+        state = {"schema": schemas.state(), "data": data.state()}
         if self._fast is not None:
             state["fast"] = self._fast.installed.state()
         staying.write(self._connection, claiming.definition_of(self.database), state)
@@ -230,7 +230,6 @@ class PostgreSQLKeeper:
 
     def _resume(self, schemas: Schemas, state: staying.State) -> None:
         self._staying = None
-        self.database.seen.update(state["seen"])
         self._data = Data(self._connection, schemas.resume(state["schema"]))
         self._data.resume(state["data"])
         if self.database.reset == "fast":

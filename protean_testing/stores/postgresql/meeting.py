@@ -19,6 +19,7 @@ from ...errors import ConfigurationError
 from ...waiting import LONGEST, turns
 from ..driver_errors import translated
 from ..urls import with_secrets
+from . import likeness
 from .connection import OURS, Connection, connect, literal, patience_for, psycopg, quoted
 
 NEEDED = 4
@@ -33,7 +34,6 @@ MAKING, BUILDING, RUN, OWN = range(0x70726F74, 0x70726F78)
 _WHERE = "postgres"
 _NAME = re.compile(r"_protean_testing_([0-9a-f]{10}|kept)_(t_)?\w+$")
 _FULL = "too many|remaining connection slots"
-_LISTS = ("local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces")
 
 
 @dataclass(frozen=True)
@@ -139,23 +139,70 @@ class Meeting:
         """Whether there is such a database."""
         return bool(self.row("SELECT count(*) FROM pg_database WHERE datname = %s", name) == (1,))
 
-    def create(self, name: str, *, template: str = "", like: str = "") -> None:
-        """Create a database.
+    def create(self, name: str, *, like: str, template: str = "") -> None:
+        """Create a database that is like a given one.
 
         Parameters:
             name: Its name.
-            template: What it is a copy of.
-            like: A database whose settings it is to have; where it is no copy, also its encoding, collation
-                and extensions.
+            like: The given one: what an administrator has put in it, or set for it, the new one has too.
+            template: A copy of such a one, with a schema in it.
+
+        Raises:
+            ConfigurationError: Something of it can be neither copied nor made again.
         """
-        options = f" TEMPLATE {quoted(template)}" if template else self._locale(like)
-        with self.locked(MAKING, ""):
-            self._run(f"CREATE DATABASE {quoted(name)}{options}")
-        for option, value in self._settings(like):
-            with suppress(psycopg.errors.InsufficientPrivilege):
-                self._run(f"ALTER DATABASE {quoted(name)} SET {quoted(option)} TO {value}")
-        if not template:
+        if template:
+            self._copy(name, template)
+        else:
+            self._create_like(name, like)
+        for statement, what in likeness.beside(self.rows, like, name):
+            try:
+                self._run(statement)
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise ConfigurationError(
+                    f"store {self.store!r}: {like!r} has the {what}, which the role of its URL may not give "
+                    f"to the database of a worker: {error.diag.message_primary}.\n"
+                    "Let a role run the tests that may, or allow it; a setting with:  "
+                    "GRANT SET ON PARAMETER ... TO ..."
+                ) from None
+
+    def content(self, name: str) -> set[str]:
+        """See `likeness.content`."""
+        with self._connected(name) as connection:
+            return likeness.content(connection)
+
+    def _create_like(self, name: str, like: str) -> None:
+        wanted = self.content(like)
+        missing = likeness.uncommon(wanted)
+        if not missing:
+            with self.locked(MAKING, ""):
+                self._run(f"CREATE DATABASE {quoted(name)}{self._locale(like)}")
             self._create_extensions(name, like)
+            found = self.content(name)
+            if found == wanted:
+                return
+            missing = wanted - found or found - wanted
+            self.drop(name)
+        try:
+            self._copy(name, like)
+        except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege) as error:
+            allow = f"Make it its owner, or allow it with:  ALTER DATABASE {quoted(like)} IS_TEMPLATE true"
+            if isinstance(error, psycopg.errors.ObjectInUse):
+                allow = "End those sessions: a database is copied while nobody is connected to it."
+            raise ConfigurationError(
+                f"store {self.store!r}: {like!r} holds what a new database has not "
+                f"({likeness.named(missing)}), so that of a worker is a copy of it, which failed: "
+                f"{error.diag.message_primary}. {error.diag.message_detail or ''}\n{allow}"
+            ) from None
+        missing = wanted - self.content(name)
+        if missing:
+            raise ConfigurationError(
+                f"store {self.store!r}: {like!r} holds what no copy of it has, nor the database of a worker: "
+                f"{likeness.named(missing)}. Run these tests in one process, or drop it there."
+            )
+
+    def _copy(self, name: str, source: str) -> None:
+        with self.locked(MAKING, ""):
+            self._run(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(source)}")
 
     def create_template(self, name: str, source: str, comment: str) -> None:
         """Create a database that is only copied: a session in it would be in the way of that.
@@ -165,10 +212,13 @@ class Meeting:
             source: What it is a copy of.
             comment: A text to be kept with it; until then it is not complete.
         """
-        with self.locked(MAKING, ""):
-            self._run(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(source)}")
+        self._copy(name, source)
         self._run(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS false")
-        self._run(f"COMMENT ON DATABASE {quoted(name)} IS {literal(comment)}")
+        self.write_comment(name, comment)
+
+    def write_comment(self, name: str, text: str) -> None:
+        """Write a comment on a database."""
+        self._run(f"COMMENT ON DATABASE {quoted(name)} IS {literal(text)}")
 
     def comment(self, name: str) -> str | None:
         """The comment on a database; None where there is none, or no such database."""
@@ -181,57 +231,42 @@ class Meeting:
         with self.locked(MAKING, ""):
             self._run(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
-    def _settings(self, like: str) -> Iterator[tuple[str, str]]:
-        for (setting,) in self.rows(
-            "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
-            "WHERE d.datname = %s AND s.setrole = 0",
-            like,
-        ):
-            option, _, value = setting.partition("=")
-            yield option, value if option in _LISTS else literal(value)
-
     def _locale(self, like: str) -> str:
         """Encoding and collation, where a new database would have others."""
         facts = (
             "SELECT pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider::text, "
-            "coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') "
-            "FROM pg_database d WHERE datname = %s"
+            "coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), "
+            "to_jsonb(d) ->> 'daticurules', spcname::text "
+            "FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = %s"
         )
         found = self.row(facts, like)
         if found == self.row(facts, "template1"):
             return ""
-        encoding, collate, ctype, provider, locale = found
+        encoding, collate, ctype, provider, locale, rules, space = found
         options = f"ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}"
         kind = {"i": "icu", "b": "builtin"}.get(provider)
         if kind is not None:
             options += f" LOCALE_PROVIDER {kind} {kind.upper()}_LOCALE {literal(locale)}"
-        return f" TEMPLATE template0 {options}"
+        options += f" ICU_RULES {literal(rules)}" if rules else ""
+        return f" TEMPLATE template0 {options} TABLESPACE {quoted(space)}"
 
     def _create_extensions(self, name: str, like: str) -> None:
-        """Often only an administrator could create them."""
+        """As far as that is possible: many only an administrator may create, and old versions nobody."""
         query = (
-            "SELECT extname::text, nspname::text FROM pg_extension e JOIN pg_namespace n "
-            "ON n.oid = extnamespace WHERE e.oid >= 16384"
+            "SELECT extname::text, nspname::text, extversion FROM pg_extension e JOIN pg_namespace n "
+            "ON n.oid = extnamespace WHERE e.oid >= 16384 ORDER BY e.oid"
         )
         with self._connected(like) as connection:
             found = connection.execute(query).fetchall()
         if not found:
             return
-        with self._connected(name) as connection:
-            for extension, schema in found:
-                if schema != "pg_catalog":
-                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}".encode())
-                try:
+        with suppress(psycopg.Error):
+            with self._connected(name) as connection:
+                for extension, schema, version in found:
                     connection.execute(
-                        f"CREATE EXTENSION IF NOT EXISTS {quoted(extension)} "
-                        f"SCHEMA {quoted(schema)} CASCADE".encode()
+                        f"CREATE EXTENSION IF NOT EXISTS {quoted(extension)} SCHEMA {quoted(schema)} "
+                        f"VERSION {quoted(version)}".encode()
                     )
-                except psycopg.errors.InsufficientPrivilege:
-                    raise ConfigurationError(
-                        f"store {self.store!r}: {like!r} has the extension {extension!r}, which the role of "
-                        "its URL may not create in the database of a worker. Let a superuser create it in "
-                        "template1, from which new databases are made."
-                    ) from None
 
     # The session
 

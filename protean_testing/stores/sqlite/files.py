@@ -19,7 +19,6 @@ from ...errors import ConfigurationError, StoreError, UnsafeStoreError
 from ...ownership import Marker, Thing, examine, refusal, refuse_other_name
 from ...ownership.clean import clean_line
 from ..keeper import Database
-from ..witness import unchanged
 from .beside import JOURNALS, Beside, sync
 from .content import add_definitions, drop, identities, same_rows, things
 from .image import copy
@@ -149,7 +148,7 @@ class TestFile:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy or self._beside.proof(self._marker) != "itself" or not self._before_is_right():
             return False
-        facts = {**self._marker.facts, "copied": False, "seen": self._database.seen, "kept": self._looks()}
+        facts = {**self._marker.facts, "copied": False, "kept": self._looks()}
         self._beside.write(replace(self._marker, facts=facts))
         self._beside.path_of_copy(facts["name"]).unlink(missing_ok=True)
         self._marker = None
@@ -330,12 +329,9 @@ class TestFile:
 
     def _is_kept(self, marker: Marker) -> bool:
         facts = marker.facts
-        if not (self._database.definition and facts.get("kept") and unchanged(facts["seen"])):
+        if not (self._database.definition and facts.get("kept")):
             return False
-        if self._beside.proof(marker) != "itself" or facts["kept"] != self._looks():
-            return False
-        self._database.seen.update(facts["seen"])
-        return True
+        return self._beside.proof(marker) == "itself" and bool(facts["kept"] == self._looks())
 
     def _looks(self) -> list[str] | None:
         """By what the schema was made, and all that is in the file; None where there is more beside it."""

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sqlalchemy import URL
 from ...errors import ConfigurationError, StoreError
 from ...ownership import refuse_other_name
 from ...workers import Worker
+from ..definition import Definition
 from ..own import Alone
 from .beside import ENDING, Beside
 from .files import TestFile
@@ -61,14 +62,14 @@ class OwnFile:
         """See Own.reserve. Whoever connects to a file makes it."""
 
     @contextmanager
-    def making(self, definition: str, *, adopt: bool, keep: bool, alone: Alone) -> Iterator[None]:
+    def making(self, definition: Definition, *, adopt: bool, keep: bool, alone: Alone) -> Iterator[None]:
         """See Own.making. To make a schema anew is as quick as to copy one."""
         sweep(_file(self._given))
         if adopt:
             self._copy_given()
         yield
 
-    def share(self, seen: Mapping[str, str], alone: Alone) -> None:
+    def share(self, alone: Alone) -> None:
         """See Own.share."""
 
     def _copy_given(self) -> None:

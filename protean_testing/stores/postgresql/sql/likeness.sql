@@ -1,0 +1,39 @@
+-- A line for everything in a database that is not the server's, or not as the server has made it.
+SELECT 'extension ' || extname || ' ' || extversion || ' in ' || extnamespace::regnamespace,
+       'extension ' || quote_ident(extname)
+  FROM pg_extension
+UNION ALL
+SELECT i.type || ' ' || i.identity, i.type || ' ' || i.identity
+  FROM (:objects) o, pg_identify_object(o.classid::oid, o.objid::oid, 0) i
+ WHERE o.classid <> 'pg_extension'::regclass::int8 AND o.objid >= 16384
+UNION ALL
+SELECT 'default privileges of ' || pg_get_userbyid(defaclrole) || ' on ' || defaclobjtype::text
+       || CASE WHEN defaclnamespace = 0 THEN '' ELSE ' in ' || defaclnamespace::regnamespace END
+       || ': ' || defaclacl::text, NULL
+  FROM pg_default_acl
+UNION ALL
+SELECT 'language ' || lanname, NULL FROM pg_language l
+ WHERE oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend
+                                     WHERE classid = 'pg_language'::regclass AND objid = l.oid AND deptype = 'e')
+UNION ALL
+SELECT 'large object ' || oid, NULL FROM pg_largeobject_metadata
+UNION ALL
+SELECT 'subscription ' || subname, NULL FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid
+ WHERE datname = current_database()
+UNION ALL
+SELECT 'of the server: schema ' || nspname || ' of ' || pg_get_userbyid(nspowner)
+       || coalesce(' ' || nspacl::text, '') || coalesce(' ' || obj_description(oid, 'pg_namespace'), ''), NULL
+  FROM pg_namespace WHERE oid < 16384 AND nspname !~ '^pg_(toast|temp)'
+UNION ALL
+SELECT 'of the server: ' || what || ' ' || coalesce(acl::text, ''), NULL
+  FROM (SELECT 'pg_proc'::regclass AS class, oid, oid::regprocedure::text AS what, proacl AS acl FROM pg_proc
+        UNION ALL
+        SELECT 'pg_class'::regclass, oid, oid::regclass::text, relacl FROM pg_class
+         WHERE relnamespace = 'pg_catalog'::regnamespace
+        UNION ALL
+        SELECT 'pg_type'::regclass, oid, oid::regtype::text, typacl FROM pg_type
+        UNION ALL
+        SELECT 'pg_language'::regclass, oid, lanname, lanacl FROM pg_language) one
+ WHERE oid < 16384
+   AND acl IS DISTINCT FROM (SELECT initprivs FROM pg_init_privs
+                              WHERE objoid = one.oid AND classoid = one.class AND objsubid = 0)
