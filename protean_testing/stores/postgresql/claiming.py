@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ...errors import ConfigurationError, StoreError
+from ...errors import ConfigurationError, StoreError, UnsafeStoreError
 from ...ownership import Marker, new_marker, refuse_other_name
 from ..keeper import Database
 from . import before, content, fingerprint, meeting, noting, ownership, staying
@@ -31,7 +31,7 @@ def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[T
         return
     if marker is not None:
         if not ownership.take_lock(connection):
-            raise _just_begun(database)
+            raise just_begun(database)
         try:
             _restore(database, connection, marker)
         finally:
@@ -102,7 +102,7 @@ def claim(
         ConfigurationError: Our role may not create a schema.
     """
     if not ownership.take_lock(connection):
-        raise _just_begun(database)
+        raise just_begun(database)
     if not database.private:
         meeting.sweep(database.url, connection)
     marker = read_marker(database, connection)
@@ -171,7 +171,8 @@ def tell_lost(database: Database, lost: Collection[str], by: str) -> None:
         )
 
 
-def _just_begun(database: Database) -> Exception:
+def just_begun(database: Database) -> UnsafeStoreError:
+    """The error for a database that another run took a moment ago."""
     return database.refusal("another run has just begun to use it.", "Give each run a database of its own.")
 
 

@@ -114,7 +114,7 @@ def restore_names(connection: Connection, then: Mapping[Address, Object]) -> lis
 def _renamed(
     connection: Connection, then: Mapping[Address, Object], of_schemas: bool
 ) -> list[tuple[Object, Object]]:
-    found = [(now, then[now.address]) for now in objects(connection) if now.address in then]
+    found = [(now, then[now.address]) for now in objects(connection, then)]  # wherever it is now
     return [
         (now, was)
         for now, was in found

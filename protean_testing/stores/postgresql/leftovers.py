@@ -1,0 +1,88 @@
+"""What killed runs left in a PostgreSQL database, for the command that removes it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from ...ownership import Marker
+from ..keeper import Database
+from ..urls import parsed_url
+from . import before, claiming, fingerprint, noting, ownership
+from .connection import OURS, Connection
+from .fingerprint import Object
+
+
+class Leftovers:
+    """See `ownership.clean.Leftovers`."""
+
+    def __init__(self, url: str, *, unsafe: bool = False) -> None:
+        self._database = Database(name="clean", url=parsed_url(url), engine=_none, unsafe=unsafe)
+        self._open: Connection | None = None
+
+    @property
+    def _connection(self) -> Connection:
+        if self._open is None:
+            self._open = Connection(self._database)
+        return self._open
+
+    def refuse_in_use(self) -> None:
+        """See `ownership.clean.Leftovers`. From now on no run begins there."""
+        connection = self._connection
+        claiming.refuse_name(self._database, connection)
+        claiming.refuse_live(self._database, connection, self._marker())
+        if not ownership.take_lock(connection):
+            raise claiming.just_begun(self._database)
+
+    def listed(self) -> list[str]:
+        """See `ownership.clean.Leftovers`."""
+        marker = self._marker()
+        if marker is None:
+            return []
+        lines = [f"remove {one}" for one in sorted(self._doomed(marker), key=str)]
+        if self._owes(marker):
+            lines.append(f"restore what was there before {marker} began: names, rows and sequences")
+        return [*lines, f"remove schema {OURS}, which says whose the database is, and what it installed"]
+
+    def remove(self) -> None:
+        """See `ownership.clean.Leftovers`.
+
+        Raises:
+            StoreError: Something cannot be restored, or removed without what is not listed.
+        """
+        connection, marker = self._connection, self._marker()
+        if marker is None:
+            return
+        doomed = {one.address for one in self._doomed(marker)}
+        lost = []
+        if self._owes(marker):
+            lost = before.restore(connection)
+        noting.uninstall(connection)
+        claiming.remove(self._database, connection, doomed)
+        if lost:
+            lost = before.restore(connection) + [line for line in lost if before.RESCUED in line]
+        ownership.erase(connection)
+        claiming.tell_lost(self._database, lost, f"a run that was killed ({marker})")
+
+    def close(self) -> None:
+        """See `ownership.clean.Leftovers`."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _marker(self) -> Marker | None:
+        return claiming.read_marker(self._database, self._connection)
+
+    def _owes(self, marker: Marker) -> bool:
+        return not marker.ended and marker.identity == ownership.identity(self._connection)
+
+    def _doomed(self, marker: Marker) -> list[Object]:
+        """What the run made, and what came since it began; of a copy nothing can be told."""
+        connection = self._connection
+        if marker.identity != ownership.identity(connection):
+            return []
+        there = fingerprint.objects(connection)
+        return [one for one in there if one.key in marker.made or marker.came_since(one.key)]
+
+
+def _none() -> Engine:
+    raise AssertionError("no engine is needed to remove what is there")

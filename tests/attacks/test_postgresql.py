@@ -1,0 +1,521 @@
+"""Attacks on PostgreSQL databases, as every role and in every mode: what was the user's is as it was."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import psycopg
+
+from ..oracle.postgresql import VERSIONS, dump, server
+from ..postgresql_testcase import libpq
+from .attack import AttackTestCase
+
+_numbers = count(1)
+
+THEIRS = """
+CREATE TYPE mood AS ENUM ('happy', 'sad');
+CREATE TABLE customers (id serial PRIMARY KEY, name text NOT NULL, mood mood DEFAULT 'happy');
+INSERT INTO customers (name) VALUES ('Ann'), ('Bob'), ('Cid');
+DELETE FROM customers WHERE name = 'Bob';
+CREATE INDEX by_name ON customers (lower(name));
+COMMENT ON TABLE customers IS 'of the shop';
+GRANT SELECT ON customers TO application;
+CREATE TABLE visits (id int GENERATED ALWAYS AS IDENTITY, customer int REFERENCES customers);
+INSERT INTO visits (customer) VALUES (1), (3);
+CREATE SEQUENCE numbers START 5; SELECT nextval('numbers');
+CREATE VIEW names AS SELECT name FROM customers;
+CREATE FUNCTION greet(text) RETURNS text LANGUAGE sql AS $$ SELECT 'hello ' || $1 $$;
+CREATE SCHEMA more; CREATE TABLE more.notes (t text); INSERT INTO more.notes VALUES ('a'), ('a');
+"""
+
+SPOILED = """
+UPDATE customers SET name = 'Eve' WHERE id = 1; INSERT INTO customers (name) VALUES ('Dan');
+DELETE FROM visits; INSERT INTO visits (customer) VALUES (1); SELECT nextval('numbers');
+DELETE FROM more.notes
+"""
+
+SUITE = """
+import psycopg
+url = os.environ["URL"]
+
+def sql(*statements):
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+def migrate(engine):
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS alembic_version (version_num text)"))
+        if not connection.execute(text("SELECT 1 FROM alembic_version")).all():
+            connection.execute(text("CREATE TABLE orders (id serial PRIMARY KEY, customer text)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES ('1')"))
+        if os.environ.get("MORE") and not connection.execute(
+                text("SELECT 1 FROM alembic_version WHERE version_num = '2'")).all():
+            connection.execute(text("CREATE TABLE items (id serial PRIMARY KEY)"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '2'"))
+    if os.environ.get("STAGE") == "create":
+        ready()
+
+def tearDownModule():
+    '''Beside the run: no scope is open any more.'''
+    for statement in filter(None, os.environ.get("LATE", "").split(";;")):
+        sql(statement)
+
+class ShopTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore({store}, url=url, name="shop")]
+    def test_1(self):
+        for statement in os.environ.get("DO", "").split(";;"):
+            if statement.strip():
+                sql(statement)
+        ready()
+"""
+
+BESIDE, GENERIC = "Base.metadata", "Base.metadata, reset='generic'"
+ADOPT, KEEP, CALLED = "adopt=True", "Base.metadata, keep=True", "schema=migrate"
+MODES = (BESIDE, GENERIC, ADOPT, KEEP, "adopt=True, reset='generic'")
+
+RENAMES = (
+    "ALTER TABLE customers RENAME TO c2",
+    "ALTER TABLE customers SET SCHEMA more",
+    "CREATE SCHEMA passing;; ALTER TABLE customers SET SCHEMA passing",
+    "ALTER SCHEMA more RENAME TO less",
+    "ALTER SEQUENCE numbers RENAME TO figures",
+    "ALTER SEQUENCE customers_id_seq RENAME TO ids",
+    "ALTER VIEW names RENAME TO words",
+    "ALTER TYPE mood RENAME TO temper",
+    "ALTER FUNCTION greet(text) RENAME TO welcome",
+    "ALTER TABLE customers RENAME TO c2;; ALTER TABLE visits RENAME TO customers;; "
+    "ALTER TABLE c2 RENAME TO visits",
+    "ALTER TABLE customers RENAME TO c2;; CREATE TABLE customers (id int);; INSERT INTO customers VALUES (9)",
+)
+
+
+class PostgreSQLAttackTestCase(AttackTestCase):
+    """Attributes: `url` of a database of the test's own, and the names of role and version."""
+
+    version: ClassVar[str] = "18"
+    role: ClassVar[str] = "postgres"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = server(self.version)
+        self.name = self.new_database(f"shop{next(_numbers)}_test")
+        self.url = self.server.url(self.name, user=self.role)
+        self.variables["URL"] = self.url
+
+    def new_database(self, name: str) -> str:
+        self.addCleanup(self.server.drop_database, name)
+        self.server.create_database(name)
+        self.sql(
+            f"ALTER DATABASE {name} OWNER TO {self.role}; ALTER SCHEMA public OWNER TO {self.role}", name=name
+        )
+        return name
+
+    def sql(self, *statements: str, name: str = "", role: str = "postgres") -> list[Any]:
+        url = libpq(self.server.url(name or self.name, user=role))
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def theirs(self, statements: str = THEIRS, name: str = "") -> None:
+        """What the user has in the database."""
+        self.sql(statements, name=name, role=self.role)
+
+    def store(self, store: str) -> None:
+        self.suite(SUITE.replace("{store}", store))
+
+    def content(self, name: str = "") -> Any:
+        return dump(libpq(self.server.url(name or self.name)))
+
+    def databases(self) -> set[str]:
+        return {name for (name,) in self.sql("SELECT datname FROM pg_database")}
+
+    def left(self) -> list[Any]:
+        """What is still there of a run: our schema, triggers and event triggers."""
+        return self.sql(
+            "SELECT nspname::text FROM pg_namespace WHERE nspname = 'protean_testing' UNION ALL "
+            "SELECT tgname FROM pg_trigger WHERE tgname ~ '^protean_testing' UNION ALL "
+            "SELECT evtname FROM pg_event_trigger WHERE evtname ~ '^protean_testing'"
+        )
+
+    def assertUntouched(self, before: Any, name: str = "") -> None:
+        self.assertEqual(self.content(name), before)
+        if not name:
+            self.assertEqual(self.left(), [])
+
+
+Mixin = PostgreSQLAttackTestCase if TYPE_CHECKING else object
+
+
+class EveryRole(Mixin):
+    """What was there before the run: for every role."""
+
+    def test_rows_of_others_after_a_kill_in_every_mode(self) -> None:
+        self.theirs()
+        before = self.content()
+        for mode in MODES:
+            with self.subTest(mode):
+                self.store(mode)
+                self.kill_suite(DO=SPOILED)
+                self.assertNotEqual(self.content()["rows of public.visits"], before["rows of public.visits"])
+                self.store(mode.replace("True, reset", "True, reset").replace("keep=True", "keep=False"))
+                self.assertPassed(self.run_suite(), 1)
+                self.assertUntouched(before)
+
+    def test_what_a_test_renames(self) -> None:
+        self.theirs()
+        before = self.content()
+        for mode, renames in ((BESIDE, RENAMES), (ADOPT, RENAMES[:3])):
+            self.store(mode)
+            for rename in renames:
+                with self.subTest(rename, mode=mode):
+                    self.assertPassed(self.run_suite(DO=rename), 1)
+                    self.assertUntouched(before)
+
+    def test_what_a_killed_test_renamed(self) -> None:
+        self.theirs()
+        before = self.content()
+        self.store(BESIDE)
+        for rename in (RENAMES[0], RENAMES[3], RENAMES[4], RENAMES[9]):
+            with self.subTest(rename):
+                self.kill_suite(DO=rename + ";; DELETE FROM visits" * (rename == RENAMES[0]))
+                self.assertPassed(self.run_suite(), 1)
+                self.assertUntouched(before)
+
+    def test_a_table_with_rows_after_a_kill(self) -> None:
+        self.store(BESIDE)
+        self.kill_suite()
+        self.theirs("CREATE TABLE theirs (a int); INSERT INTO theirs VALUES (1)")
+        before = self.content()
+        outcome = self.run_suite()
+        self.assertRefused(outcome, "table public.theirs", "python -m protean_testing clean postgresql")
+        self.assertEqual(self.content(), before)
+        self.assertIn("theirs", self.clean(self.url).out)
+        self.assertPassed(self.run_suite(), 1)
+        self.assertEqual(self.left(), [])
+
+    def test_what_uses_our_tables(self) -> None:
+        """Made beside a living run, and after a kill."""
+        self.theirs("CREATE TABLE theirs (a int)")
+        self.store(BESIDE)
+        for use, name in (
+            ("CREATE VIEW shown AS SELECT * FROM orders", "view public.shown"),
+            ("ALTER TABLE theirs ADD FOREIGN KEY (a) REFERENCES orders", "table public.theirs"),
+            ("CREATE TABLE heir () INHERITS (orders)", "table public.heir"),
+        ):
+            with self.subTest(use):
+                self.assertFailed(self.run_suite(LATE=use), "is not dropped", name)
+                before = self.content()
+                self.assertRefused(self.run_suite(), name, "no run has made")
+                self.assertEqual(self.content(), before)
+                self.theirs(
+                    "DROP VIEW IF EXISTS shown; DROP TABLE IF EXISTS heir; "
+                    "ALTER TABLE theirs DROP CONSTRAINT IF EXISTS theirs_a_fkey"
+                )
+                self.assertPassed(self.run_suite(), 1)
+                self.assertEqual(self.left(), [])
+
+    def test_a_test_takes_the_users_table_into_its_own(self) -> None:
+        self.theirs()
+        before = self.content()
+        self.store(BESIDE)
+        for taking in (
+            "CREATE TABLE parent (t text);; ALTER TABLE more.notes INHERIT parent",
+            "CREATE TABLE parts (t text) PARTITION BY LIST (t);; "
+            "ALTER TABLE parts ATTACH PARTITION more.notes DEFAULT",
+            "CREATE TABLE owns (a int);; ALTER SEQUENCE numbers OWNED BY owns.a",
+        ):
+            with self.subTest(taking):
+                self.assertPassed(self.run_suite(DO=taking), 1)
+                self.assertUntouched(before)
+
+    def test_a_test_drops_or_alters_the_users_table(self) -> None:
+        for number, (harm, killed) in enumerate(
+            (
+                ("DROP TABLE visits, customers CASCADE", False),
+                ("ALTER TABLE customers DROP COLUMN name CASCADE", False),
+                ("DROP TABLE visits, customers CASCADE", True),
+                ("ALTER TABLE customers DROP COLUMN name CASCADE;; DELETE FROM visits", True),
+            )
+        ):
+            with self.subTest(harm, killed=killed):
+                self.name = self.new_database(f"harmed{number}_{self.role}{self.version}_test")
+                self.url = self.variables["URL"] = self.server.url(self.name, user=self.role)
+                self.theirs()
+                self.store(ADOPT)
+                if killed:
+                    self.kill_suite(DO=harm)
+                outcome = self.run_suite() if killed else self.run_suite(DO=harm)
+                place = 'protean_testing_rescued."public.customers"'
+                self.assertFailed(outcome, "public.customers", place)
+                rows = self.sql(f"SELECT id, name FROM {place} ORDER BY 1")
+                self.assertEqual(rows, [(1, "Ann"), (3, "Cid")])
+                self.assertPassed(self.run_suite(), 1)
+                self.assertEqual(self.sql(f"SELECT id, name FROM {place} ORDER BY 1"), rows)
+
+    def test_a_table_of_the_same_name(self) -> None:
+        for theirs in ("", "INSERT INTO orders VALUES (1)", "CREATE VIEW v AS SELECT * FROM orders"):
+            with self.subTest(theirs):
+                self.theirs(f"CREATE TABLE IF NOT EXISTS orders (id int PRIMARY KEY); {theirs}")
+                before = self.content()
+                for store in (BESIDE, KEEP):
+                    self.store(store)
+                    outcome = self.run_suite()
+                    self.assertRefused(outcome, "table public.orders", "adopt=True", "schema=upgrade")
+                    self.assertUntouched(before)
+
+    def test_migrated_databases(self) -> None:
+        self.store(CALLED)
+        self.theirs(
+            "CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('1'); "
+            "CREATE TABLE orders (id serial PRIMARY KEY, customer text)"
+        )
+        before = self.content()
+        for store, passes in ((BESIDE, False), (ADOPT, True), (CALLED, True)):
+            with self.subTest(store):
+                self.store(store)
+                outcome = self.run_suite(DO="INSERT INTO orders (customer) VALUES ('x')")
+                if passes:
+                    self.assertPassed(outcome, 1)
+                else:
+                    self.assertRefused(outcome, "public.orders", "adopt=True", "schema=upgrade")
+                self.assertUntouched(before)
+        self.kill_suite(DO="DELETE FROM alembic_version")
+        self.assertPassed(self.run_suite(), 1)
+        self.assertUntouched(before)
+        self.assertPassed(self.run_suite(MORE="1"), 1)  # what moves the database on stays
+        self.assertEqual(
+            self.sql("SELECT version_num, to_regclass('items')::text FROM alembic_version"), [("2", "items")]
+        )
+        self.assertEqual(self.left(), [])
+
+
+class SuperuserTests_18(EveryRole, PostgreSQLAttackTestCase):
+    pass
+
+
+class OwnerTests_18(EveryRole, PostgreSQLAttackTestCase):
+    role = "owner"
+
+
+if "15" in VERSIONS:
+
+    class GrantedTests_15(EveryRole, PostgreSQLAttackTestCase):
+        version, role = "15", "granted"
+
+
+class CopyTests(PostgreSQLAttackTestCase):
+    """A database that is another one, though it looks the same."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store(BESIDE)
+        self.kill_suite()
+        self.prod = f"prod{next(_numbers)}"
+        self.addCleanup(self.server.drop_database, self.prod)
+
+    def assertRefusedCopy(self, name: str, *texts: str) -> None:
+        self.sql("CREATE TABLE IF NOT EXISTS theirs (a int); INSERT INTO theirs VALUES (1)", name=name)
+        before = self.content(name)
+        outcome = self.run_suite(URL=self.server.url(name, user=self.role))
+        self.assertRefused(outcome, *texts)
+        self.assertUntouched(before, name)
+
+    def test_copied_from_a_template(self) -> None:
+        self.sql(f"CREATE DATABASE {self.prod} TEMPLATE {self.name}", name="postgres")
+        self.assertRefusedCopy(self.prod, "does not contain")
+        copy = f"copy{next(_numbers)}_test"
+        self.addCleanup(self.server.drop_database, copy)
+        self.sql(f"CREATE DATABASE {copy} TEMPLATE {self.name}", name="postgres")
+        self.assertRefusedCopy(copy, "it is a copy", f"clean postgresql+psycopg://postgres@/{copy}")
+        before = self.content(copy)
+        self.clean(self.server.url(copy))
+        self.assertEqual(self.content(copy), before)
+        self.assertRefusedCopy(copy, "no run of these tests made this", "public.orders")
+
+    def test_renamed(self) -> None:
+        self.sql(f"ALTER DATABASE {self.name} RENAME TO {self.prod}", name="postgres")
+        self.assertRefusedCopy(self.prod, "does not contain")
+
+    def test_dumped_and_restored(self) -> None:
+        """The marker's text, in a database where no run was."""
+        (marker,) = self.sql("SELECT marker FROM protean_testing.owner")[0]
+        copy = self.new_database(f"copy{next(_numbers)}_test")
+        self.sql("CREATE SCHEMA protean_testing; CREATE TABLE protean_testing.owner (marker text)", name=copy)
+        with psycopg.connect(libpq(self.server.url(copy)), autocommit=True) as connection:
+            connection.execute("INSERT INTO protean_testing.owner VALUES (%s)", (marker,))
+        self.assertRefusedCopy(copy, "it is a copy")
+
+
+class OneRoleTests(PostgreSQLAttackTestCase):
+    """What has nothing to do with the role."""
+
+    def test_what_the_user_makes_beside_a_living_run(self) -> None:
+        self.store(BESIDE)
+        self.assertPassed(self.run_suite(LATE="CREATE TABLE theirs (a int);; CREATE SCHEMA mine"), 1)
+        self.assertEqual(
+            self.sql("SELECT to_regclass('theirs')::text, to_regnamespace('mine')::text"),
+            [("theirs", "mine")],
+        )
+        self.assertEqual(self.left(), [])
+
+    def test_an_empty_table_after_a_kill(self) -> None:
+        self.theirs("CREATE TABLE before (a int)")
+        self.store(BESIDE)
+        self.kill_suite()
+        self.theirs("CREATE TABLE theirs (a int)")
+        self.assertPassed(self.run_suite(), 1)
+        self.assertEqual(self.sql("SELECT to_regclass('theirs')::text"), [("theirs",)])
+
+    def test_rows_of_others_where_nobody_knows_what_is_created(self) -> None:
+        self.theirs()
+        before = self.content()
+        self.store(CALLED)
+        self.assertRefused(self.run_suite(), "holds data", "table public.customers", "adopt=True")
+        self.assertUntouched(before)
+        self.store(CALLED + ", unsafe=True")
+        self.kill_suite(DO=SPOILED)
+        self.assertPassed(self.run_suite(DO=SPOILED), 1)
+        self.assertUntouched(before)
+
+    def test_killed_while_the_schema_was_made(self) -> None:
+        self.store(CALLED)
+        self.kill_suite(STAGE="create")
+        self.assertEqual(self.sql("SELECT version_num FROM alembic_version"), [("1",)])
+        self.assertPassed(self.run_suite(), 1)
+        self.assertEqual(
+            self.sql("SELECT to_regclass('orders'), to_regclass('alembic_version')"), [(None, None)]
+        )
+        self.theirs()
+        before = self.content()
+        self.store(CALLED + ", unsafe=True")
+        self.kill_suite(STAGE="create")
+        self.store(BESIDE)
+        self.assertRefused(self.run_suite(), "alembic_version", "python -m protean_testing clean")
+        self.clean(self.url)
+        self.assertUntouched(before)
+
+    def test_into_our_own_schema(self) -> None:
+        self.theirs()
+        before = self.content()
+        self.store(BESIDE)
+        self.assertPassed(self.run_suite(LATE="ALTER TABLE more.notes SET SCHEMA protean_testing"), 1)
+        self.assertUntouched(before)
+        late = "CREATE TABLE protean_testing.theirs AS SELECT 1 AS a"
+        self.assertFailed(self.run_suite(LATE=late), "SET SCHEMA public", "theirs")
+        self.assertEqual(self.sql("SELECT a FROM protean_testing.theirs"), [(1,)])
+
+    def test_a_second_store_with_a_table_of_the_users(self) -> None:
+        self.theirs("CREATE TABLE parcels (id int); INSERT INTO parcels VALUES (7)")
+        before = self.content()
+        self.suite(
+            SUITE.replace("{store}", BESIDE)
+            + """
+from sqlalchemy import Column, Integer, MetaData, Table
+other = MetaData()
+Table("parcels", other, Column("id", Integer, primary_key=True))
+
+class SecondTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore(other, url=url)]
+    def test_2(self): self.fail("must not run")
+"""
+        )
+        outcome = self.run_suite()
+        self.assertFailed(outcome, "table public.parcels", "adopt=True")
+        self.assertUntouched(before)
+
+    def test_a_kept_schema_and_what_came_beside_it(self) -> None:
+        self.store(KEEP)
+        self.assertPassed(self.run_suite(), 1)
+        self.theirs()
+        theirs = self.content()
+        for statement in (SPOILED, "ALTER TABLE customers RENAME TO c2"):
+            with self.subTest(statement):
+                self.assertPassed(self.run_suite(DO=statement), 1)
+                self.assertEqual(self.content(), theirs)
+                self.kill_suite(DO=statement)
+                self.assertPassed(self.run_suite(), 1)
+                self.assertEqual(self.content(), theirs)
+
+    def test_an_empty_database_is_not_made_before_a_refusal(self) -> None:
+        prod = self.new_database(f"prod{next(_numbers)}")
+        theirs = self.new_database(f"{prod}_test_empty")
+        self.sql("CREATE TABLE theirs (a int); INSERT INTO theirs VALUES (1)", name=theirs)
+        self.suite(
+            """
+            class EmptyTests(DatabaseTestCase):
+                stores = [SQLAlchemyStore(empty=True)]
+                def test_1(self):
+                    with self.engine.begin() as connection:
+                        connection.execute(text("CREATE TABLE t (a int)"))
+                    ready()
+            """
+        )
+        there = self.databases()
+        self.sql("CREATE ROLE plain LOGIN", name="postgres")
+        self.addCleanup(self.sql, "DROP ROLE plain", name="postgres")
+        given = {"TEST_DB": "postgresql"}
+        url = self.server.url(prod, user="postgres")
+        self.assertRefused(self.run_suite(DATABASE_URL=url, **given), "does not contain")
+        plain = self.run_suite(DATABASE_URL=self.server.url(self.name, user="plain"), **given)
+        self.assertFailed(plain, "ALTER ROLE", "CREATEDB")
+        self.assertEqual(self.databases(), there)
+        self.kill_suite(DATABASE_URL=self.url, **given)
+        self.assertGreater(self.databases(), there)
+        self.assertPassed(self.run_suite(DATABASE_URL=self.url, **given), 1)
+        self.assertEqual(self.databases(), there)
+        self.assertEqual(self.sql("SELECT a FROM theirs", name=theirs), [(1,)])
+
+    def test_a_lock_that_was_lost_with_its_connection(self) -> None:
+        self.suite(
+            SUITE.replace("{store}", BESIDE).replace("        ready()", "        self.lose()")
+            + """
+    def lose(self):
+        if os.environ.get("SECOND"):
+            return ready()
+        sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'protean_testing' AND datname = current_database()")
+        second = subprocess.Popen([sys.executable, "-m", "unittest", "test_attack"], stdout=subprocess.PIPE,
+                                  env={**os.environ, "SECOND": "1", "KILL": "1"})
+        self.addCleanup(second.kill)
+        assert second.stdout.readline() == b"ready\\n"
+        place(self.engine, "second")
+""".replace("\\\\n", "\\n")
+        )
+        outcome = self.run_suite()
+        self.assertFailed(outcome, "another run has begun to use it since", "nothing more is done there")
+        self.assertEqual(self.sql("SELECT customer FROM orders"), [("second",)])
+        self.assertPassed(self.run_suite(SECOND="1"), 1)
+
+    def test_two_servers_with_one_name_are_two_places(self) -> None:
+        if "15" not in VERSIONS:
+            self.fail("PostgreSQL 15 is needed")
+        other = server("15")
+        other.create_database(self.name)
+        self.addCleanup(other.drop_database, self.name)
+        self.suite(
+            """
+            class TwoTests(DatabaseTestCase):
+                stores = [SQLAlchemyStore(Base.metadata, url=os.environ["URL"], name="one"),
+                          SQLAlchemyStore(Base.metadata, url=os.environ["OTHER"], name="two")]
+                def test_1(self):
+                    place(self.db.store("one").engine, "one")
+                    self.assertEqual(customers(self.db.store("two").engine), [])
+            """
+        )
+        for worker in ({}, {"PROTEAN_TESTING_WORKER": "w1"}):
+            self.assertPassed(self.run_suite(OTHER=other.url(self.name), **worker), 1)
+
+    def test_a_schema_of_our_name(self) -> None:
+        self.theirs("CREATE SCHEMA protean_testing; CREATE TABLE protean_testing.owner (a int)")
+        self.store(BESIDE)
+        self.assertRefused(self.run_suite(), "schema protean_testing, which is not ours")
+        self.assertEqual(self.sql("SELECT count(*) FROM protean_testing.owner"), [(0,)])
+
+    def test_two_jobs_at_once(self) -> None:
+        self.store(BESIDE)
+        first = self.start_suite(DO="INSERT INTO orders (customer) VALUES ('first')")
+        self.assertRefused(self.run_suite(), f"pid {first.pid}", "give this run a database of its own")
+        self.assertEqual(self.sql("SELECT customer FROM orders"), [("first",)])
