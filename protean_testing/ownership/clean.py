@@ -6,6 +6,7 @@ finds by the scheme of the URL.
 
 from __future__ import annotations
 
+import shlex
 from typing import Protocol
 
 
@@ -48,4 +49,4 @@ def clean_line(url: str, *, unsafe: bool = False) -> str:
         url: The place, without its password.
         unsafe: Whether its name is no test's.
     """
-    return f"python -m protean_testing clean {url}{' --unsafe' if unsafe else ''}"
+    return f"python -m protean_testing clean {shlex.quote(url)}{' --unsafe' if unsafe else ''}"

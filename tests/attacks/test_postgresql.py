@@ -192,7 +192,7 @@ class EveryRole(Mixin):
         self.theirs("CREATE TABLE theirs (a int); INSERT INTO theirs VALUES (1)")
         before = self.content()
         outcome = self.run_suite()
-        self.assertRefused(outcome, "table public.theirs", "python -m protean_testing clean postgresql")
+        self.assertRefused(outcome, "table public.theirs", "python -m protean_testing clean 'postgresql")
         self.assertEqual(self.content(), before)
         self.assertIn("theirs", self.clean(self.url).out)
         self.assertPassed(self.run_suite(), 1)
@@ -326,7 +326,7 @@ class CopyTests(PostgreSQLAttackTestCase):
         copy = f"copy{next(_numbers)}_test"
         self.addCleanup(self.server.drop_database, copy)
         self.sql(f"CREATE DATABASE {copy} TEMPLATE {self.name}", name="postgres")
-        self.assertRefusedCopy(copy, "it is a copy", f"clean postgresql+psycopg://postgres@/{copy}")
+        self.assertRefusedCopy(copy, "it is a copy", f"clean 'postgresql+psycopg://postgres@/{copy}")
         before = self.content(copy)
         self.clean(self.server.url(copy))
         self.assertEqual(self.content(copy), before)
