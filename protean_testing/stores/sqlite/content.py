@@ -72,25 +72,46 @@ def add_definitions(connection: sqlite3.Connection, source: sqlite3.Connection, 
         connection.execute(sql)
 
 
-def same_rows(connection: sqlite3.Connection, names: Iterable[str]) -> bool:
-    """Whether tables of the database have exactly the rows of those in the image that is attached."""
+def is_as_in_image(connection: sqlite3.Connection, *, alone: bool) -> bool:
+    """Whether everything that is in the image, which is attached, is in the database exactly so.
+
+    Parameters:
+        alone: Whether nothing else may be there, and the numbers in its header must be the same.
+    """
+    part = "SELECT type, name, tbl_name, sql FROM {}.sqlite_schema"
+    lacks = connection.execute(f"{part.format(IMAGE)} EXCEPT {part.format('main')}").fetchone()
+    more = connection.execute(f"{part.format('main')} EXCEPT {part.format(IMAGE)}").fetchone()
+    if lacks or (alone and more):
+        return False
+    for pragma in ("user_version", "application_id") if alone else ():
+        ours, theirs = (connection.execute(f"PRAGMA {one}.{pragma}").fetchone() for one in ("main", IMAGE))
+        if ours != theirs:
+            return False
     factory, connection.text_factory = connection.text_factory, bytes
     try:
+        tables = connection.execute(
+            "SELECT name, wr FROM pragma_table_list WHERE schema = ? AND type IN ('table', 'shadow')",
+            (IMAGE,),
+        ).fetchall()
         return all(
             ours == theirs
-            for name in names
-            for ours, theirs in zip_longest(*(_rows(connection, one, name) for one in ("main", IMAGE)))
+            for name, without_rowid in tables
+            if name != b"sqlite_schema"
+            for ours, theirs in zip_longest(
+                *(_rows(connection, one, name.decode(), bool(without_rowid)) for one in ("main", IMAGE))
+            )
         )
     finally:
         connection.text_factory = factory
 
 
-def _rows(connection: sqlite3.Connection, schema: str, name: str) -> Iterator[list[Any]]:
-    (without_rowid,) = connection.execute(
-        "SELECT wr FROM pragma_table_list WHERE schema = ? AND name = ?", (schema, name)
-    ).fetchone()
-    rowid = "" if without_rowid else "_rowid_, "
-    for row in connection.execute(f"SELECT {rowid}* FROM {schema}.{quoted(name)} NOT INDEXED"):
+def _rows(connection: sqlite3.Connection, schema: str, name: str, without_rowid: bool) -> Iterator[list[Any]]:
+    if name == "sqlite_sequence":  # it has counters of other tables as well
+        which = f"SELECT name, seq FROM {schema}.sqlite_sequence "
+        which += f"WHERE name IN (SELECT name FROM {IMAGE}.sqlite_schema) ORDER BY name"
+    else:
+        which = f"SELECT {'' if without_rowid else '_rowid_, '}* FROM {schema}.{quoted(name)} NOT INDEXED"
+    for row in connection.execute(which):
         yield [(type(value), value) for value in row]
 
 

@@ -20,7 +20,7 @@ from ...ownership import Marker, Thing, examine, refusal, refuse_other_name
 from ...ownership.clean import clean_line
 from ..keeper import Database
 from .beside import JOURNALS, Beside, sync
-from .content import add_definitions, drop, identities, same_rows, things
+from .content import add_definitions, drop, identities, is_as_in_image, things
 from .image import copy
 from .open_transactions import patiently
 from .place import OurConnection, Place, connect, place_of
@@ -146,7 +146,7 @@ class TestFile:
             return False
         with closing(self._connect()) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy or self._beside.proof(self._marker) != "itself" or not self._before_is_right():
+        if busy or self._beside.proof(self._marker) != "itself" or not self._before_is_right(self._marker):
             return False
         facts = {**self._marker.facts, "copied": False, "kept": self._looks()}
         self._beside.write(replace(self._marker, facts=facts))
@@ -309,8 +309,8 @@ class TestFile:
             only_rows=not planned and not self._database.adopt,
         )
         gone = identities(doomed)
-        earlier = frozenset[str]() if marker is None else marker.before
-        staying = tuple(thing for thing in now if thing.identity not in gone | earlier)
+        known = frozenset[str]() if marker is None or marker.facts.get("kept") else marker.before
+        staying = tuple(thing for thing in now if thing.identity not in gone | known)
         return _Found(marker, copied, tuple(doomed), staying)
 
     def _things(self, planned: Collection[str] = ()) -> list[Thing]:
@@ -386,68 +386,66 @@ class TestFile:
             elif found.doomed:  # it was there, and empty
                 self._beside.empty_file()
             return
-        if not (found.doomed or found.copy):
+        if not (found.doomed or found.copy) or (self._file.exists() and self._removed(found)):
             return
-        with self._as_it_was(found) as target:
-            if target is None:
-                return
+        assert found.copy is not None
+        with self._put_together(found, found.copy) as target:
             if not self._file.exists():
                 self._beside.remove_file()  # a journal of another database would be taken for its own
                 self._file.touch()
-                if found.copy:
-                    shutil.copymode(found.copy, self._file)
+                shutil.copymode(found.copy, self._file)
             with closing(self._connect()) as connection:
-                if _content(connection) != _content(target):
-                    self._alone(lambda: copy(target, connection), readers=True)
+                self._alone(lambda: copy(target, connection), readers=True)
                 if _content(connection) != _content(target):
                     raise self._cannot_restore(found.copy, "something writes into it")
 
+    def _removed(self, found: _Found) -> bool:
+        """Drop what is doomed. False, and nothing is done, if what was there before has to be restored."""
+        with closing(self._connect()) as connection:
+            if found.copy:
+                connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(found.copy),))
+            self._alone(lambda: connection.execute("BEGIN IMMEDIATE"))
+            try:
+                hurt = set(drop(connection, found.doomed)) & {thing.name for thing in found.staying}
+                if not self._database.unsafe:
+                    self._refuse_hurt(sorted(hurt))
+                if found.copy and not is_as_in_image(connection, alone=not found.staying):
+                    return False
+                if found.doomed:
+                    self._alone(lambda: connection.execute("COMMIT"), readers=True)
+                return True
+            finally:
+                connection.rollback()
+
     @contextmanager
-    def _as_it_was(self, found: _Found) -> Iterator[sqlite3.Connection | None]:
-        """A database as the file must be; None if the file is so already."""
-        if found.copy and not found.staying:
-            with closing(_read(found.copy)) as target:
+    def _put_together(self, found: _Found, copied: Path) -> Iterator[sqlite3.Connection]:
+        """What was in the file before, and what is in it now and is nobody's to remove."""
+        if not found.staying:
+            with closing(_read(copied)) as target:
                 yield target
             return
+        names = ", ".join(thing.name for thing in found.staying)
+        if any(thing.holds_data or thing.name.startswith("virtual") for thing in found.staying):
+            raise self._cannot_restore(copied, f"this is in it now as well: {names}")
         scratch = self._beside.scratch()
-        with closing(self._connect()) as source, closing(connect(str(scratch))) as target:
-            target.execute("PRAGMA synchronous = OFF")
-            if found.copy and not self._before_is_right(found.marker):
-                if any(thing.holds_data or thing.name.startswith("virtual") for thing in found.staying):
-                    raise self._cannot_restore(
-                        found.copy, "this is in it now as well: " + ", ".join(t.name for t in found.staying)
-                    )
-                with closing(_read(found.copy)) as before:
-                    copy(before, target)
-                try:
-                    add_definitions(target, source, list(found.staying))
-                except sqlite3.Error as error:
-                    self._refuse_hurt([str(error)])
-            elif not found.doomed:
-                yield None
-                return
-            else:
-                self._alone(lambda: copy(source, target))
-                target.execute("PRAGMA journal_mode = DELETE")
-                hurt = drop(target, found.doomed)
-                if not self._database.unsafe:
-                    self._refuse_hurt(hurt)
+        with (
+            closing(self._connect()) as source,
+            closing(_read(copied)) as before,
+            closing(connect(str(scratch))) as target,
+        ):
+            copy(before, target)
+            add_definitions(target, source, list(found.staying))
             yield target
-        scratch.unlink(missing_ok=True)
+        scratch.unlink()
 
-    def _before_is_right(self, marker: Marker | None = None) -> bool:
+    def _before_is_right(self, marker: Marker) -> bool:
         """Whether what was there before this run is as it was."""
-        marker = marker or self._marker
-        copied = None if marker is None else self._beside.copy_of(marker)
-        if marker is None or copied is None:
+        copied = self._beside.copy_of(marker)
+        if copied is None:
             return True
         with closing(self._connect()) as connection:
             connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(copied),))
-            if not marker.before <= identities(things(connection)):
-                return False
-            names = [thing.name for thing in things(connection, schema=IMAGE)]
-            tables = [name.removeprefix("table ") for name in names if name.startswith("table ")]
-            return same_rows(connection, tables)
+            return is_as_in_image(connection, alone=False)
 
     def _connect(self) -> OurConnection:
         connection = connect(str(self._file))
