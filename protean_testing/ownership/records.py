@@ -76,6 +76,7 @@ class Claim:
             facts: What else the watchdog is told; it may hold passwords.
         """
         if self.owned and self._watchdog is None:
+            self.file("signs").unlink(missing_ok=True)  # those of the run before
             self._watchdog = Watchdog(self.file("signs"), self.file("watch"), **facts)
 
     def release(self) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import redis
 
+from protean_testing.ownership.watching import read_signs
+
 from ..oracle_redis import SYSTEM
 from ..redis_servers import OwnServer
 from ..suite import Outcome
@@ -56,6 +58,12 @@ class RedisAttacks(AttackTestCase):
         self.theirs = redis.Redis(unix_socket_path=str(self.server.socket))
         self.addCleanup(self.theirs.close)
         self.write(f"{SUITE}.py", SOURCE.format(helpers=HELPERS))
+        self.addCleanup(self.await_watchdogs)
+
+    def await_watchdogs(self) -> None:
+        """Those of killed runs still write into the directory that is about to be removed."""
+        for lock in self.directory.glob("state*/*.watch"):
+            read_signs(lock.with_suffix(".signs"), lock)
 
     def content(self) -> dict[bytes, Any]:
         """What each key holds, and when it expires. On servers before 7.2 this counts as a use."""
