@@ -76,8 +76,8 @@ class MessageDBAttacks(AttackTestCase):
     def content(self) -> Any:
         schemas = self.ask("SELECT nspname, nspowner, nspacl::text FROM pg_namespace ORDER BY 1")
         tables = self.ask(
-            "SELECT oid, relname, relacl::text FROM pg_class WHERE relnamespace = 'message_store'::regnamespace "
-            "ORDER BY 1"
+            "SELECT oid, relname, relacl::text FROM pg_class "
+            "WHERE relnamespace = 'message_store'::regnamespace ORDER BY 1"
         )
         return all_of(self.url), schemas, tables
 
@@ -140,14 +140,10 @@ class TestNamedTests(MessageDBAttacks):
         self.kill_suite()
         copy = self.database.format(time.monotonic_ns())
         original = psycopg.conninfo.conninfo_to_dict(self.url)["dbname"]
+        admin = private_postgresql().create_database(f"admin_{time.monotonic_ns()}").replace("+psycopg", "")
         for _ in range(50):  # until the server has seen that the killed run is gone
             try:
-                self.ask(
-                    f'CREATE DATABASE "{copy}" TEMPLATE "{original}"',
-                    private_postgresql()
-                    .create_database(f"admin_{time.monotonic_ns()}")
-                    .replace("+psycopg", ""),
-                )
+                self.ask(f'CREATE DATABASE "{copy}" TEMPLATE "{original}"', admin)
                 break
             except psycopg.errors.ObjectInUse:
                 time.sleep(0.1)
