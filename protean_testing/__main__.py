@@ -6,7 +6,6 @@ import argparse
 import sys
 from importlib import import_module
 from typing import NoReturn
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .errors import ProteanTestingError, redacted
 from .ownership.clean import Leftovers
@@ -25,7 +24,6 @@ KINDS = {
 """By the URL's scheme, the module below ``stores`` that has its `Leftovers`."""
 
 _EXTRAS = {"sqlalchemy": "sqlalchemy", "psycopg": "postgresql", "redis": "redis"}
-_SECRETS = ("password", "passwd", "sslpassword")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -115,19 +113,7 @@ def _says_yes() -> bool:
 
 
 def _complain(url: str, text: str) -> None:
-    print(redacted(text, *_secrets(url)), file=sys.stderr)
-
-
-def _secrets(url: str) -> set[str]:
-    """Every way in which a message could show the URL's password."""
-    found = {url}
-    try:
-        parts = urlsplit(url)
-        found |= {parts.password or "", unquote(parts.password or "")}
-        found |= {value for name, value in parse_qsl(parts.query) if name.lower() in _SECRETS}
-    except ValueError:
-        pass  # no URL at all
-    return found - {""}
+    print(redacted(text, url), file=sys.stderr)
 
 
 if __name__ == "__main__":
