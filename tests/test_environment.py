@@ -140,3 +140,96 @@ class EnvironmentTests(SuiteTestCase):
                 self.assertFailed(outcome, message)
                 self.assertEqual(outcome.ran, 0)
                 self.assertNotIn("s3cret", outcome.err)
+
+
+KINDS = """
+from sqlalchemy import create_engine
+from protean_testing import RedisStore
+application = create_engine("sqlite:///shop_test.db")
+class OpenTests(DatabaseTestCase):
+    metadata = Base.metadata
+    def test_1(self): pass
+class GivenTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore(Base.metadata, engine=application)]
+    def test_1(self): pass
+class UrlTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore(Base.metadata, url="sqlite:///url_test.db")]
+    def test_1(self): pass
+class RedisTests(DatabaseTestCase):
+    stores = [RedisStore()]
+    def test_1(self): pass
+"""
+
+DOMAIN = """
+import unittest
+from protean import Domain
+from protean.fields import String
+from protean_testing.domain import DomainTestCase
+
+shop = Domain(root_path=__file__, name="Shop", config={})
+
+@shop.aggregate
+class Order:
+    customer = String()
+
+class DomainTests(DomainTestCase):
+    domain = shop
+    def test_1(self): pass
+"""
+
+GIVEN = "postgresql://ann:s3cret@localhost/shop_test"
+
+
+class NoEffectTests(SuiteTestCase):
+    """A variable that decides nothing is named once, at the end of the run, and is no warning."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("test_a.py", KINDS, before=MODELS)
+        self.write("test_domain.py", DOMAIN)
+
+    def assertSaid(self, name: str, said: str, **variables: str) -> None:
+        tests = [f"test_a.{one}" for one in name.split()] if "domain" not in name else [name]
+        with self.subTest(name, **variables):
+            outcome = self.python("-W", "error", "-m", "unittest", *tests, **variables)
+            self.assertEqual(outcome.code, 0, outcome.err)
+            lines = [line for line in outcome.err.splitlines() if line.startswith("protean_testing:")]
+            self.assertEqual(len(lines), bool(said), outcome.err)
+            self.assertIn(said, outcome.err)
+            self.assertNotIn("s3cret", outcome.err)
+
+    def test_what_is_said(self) -> None:
+        self.assertSaid(
+            "OpenTests",
+            "DATABASE_URL is set and has no effect: TEST_DB is not set, which means SQLite in memory. "
+            "To use it, set  TEST_DB=postgresql",
+            DATABASE_URL=GIVEN,
+        )
+        self.assertSaid("OpenTests", "DATABASE_URL is set", DATABASE_URL=GIVEN, TEST_DB="memory")
+        self.assertSaid("GivenTests UrlTests", "TEST_DB is set and has no effect", TEST_DB="postgresql")
+        self.assertSaid("UrlTests", "TEST_INFRA is set and has no effect", TEST_INFRA="full")
+        self.assertSaid("RedisTests", "REDIS_URL is set and has no effect", REDIS_URL="redis://:s3cret@h/1")
+        self.assertSaid(
+            "OpenTests", "PROTEAN_TESTING_KEEP is set and has no effect", PROTEAN_TESTING_KEEP="1"
+        )
+
+    def test_what_has_an_effect_or_is_for_others(self) -> None:
+        self.assertSaid("OpenTests GivenTests", "", TEST_DB="postgresql")
+        self.assertSaid("GivenTests", "", TEST_DB="sqlite")
+        self.assertSaid("GivenTests RedisTests", "", DATABASE_URL=GIVEN)
+        self.assertSaid("OpenTests", "", REDIS_URL="redis://h", MESSAGE_DB_URL=GIVEN, DATABASE_URL="")
+        self.assertSaid("OpenTests UrlTests", "", PROTEAN_TESTING_KEEP="1")
+        self.assertSaid("OpenTests UrlTests", "", PROTEAN_TESTING_KEEP="0")
+        self.assertSaid("test_domain", "", TEST_DB="sqlite")
+
+    def test_pytest_says_it_once_for_all_workers(self) -> None:
+        plugins = ("-p", "protean_testing.runners.pytest", "-p", "xdist.plugin", "-p", "no:cacheprovider")
+        for workers in ((), ("-n", "2")):
+            outcome = self.python(
+                *("-m", "pytest", *plugins, *workers, "test_a.py"),
+                DATABASE_URL=GIVEN,
+                PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+            )
+            self.assertEqual(outcome.code, 0, outcome.out)
+            self.assertEqual(outcome.out.count("DATABASE_URL is set and has no effect"), 1, outcome.out)
+            self.assertNotIn("DATABASE_URL", outcome.err)
