@@ -103,6 +103,8 @@ class Scope:
             StoreError: A store could not be saved; those that were are as before.
         """
         with run.lock:
+            if self.nested and self.outer is not None:
+                self._refuse_hidden(f"{self.label} cannot begin")
             holds = run.hold(self.stores, self.label)
             for hold in holds:
                 self._refuse_other_thread(hold)
@@ -140,6 +142,7 @@ class Scope:
             inner = self._inner()
             if inner:
                 raise ScopeError(f"{self.label} cannot be reset while {inner[-1].label} is open inside it.")
+            self._refuse_hidden(f"{self.label} cannot be reset")
             try:
                 return self._reset(self._holds)
             finally:
@@ -242,6 +245,10 @@ class Scope:
     def innermost(self) -> Scope:
         """The innermost scope that is open inside this one, or this one."""
         return (self._inner() or [self])[-1]
+
+    def _refuse_hidden(self, what: str) -> None:
+        for store in self.stores:
+            store.refuse_hidden(what)
 
     def _inner(self) -> list[Scope]:
         if all(hold.line[-1].scope is self for hold in self._holds):

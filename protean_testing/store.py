@@ -78,7 +78,7 @@ EMPTY: Final = _Empty.EMPTY
 class Store(ABC):
     """Base class of every store. Only `reset_data` must be written.
 
-    Every method but `identity`, `place`, `share` and `is_empty` may also be ``async def``.
+    Every method but `identity`, `place`, `share`, `refuse_hidden` and `is_empty` may also be ``async def``.
 
     Attributes:
         name: What messages call the store.
@@ -139,6 +139,16 @@ class Store(ABC):
         Raises:
             LeakError: The data is back, but something was left open.
             StoreError: The data is not back.
+        """
+
+    def refuse_hidden(self, what: str) -> None:
+        """Refuse a scope or a reset by this store's handle while the code under test works in another place.
+
+        Parameters:
+            what: What cannot be: "the scope at test_orders.py:7 cannot begin".
+
+        Raises:
+            ScopeError: It does.
         """
 
     def forget_data(self, mark: Mark) -> Any:

@@ -15,8 +15,8 @@ from protean.adapters.repository.memory import MemoryProvider
 from protean.fields import String
 from sqlalchemy import create_engine, inspect, text
 
-from protean_testing import ConfigurationError, UnsafeStoreError
-from protean_testing.domain import test_domain
+from protean_testing import ConfigurationError, ScopeError, UnsafeStoreError
+from protean_testing.domain import test_domain, uses_domain
 from protean_testing.domain.config import own_config, wanted
 from protean_testing.lifecycle import run
 from protean_testing.servers.postgresql import private_postgresql
@@ -411,3 +411,154 @@ class NestedConfigurationTests(unittest.TestCase):
                 write("inner")
             self.assertEqual(held()["authors"], ["outer"])
             self.assertEqual(library.repository_for(Author).query.all().total, 1)
+
+
+SQLITE = {"databases": {"default": {"provider": "sqlite"}}}
+
+
+class HiddenConfigurationTests(SuiteTestCase):
+    """A handle whose configuration another one hides: the code under test writes into other stores."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.domain = new_domain()
+
+    def add(self, name: str) -> None:
+        self.domain.repository_for(self.domain.Item).add(self.domain.Item(name=name))
+
+    def names(self) -> list[str]:
+        found = self.domain.repository_for(self.domain.Item).query.all().items
+        return sorted(item.name for item in found)
+
+    def test_scope_and_reset_are_refused(self) -> None:
+        with test_domain(self.domain, traverse=False) as outer:
+            self.add("outer")
+            with test_domain(self.domain, config=SQLITE, traverse=False) as inner:
+                self.add("inner")
+                with (
+                    self.assertRaisesRegex(ScopeError, "cannot begin: a block or class inside"),
+                    outer.scope(),
+                ):
+                    pass
+                with self.assertRaisesRegex(ScopeError, "cannot be reset: a block or class inside"):
+                    outer.reset()
+                with inner.scope():
+                    self.add("inmost")
+                    self.assertEqual(self.names(), ["inmost", "inner"])
+                self.assertEqual(self.names(), ["inner"])
+                self.assertTrue(inner.reset())
+                self.assertEqual(self.names(), [])
+            self.assertEqual(self.names(), ["outer"])
+            with outer.scope():
+                self.add("scoped")
+            self.assertEqual(self.names(), ["outer"])
+            self.assertTrue(outer.reset())
+            self.assertEqual(self.names(), [])
+
+    def test_the_same_configuration_hides_nothing(self) -> None:
+        with test_domain(self.domain, traverse=False) as outer:
+            with test_domain(self.domain, traverse=False), outer.scope():
+                self.add("scoped")
+            self.assertEqual(self.names(), [])
+
+    def test_decorators_one_in_the_other(self) -> None:
+        @uses_domain(self.domain, traverse=False)
+        def in_memory(db: Any) -> None:
+            self.add("outer")
+
+            @uses_domain(self.domain, config=SQLITE, traverse=False)
+            def on_sqlite(db: Any) -> None:
+                with self.assertRaisesRegex(ScopeError, "the innermost"), outer.scope():
+                    pass
+                with db.scope():
+                    self.add("inner")
+                self.assertEqual(self.names(), [])
+
+            outer = db
+            on_sqlite()
+            self.assertEqual(self.names(), ["outer"])
+
+        in_memory()
+
+    def test_the_outer_one_is_left_first(self) -> None:
+        """The inner one goes on, its end puts the domain back to what it was, and all data is restored."""
+        before = (self.domain.config, self.domain.providers, self.domain.event_store)
+        outer, inner = (
+            test_domain(self.domain, traverse=False),
+            test_domain(self.domain, config=SQLITE, traverse=False),
+        )
+        outer.__enter__()
+        self.add("outer")
+        inner.__enter__()
+        self.add("inner")
+        with self.assertRaisesRegex(ScopeError, "End the inner one first"):
+            outer.__exit__(None, None, None)
+        with self.domain.domain_context():
+            self.assertEqual(self.names(), ["inner"])
+        inner.__exit__(None, None, None)
+        after = (self.domain.config, self.domain.providers, self.domain.event_store)
+        self.assertTrue(all(one is two for one, two in zip(before, after, strict=True)))
+        for config in (None, SQLITE):
+            with test_domain(self.domain, config=config, traverse=False):
+                self.assertEqual(self.names(), [])
+
+    def test_the_order_of_fixtures(self) -> None:
+        """An inner directory's fixture of the session outlives its tests: those outside are told."""
+        self.write(
+            "shop.py",
+            """
+            from protean import Domain
+            from protean.fields import String
+
+            shop = Domain(root_path=__file__, name="Shop", config={})
+
+            @shop.aggregate
+            class Item:
+                name = String(max_length=50)
+            """,
+        )
+        self.write(
+            "conftest.py",
+            """
+            import pytest
+            from protean_testing.domain import test_domain
+            from shop import shop
+
+            @pytest.fixture(scope="session")
+            def database():
+                with test_domain(shop, traverse=False) as db:
+                    yield db
+
+            @pytest.fixture
+            def db(database):
+                with database.scope():
+                    yield database
+            """,
+        )
+        self.write(
+            "a/conftest.py",
+            """
+            import pytest
+            from protean_testing.domain import test_domain
+            from shop import shop
+
+            @pytest.fixture(scope="session")
+            def integration(database):
+                with test_domain(shop, config={"databases": {"default": {"provider": "sqlite"}}}) as db:
+                    yield db
+            """,
+        )
+        test = """
+            from shop import Item, shop
+
+            def test_1(%s):
+                shop.repository_for(Item).add(Item(name="a"))
+            """
+        self.write("a/test_inner.py", test % "integration")
+        self.write("test_outer.py", test % "db")
+        plugin = ("-p", "protean_testing.runners.pytest", "-p", "no:cacheprovider", "--import-mode=importlib")
+        tests = ("a/test_inner.py", "test_outer.py")
+        outcome = self.python("-m", "pytest", *plugin, *tests, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+        self.assertFailed(outcome, "1 passed, 1 error", "another configuration of domain 'Shop'")
+        outcome = self.python("-m", "pytest", *plugin, *tests[::-1], PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+        self.assertEqual(outcome.code, 0, outcome.out)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Unpack
 from weakref import WeakSet
 
@@ -19,7 +20,7 @@ from protean.adapters.event_store import EventStore
 from protean.domain.infrastructure import InfrastructureManager
 
 from .. import environ
-from ..errors import ConfigurationError, redacted
+from ..errors import ConfigurationError, ScopeError, redacted
 from ..store import Store
 from ..stores.protean import forget_repositories
 from .config import Config, own_config, test_environment, wanted
@@ -35,6 +36,16 @@ _REGISTRY = "protean.domain.registry"  # warns of the classes that every initial
 _made: dict[Any, Configuration] = {}
 _outside: dict[int, Mapping[str, Any]] = {}
 _traversed: WeakSet[Any] = WeakSet()
+_entries: dict[int, list[_Entry]] = {}
+
+
+@dataclass
+class _Entry:
+    """What a domain was before a configuration was put in its place."""
+
+    configuration: Configuration
+    attributes: dict[str, Any]
+    internal: list[tuple[str, str, Any]]
 
 
 class Configuration:
@@ -56,7 +67,7 @@ class Configuration:
         self.stores: list[Store] = [
             EndStore(f"adapters of {domain.name}", self._close),
             *stores_of(self, places, policy),
-            StateStore(domain, **policy),
+            StateStore(self, **policy),
         ]
 
     def adapter(self, registry: str, name: str) -> Any:
@@ -75,26 +86,50 @@ class Configuration:
 
         Raises:
             ConfigurationError: The domain cannot be initialized in this configuration.
+            ScopeError: One that was put in place since still is, and stays.
         """
         domain = self.domain
-        outermost = id(domain) not in _outside
-        if outermost:
+        entries = _entries.setdefault(id(domain), [])
+        if not entries:
             _outside[id(domain)] = own_config(domain)
-        before = {name: getattr(domain, name) for name in (*_ADAPTERS, *_MADE_WHEN_ASKED_FOR, "clock")}
-        internal = _take_internal(domain)
+        names = (*_ADAPTERS, *_MADE_WHEN_ASKED_FOR, "clock")
+        attributes = {name: getattr(domain, name) for name in names}
+        mine = _Entry(self, attributes, _take_internal(domain))
+        entries.append(mine)
         try:
             if not self._adapters:
                 self._make()
             self._put()
             yield
         finally:
-            self._when_asked_for = {name: getattr(domain, name) for name in _MADE_WHEN_ASKED_FOR}
-            _take_internal(domain)
-            _add_internal(domain, internal)
-            for name, value in before.items():
-                setattr(domain, name, value)
-            if outermost:
-                del _outside[id(domain)]
+            inner = entries[entries.index(mine) + 1 :]
+            entries.remove(mine)
+            if inner:
+                inner[0].attributes, inner[0].internal = mine.attributes, mine.internal
+            else:
+                self._when_asked_for = {name: getattr(domain, name) for name in _MADE_WHEN_ASKED_FOR}
+                _take_internal(domain)
+                _add_internal(domain, mine.internal)
+                for name, value in mine.attributes.items():
+                    setattr(domain, name, value)
+            if not entries:
+                del _outside[id(domain)], _entries[id(domain)]
+        if inner:
+            raise ScopeError(
+                f"a block or class ended while another configuration of domain {domain.name!r}, put in place "
+                "inside it, was still there. End the inner one first; in pytest, let the inner fixture take "
+                "the outer one as an argument."
+            )
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the domain has other adapters now: another configuration was put in place since."""
+        entries = _entries.get(id(self.domain), [])
+        return bool(entries) and entries[-1].configuration is not self
+
+    def shown(self) -> AbstractContextManager[None]:
+        """In place for a moment, if it is hidden."""
+        return self.in_place() if self.is_hidden else nullcontext()
 
     def _put(self) -> None:
         _take_internal(self.domain)

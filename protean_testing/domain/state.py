@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protean.utils.globals import _uow_context_stack
 
+from ..errors import ScopeError
 from ..leaks import counted, tell_of_leak
 from ..store import Mark, OnLeak, Store
 from ..stores.protean import forget_repositories
+
+if TYPE_CHECKING:
+    from .configuration import Configuration
 
 _LISTS = (
     "_event_enrichers",
@@ -42,17 +46,33 @@ class StateStore(Store):
     """Stands last among the stores of a domain, so that it is the first to be given back.
 
     Parameters:
-        domain: The domain.
+        configuration: The domain in one configuration.
         on_leak: What to do where a test left a unit of work open, which is rolled back.
         paranoid: See `Store`.
     """
 
-    def __init__(self, domain: Any, on_leak: OnLeak, paranoid: bool) -> None:
-        self.name = f"state of {domain.name}"
-        self._domain = domain
+    def __init__(self, configuration: Configuration, on_leak: OnLeak, paranoid: bool) -> None:
+        self._configuration, self._domain = configuration, configuration.domain
+        self.name = f"state of {self._domain.name}"
         self.on_leak, self.paranoid = on_leak, paranoid
 
+    def refuse_hidden(self, what: str) -> None:
+        if self._configuration.is_hidden:
+            raise ScopeError(
+                f"{what}: a block or class inside it has put another configuration of domain "
+                f"{self._domain.name!r} in its place, so what the code under test writes now is not in its "
+                "stores.\nUse the handle of that one, the innermost:  with db.scope(): ..."
+            )
+
     def save_data(self) -> Mark:
+        with self._configuration.shown():
+            return self._save()
+
+    def reset_data(self, mark: Kept) -> bool:
+        with self._configuration.shown():
+            return self._reset(mark)
+
+    def _save(self) -> Kept:
         domain = self._domain
         return Kept(
             config=deepcopy(dict(domain.config)),
@@ -67,7 +87,7 @@ class StateStore(Store):
             sessions=frozenset(open_sessions(domain)),
         )
 
-    def reset_data(self, mark: Kept) -> bool:
+    def _reset(self, mark: Kept) -> bool:
         domain = self._domain
         left = [*end_units_of_work(mark.units), *end_sessions(domain, mark.sessions)]
         reconfigured = domain.config != mark.config
