@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from .awaiting import finished
-from .errors import LateWriteWarning, LeakError, ScopeError, StoreError
+from .errors import LateWriteWarning, LeakError, ProteanTestingError, ScopeError, StoreError
 from .figures import Figures
 from .leaks import Everything, differences, listed, strictest, tell_of_leak
 from .store import EMPTY, Mark, OnLeak, Store, ended_scope, leak_policy
@@ -87,7 +88,7 @@ class Hold:
         if top.scope is None and not self._fresh and finished(self.store.reset_data(top.mark)):
             self._warn_of_late_write(scope.label)
         self._fresh = False
-        mark = finished(self.store.save_data())
+        mark = self._ask(self.store.save_data)
         if mark is EMPTY and scope.nested and top.scope is not None and not self.store.is_empty():
             raise ScopeError(
                 f"store {self.store.name!r} can only be cleared, so {scope.label} cannot begin inside "
@@ -118,7 +119,7 @@ class Hold:
         token = leak_policy.set(level.on_leak)
         try:
             try:
-                changed = bool(finished(self.store.reset_data(level.mark)))
+                changed = bool(self._ask(self.store.reset_data, level.mark))
             except LeakError as error:
                 leak, changed = error, True
             except StoreError:
@@ -146,7 +147,7 @@ class Hold:
             if self._due is not None and self._due.depth >= level.depth:
                 self._due = None
             if self._owed is None:
-                finished(self.store.forget_data(level.mark))
+                self._ask(self.store.forget_data, level.mark)
 
     def settle_at_end(self) -> None:
         """As `settle`, for the last time; a failure that was told already is not told again."""
@@ -182,7 +183,7 @@ class Hold:
         restore = self.store.mend_data if self._is_doubtful else self.store.reset_data
         with _policy(owed.on_leak):
             try:
-                finished(restore(owed.mark))
+                self._ask(restore, owed.mark)
             except LeakError as error:
                 leak = error
             except Exception as error:
@@ -192,10 +193,19 @@ class Hold:
                     store=self.store.name,
                 ) from error
         if owed not in self.line:
-            finished(self.store.forget_data(owed.mark))
+            self._ask(self.store.forget_data, owed.mark)
         self._owed, self._is_doubtful, self._is_told = None, False, False
         if leak is not None:
             raise leak
+
+    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """What the store's method returns, or comes to where it is async."""
+        try:
+            return finished(method(*arguments))
+        except BaseException as error:
+            if not isinstance(error, ProteanTestingError):  # interrupted: the error outlives this for long,
+                clear_frames(error.__traceback__)  # and what it holds would hold locks
+            raise
 
     def _call_in(self) -> None:
         """What is due becomes what is owed at once, unless something further out is."""

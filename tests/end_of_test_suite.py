@@ -367,7 +367,9 @@ def at_the_begin_of_a_test(trace: Any) -> None:
 
 def at_the_end_of_a_class(trace: Any) -> None:
     ending = classes[0]
-    run(lambda case: write(), "the last one")
+    outcome = run(lambda case: write(), "the last one")
+    if outcome[0] != "passed":
+        print(outcome[1], file=sys.stderr)
     write()  # in the class
     fresh()
     sys.settrace(trace)

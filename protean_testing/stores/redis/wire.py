@@ -30,8 +30,12 @@ class Wire:
 
     def attempt(self, *commands: Command) -> list[Any]:
         """Send the commands at once. An error takes the place of the reply that it was."""
-        self.send(*commands)
-        return [self.receive() for _ in commands]
+        try:
+            self.send(*commands)
+            return [self.receive() for _ in commands]
+        except BaseException:
+            self.close()  # interrupted, its replies would be taken for those of the next call
+            raise
 
     def call(self, *commands: Command) -> list[Any]:
         """Send the commands at once, and raise the first error among the replies."""

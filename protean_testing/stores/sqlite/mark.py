@@ -70,8 +70,8 @@ class Mark:
 
     def _fill(self, image: Image) -> None:
         while True:
-            self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"))
             try:
+                self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"))
                 (version,) = self._one("PRAGMA main.data_version")
                 (schema,) = self._one("PRAGMA main.schema_version")
                 if schema != self._planned:
@@ -99,8 +99,8 @@ class Mark:
         if replaced:  # the file was removed, or another one put in its place
             self._connection.close()
             self._open()
-        self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"), ended)
-        try:
+        try:  # around the BEGIN too: interrupted behind it, the connection would keep the lock
+            self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"), ended)
             (version,) = self._one("PRAGMA main.data_version")
             if version == self._version and not replaced:
                 self._connection.rollback()
