@@ -12,6 +12,7 @@ from warnings import warn
 from .awaiting import finished
 from .errors import LateWriteWarning, LeakError, ProteanTestingError, ScopeError, StoreError
 from .figures import Figures
+from .hanging import watch
 from .leaks import Everything, differences, listed, strictest, tell_of_leak
 from .store import EMPTY, Mark, OnLeak, Store, ended_scope, leak_policy
 
@@ -128,6 +129,7 @@ class Hold:
             self._owed, self._is_doubtful, self._is_told = None, False, False
             if scope.outer is None or not scope.nested:  # else what is opened in it may outlive it
                 leak = self._tell_of_open(level, leak)
+            leak = self._tell_of_hanging(level, leak)
             if level.seen is not None:
                 leak = self._compare(level, level.seen, leak)
         finally:
@@ -283,6 +285,18 @@ class Hold:
             level.on_leak,
             leak,
         )
+
+    def _tell_of_hanging(self, level: Level, leak: LeakError | None) -> LeakError | None:
+        for label, what in watch.ended(self.store):
+            token = ended_scope.set(label)
+            text = (
+                f"left a lock held on store {self.store.name!r}, and {self._last} hung on it:\n"
+                f"{listed([what])}"
+                "Its session was ended. Close it in the test, e.g.  self.addCleanup(connection.close)"
+            )
+            leak = self._told(text, level.on_leak, leak)
+            ended_scope.reset(token)
+        return leak
 
     def _compare(self, level: Level, seen: dict[str, Any], leak: LeakError | None) -> LeakError | None:
         """Tell of what a reset did not bring back, and then do so by looking at everything.

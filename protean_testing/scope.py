@@ -19,6 +19,7 @@ from unittest import TestCase
 from .background import PATIENCE, Background, named
 from .beside import Beside
 from .errors import LeakError, ScopeError
+from .hanging import watch
 from .hold import Hold
 from .lifecycle import attempts, raise_all, run
 from .store import Store
@@ -87,6 +88,11 @@ class Scope:
         return bool(self.number)
 
     @property
+    def holds(self) -> list[Hold]:
+        """The places of its stores, while it is open."""
+        return self._holds
+
+    @property
     def is_over(self) -> bool:
         """True from the first moment of its end."""
         return self._leaving or not self.number
@@ -122,6 +128,7 @@ class Scope:
             self._of_tests = [hold for hold in holds if hold not in kept]
             self._holds, self._thread, self._leaving = holds, get_ident(), False
             self.number = Scope._count
+            watch.begin(self, is_test=self.nested)
             if self.outer is None or not self.nested:  # a scope inside a test sees the test's own threads
                 self._background = Background()
             self._resume()
@@ -169,10 +176,12 @@ class Scope:
             self.enter()
         for hold in self._of_tests:
             hold.begin_test(self)
+        watch.begin(self, is_test=True)
         return late
 
     def end_test(self) -> None:
         """As `reset`, for the next test: what was left open inside, or served, is ended, with an error."""
+        watch.end(self)
         threads = self._threads_left()
         with run.lock:
             if not run.inherited:
@@ -199,6 +208,7 @@ class Scope:
         ending = [self] if inner is None else [self, inner]
         for scope in ending:
             scope.expire()
+            watch.end(scope)
         threads = self._threads_left()
         with run.lock:
             if run.inherited:

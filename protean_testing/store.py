@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from enum import Enum
 from math import inf
@@ -16,6 +16,10 @@ Mark: TypeAlias = Any
 
 ResetAfter: TypeAlias = Literal["test", "class"]
 OnLeak: TypeAlias = Literal["reset", "warn", "fail"]
+
+
+LeftBy: TypeAlias = Callable[[float, float], str | None]
+"""Gives the test that was running at some moment, by its earliest and its latest; None if it is not over."""
 
 
 ended_scope: ContextVar[str] = ContextVar("ended_scope", default="a scope")
@@ -176,6 +180,19 @@ class Store(ABC):
             f"store {self.name!r} cannot be paranoid: {type(self).__name__} has no look_at_all(), which says "
             "what is there."
         )
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        """End sessions that sleep and hold a lock on which somebody waits, and which an earlier test left.
+
+        Called from a thread of its own while a test lasts, so on a connection of its own.
+
+        Parameters:
+            left_by: Tells the test from the moment since which a session sleeps; others are left alone.
+
+        Returns:
+            Of each that was ended the test, and what it was.
+        """
+        return []
 
     def is_empty(self) -> bool:
         """True where a store that can only be cleared is known to hold nothing now."""

@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"errors", "exits"},
     {"waiting"},
     {"store", "environ", "ownership", "awaiting", "beside", "figures", "workers"},
-    {"leaks", "background", "live", "stores.urls"},
+    {"leaks", "background", "hanging", "live", "stores.urls"},
     {"hold", "hooks", "stores.keeper", "stores.memory", "servers"},
     {"lifecycle", "conformance", "stores", "stores.sqlalchemy"},
     {"scope"},

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine
 
 from ..errors import UnsafeStoreError
 from ..ownership import refusal
-from ..store import Mark, OnLeak
+from ..store import LeftBy, Mark, OnLeak
 from .urls import shown
 
 
@@ -102,6 +102,9 @@ class Keeper(Protocol):
     def keep(self) -> bool:
         """In place of `drop`: leave the schema for the next run, with the data that creating it had left.
         False, and nothing is done, where this is not known here."""
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        """See Store.free."""
 
     def close(self) -> None:
         """Close every connection of the keeper's own."""

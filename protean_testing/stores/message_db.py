@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from ..errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ..leaks import listed, tell_of_leak
 from ..ownership import Claim, claim, clean_line, marker, refusal, refuse_other_name
-from ..store import LocatedStore, Mark, OnLeak, ResetAfter, validate
+from ..store import LeftBy, LocatedStore, Mark, OnLeak, ResetAfter, validate
 from ..waiting import GRACE, turns
 from . import message_db_before as before
 from .definition import Definition
@@ -262,6 +262,11 @@ class MessageDBStore(LocatedStore):
                 self.on_leak,
             )
         return changed
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        from .postgresql.idle_locks import free
+
+        return free(parsed_url(self._url), left_by)
 
     def look_at_all(self) -> dict[str, list[Any]]:
         return self._again("look at", self._look)

@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateSchema
 from .. import environ
 from ..awaiting import finished
 from ..errors import ConfigurationError, NotKeptWarning, StoreError
-from ..store import LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
+from ..store import LeftBy, LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
 from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .beside import empty_place
 from .checkouts import Taken
@@ -334,6 +334,9 @@ class SQLAlchemyStore(LocatedStore):
 
     def left_open(self, mark: _Mark) -> list[str]:
         return self._live().checkouts.left(mark.taken)
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        return self._keeper().free(left_by)
 
     async def leave_loop(self) -> None:
         await self._live().leave_loop()

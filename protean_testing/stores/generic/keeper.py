@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ...errors import ConfigurationError, OpenTransactionError, StoreError
 from ...leaks import tell_of_leak
+from ...store import LeftBy
 from ...waiting import Patience
 from ..driver_errors import said, translated
 from ..keeper import Database
@@ -123,6 +124,10 @@ class GenericKeeper:
     def keep(self) -> bool:
         """See Keeper.keep."""
         return False
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        """See Keeper.free."""
+        return []
 
     def close(self) -> None:
         if self._open is not None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ...errors import OpenTransactionError, ProteanTestingError
 from ...leaks import tell_of_leak
 from ...ownership import Marker
+from ...store import LeftBy
 from ..driver_errors import said, translated
 from ..keeper import Database
 from ..urls import with_secrets
@@ -24,6 +25,7 @@ from . import (
     data,
     everything,
     fingerprint,
+    idle_locks,
     noting,
     ownership,
     staying,
@@ -194,6 +196,9 @@ class PostgreSQLKeeper:
             self._reconnect()
             if is_made:
                 staying.erase(self._open)
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        return idle_locks.free(self.database.url, left_by)
 
     def close(self) -> None:
         if self._open is not None:

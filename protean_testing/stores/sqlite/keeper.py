@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from ...errors import ConfigurationError, OpenTransactionError, StoreError
 from ...leaks import tell_of_leak
+from ...store import LeftBy
 from ..keeper import Database
 from .image import copy, everything
 from .mark import Mark
@@ -129,6 +130,10 @@ class SQLiteKeeper:
         self._close_marks()
         with self._told("kept"):
             return self._base.keep()
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        """See Keeper.free. Nobody waits for ever: SQLite itself gives up after some seconds."""
+        return []
 
     def close(self) -> None:
         """See Keeper.close."""
