@@ -43,14 +43,20 @@ class Hold:
     Attributes:
         store: The first store that was used in this place: it saves and resets for all of them.
         holder: The test class, test or block that used it first, for messages.
+        is_awake: False while its connections are closed; it was not used for some time.
+        used: A number that grows: when a scope last began here.
         line: The open scopes, outermost first; the first entry is the run itself.
     """
+
+    _uses = 0
 
     def __init__(self, store: Store, holder: str) -> None:
         self.store = store
         self.holder = holder
         self.schemas: dict[Hashable, Store] = {}
         self.line: list[Level] = []
+        self.is_awake = True
+        self.used = 0
         self.failed: dict[Hashable, Exception] = {}
         self._owed: Level | None = None  # a restore that was begun, or came too late: first of all
         self._due: Level | None = None  # that of the test which runs now, from its first moment on
@@ -89,6 +95,9 @@ class Hold:
         if top.scope is None and not self._fresh and finished(self.store.reset_data(top.mark)):
             self._warn_of_late_write(scope.label)
         self._fresh = False
+        self.is_awake = True
+        Hold._uses += 1
+        self.used = Hold._uses
         mark = self._ask(self.store.save_data)
         if mark is EMPTY and scope.nested and top.scope is not None and not self.store.is_empty():
             raise ScopeError(
@@ -150,6 +159,22 @@ class Hold:
                 self._due = None
             if self._owed is None:
                 self._ask(self.store.forget_data, level.mark)
+
+    def rest(self) -> None:
+        """Close connections until the next scope begins, if no scope is open and nothing is owed."""
+        self.is_awake = False
+        for store in self.schemas.values():
+            store.rest()
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether all in it may be discarded, and made again."""
+        return all(store.decided_for is not None for store in self.schemas.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is awake, and no scope is open."""
+        return self.is_awake and len(self.line) <= 1 and self._owed is None
 
     def settle_at_end(self) -> None:
         """As `settle`, for the last time; a failure that was told already is not told again."""

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from .scope import Scope
 
 
+AWAKE = 3
+"""Places that keep their connections though no scope is open in them: the next class may use one again."""
+
+HELD = 16
+"""Places whose schema is held, beyond which those that are private and not used go: memory does not grow."""
+
+
 class Run:
     """All that is held and open now. There is one a process.
 
@@ -119,6 +126,30 @@ class Run:
                 errors += attempts(hold.drop())
                 del self.holds[store.place()]
             raise_all(errors, "while dropping")
+
+    def rest(self) -> None:
+        """Have places that no scope uses close their connections, but for the last few.
+
+        A suite may have hundreds, each class with a schema of its own; a server has a hundred connections.
+        """
+        if len(self.holds) <= AWAKE:
+            return
+        idle = [hold for hold in self.holds.values() if hold.is_idle]
+        for hold in sorted(idle, key=lambda hold: hold.used)[:-AWAKE]:
+            hold.rest()
+        if len(self.holds) > HELD:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove the private places that were not used for longest: their schema is made again if need be."""
+        asleep = {key: hold for key, hold in self.holds.items() if not hold.is_awake and hold.is_expendable}
+        errors: list[Exception] = []
+        for key in sorted(asleep, key=lambda key: asleep[key].used)[: len(self.holds) - HELD]:
+            hold = self.holds.pop(key)
+            for store in hold.schemas.values():
+                self.decided.pop(store.decided_for, None)
+            errors += attempts([*hold.drop(), *(store.discard for store in hold.schemas.values())])
+        raise_all(errors, "while private databases were discarded")
 
     def open_scopes(self) -> list[Scope]:
         """Every scope that is open, outermost first."""

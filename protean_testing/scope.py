@@ -224,6 +224,7 @@ class Scope:
                 scope.number = 0
             try:
                 self._give_back(self._holds, Hold.leave, errors, threads)
+                run.rest()
             finally:
                 for beside in around:
                     (beside.close if beside in own else beside.resume)()

@@ -181,6 +181,17 @@ class Store(ABC):
             "what is there."
         )
 
+    def rest(self) -> None:
+        """Close connections that this store has open until it is used again: no scope is open on it now."""
+
+    @property
+    def decided_for(self) -> Hashable:
+        """What its place was made for, if that was made for this run and can be made again; else None."""
+        return None
+
+    def discard(self) -> None:
+        """Remove its place for good, after `close`. At its next use the store begins in another one."""
+
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         """End sessions that sleep and hold a lock on which somebody waits, and which an earlier test left.
 

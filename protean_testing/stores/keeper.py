@@ -103,6 +103,9 @@ class Keeper(Protocol):
         """In place of `drop`: leave the schema for the next run, with the data that creating it had left.
         False, and nothing is done, where this is not known here."""
 
+    def rest(self) -> None:
+        """Close connections until the next call, if that harms nothing: nobody uses the database now."""
+
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         """See Store.free."""
 

@@ -141,6 +141,16 @@ class Place:
             if one is not None:
                 yield getattr(one, "sync_engine", one)
 
+    def rest(self) -> None:
+        """Close what is open until this is used again: in a private database, where only our run is."""
+        if not self.private:
+            return
+        for engine in self._engines():
+            engine.dispose()
+            engine.clear_compiled_cache()
+        if self.keeper is not None:
+            self.keeper.rest()
+
     def make_all(self) -> None:
         """Make every schema of this database again."""
         for maker in self.makers:

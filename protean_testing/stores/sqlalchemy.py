@@ -335,6 +335,22 @@ class SQLAlchemyStore(LocatedStore):
     def left_open(self, mark: _Mark) -> list[str]:
         return self._live().checkouts.left(mark.taken)
 
+    def rest(self) -> None:
+        if self._place is not None and not self._place.closed:
+            self._place.rest()
+
+    @property
+    def decided_for(self) -> Hashable:
+        private = self._place is not None and self._place.private and self._engine is None
+        return ("database", self.schema_key()) if private else None
+
+    def discard(self) -> None:
+        place, self._place = self._place, None
+        if place is not None and place.url.get_backend_name() == "postgresql":
+            from .postgresql.connection import drop_database
+
+            drop_database(place.url)
+
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         return self._keeper().free(left_by)
 

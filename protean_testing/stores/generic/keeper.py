@@ -125,6 +125,9 @@ class GenericKeeper:
         """See Keeper.keep."""
         return False
 
+    def rest(self) -> None:
+        """See Keeper.rest. The lock of a live run hangs on the connection."""
+
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         """See Keeper.free."""
         return []

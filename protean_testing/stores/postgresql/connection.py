@@ -223,6 +223,12 @@ def connect(url: URL, patience: Patience, **more: Any) -> psycopg.Connection[Any
     return connection
 
 
+def drop_database(url: URL) -> None:
+    """Drop a database of this run's own server. Harmless if there is none."""
+    with connect(url, patience_for(url), dbname="postgres") as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {quoted(str(url.database))} WITH (FORCE)".encode())
+
+
 def _works(parameters: dict[str, Any], pid: int) -> bool:
     """Whether a session of ours that does not answer is at work, as another one of ours sees it."""
     looked = f"SELECT state = 'active' FROM pg_stat_activity WHERE pid = {pid}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,7 +64,20 @@ class Fast:
         self._seen = UNKNOWN  # seen and pending, as protean_testing.reset wants to know
         self._marks: list[Mark] = []
         self._resets = 0
+        self._failures = 0
         self._dead: dict[int, tuple[int, int]] = {}  # how often a table was cleared, and of how many rows
+
+    def tell_of_slow_way(self, store: str, why: str) -> None:
+        """A reset failed. Once is nothing: a test changed the schema. Again and again, it makes all slow."""
+        self._failures += 1
+        self.installed.renew = True
+        logging.getLogger("protean_testing").log(
+            logging.WARNING if self._failures > 1 else logging.INFO,
+            "the fast reset of store %r failed (%d times so far), and all tables were looked at instead: %s",
+            store,
+            self._failures,
+            why,
+        )
 
     @property
     def innermost(self) -> Mark | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -38,8 +37,6 @@ from .schema import Schema, Schemas
 from .transactions import OpenTransaction
 
 Result = TypeVar("Result")
-
-_logger = logging.getLogger("protean_testing")
 
 EVERYTHING = Look(frozenset(), schema=True, views=True, everything=True)
 """Nothing is known of what was written."""
@@ -88,7 +85,7 @@ class PostgreSQLKeeper:
         self._fast: Fast | None = None
         self._marks: list[Mark] = []
         self._ended: list[OpenTransaction] = []
-        self._slow_ways = 0
+        self._rests = False
 
     # Whose it is
 
@@ -196,6 +193,12 @@ class PostgreSQLKeeper:
             self._reconnect()
             if is_made:
                 staying.erase(self._open)
+
+    def rest(self) -> None:
+        """See Keeper.rest. Nobody else can come to a private database meanwhile: its lock is not needed."""
+        if self._open is not None and self.database.private and self._staying is None:
+            self._open.close()
+            self._rests = True
 
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         return idle_locks.free(self.database.url, left_by)
@@ -334,21 +337,8 @@ class PostgreSQLKeeper:
         except psycopg.Error as error:  # a table is missing, or another one
             if not self._connection.alive:
                 raise
-            self._tell_of_slow_way(error)
-            fast.installed.renew = True
+            fast.tell_of_slow_way(self.database.name, said(error, with_secrets(self.database.url)))
             return EVERYTHING
-
-    def _tell_of_slow_way(self, error: psycopg.Error) -> None:
-        """Once it is nothing: a test changed the schema. What comes again makes every test slow."""
-        self._slow_ways += 1
-        level = logging.WARNING if self._slow_ways > 1 else logging.INFO
-        _logger.log(
-            level,
-            "the fast reset of store %r failed (%d times so far), and all tables were looked at instead: %s",
-            self.database.name,
-            self._slow_ways,
-            said(error, with_secrets(self.database.url)),
-        )
 
     def mend(self, mark: Mark) -> bool:
         return self._again("mend", lambda: self._mend(mark))
@@ -429,6 +419,9 @@ class PostgreSQLKeeper:
     def _connection(self) -> Connection:
         if self._open is None:
             self._open = Connection(self.database)
+        elif self._rests:
+            self._rests = False
+            self._reconnect()
         return self._open
 
     def _make_way(self, modes: tuple[str, ...], *, end: bool = True) -> bool:

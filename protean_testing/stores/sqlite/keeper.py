@@ -131,6 +131,9 @@ class SQLiteKeeper:
         with self._told("kept"):
             return self._base.keep()
 
+    def rest(self) -> None:
+        """See Keeper.rest. The connection is what keeps memory alive, and a file locked."""
+
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         """See Keeper.free. Nobody waits for ever: SQLite itself gives up after some seconds."""
         return []
