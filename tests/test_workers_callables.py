@@ -121,8 +121,9 @@ def to(value):
     return made
 
 def case(value, name, here):
+    schema = eval(os.environ["SCHEMA"], {**globals(), "value": value})
     class Tests(DatabaseTestCase):
-        stores = [SQLAlchemyStore(schema=eval(os.environ["SCHEMA"], globals(), {"value": value}), name=name)]
+        stores = [SQLAlchemyStore(schema=schema, name=name)]
         def test_it(self):
             with self.db.engine.connect() as connection:
                 found = connection.scalar(sa.text("SELECT value FROM seed"))

@@ -25,7 +25,7 @@ CREATE SCHEMA shared AUTHORIZATION app; GRANT USAGE ON SCHEMA shared TO reader;
 CREATE DOMAIN shared.price AS numeric(9, 2) CHECK (VALUE >= 0);
 CREATE FUNCTION shared.slug(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT lower($1) $$;
 CREATE TYPE shared.pair AS (a int, b int);
-CREATE TABLE shared.country (code text PRIMARY KEY); INSERT INTO shared.country VALUES ('de'), ('fr');
+CREATE TABLE shared.country (code text PRIMARY KEY);
 ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO app;
 REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO reader;
@@ -70,7 +70,7 @@ CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.one (a text COLLATE "C");
 GRANT INSERT (email) ON customer TO app; GRANT SELECT ON seen TO reader; GRANT USAGE ON SEQUENCE numbers TO app;
 ALTER DEFAULT PRIVILEGES IN SCHEMA elsewhere GRANT SELECT ON TABLES TO app;
 COMMENT ON TABLE customer IS 'who buys'; COMMENT ON COLUMN item.price IS 'in euros'; COMMENT ON TYPE kind IS 'what';
-INSERT INTO customer (email, country) VALUES ('Ann@x', 'de'), ('Bob@x', 'fr');
+INSERT INTO customer (email) VALUES ('Ann@x'), ('Bob@x');
 INSERT INTO item (customer_id, kind, price, many) VALUES (1, 'book', 3, 2);
 INSERT INTO parts VALUES (1, 1), (2, 7);
 SELECT nextval('numbers')
@@ -148,18 +148,14 @@ class LikenessTestCase(ServerLogTestCase):
         cls.addClassCleanup(cls.server.stop)
 
     def setUp(self) -> None:
+        self.addCleanup(self.drop_roles)  # after the database, in which they have privileges
         super().setUp()
-        self.addCleanup(self.drop_roles)
 
     def drop_roles(self) -> None:
         with psycopg.connect(self.server.url().replace("+psycopg", ""), autocommit=True) as connection:
             for (role,) in connection.execute(
                 "SELECT rolname FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)'"
             ).fetchall():
-                for (database,) in connection.execute(
-                    "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s", (role,)
-                ).fetchall():
-                    self.server.drop_database(database)
                 connection.execute(psycopg_sql.SQL("DROP ROLE {}").format(psycopg_sql.Identifier(role)))
 
     def environment(self, **variables: str) -> dict[str, str]:
@@ -234,7 +230,9 @@ class LikenessTests(LikenessTestCase):
             with self.subTest(name):
                 self.assertSame(self.dumps(*command, PAUSE="0.2"), alone)
                 self.assertEqual(self.databases(), [])
-                self.assertEqual(self.rows("SELECT count(*) FROM shared.country"), [(2,)])
+                self.assertEqual(
+                    self.rows("SELECT shared.slug('A')"), [("a",)], "the given one is left alone"
+                )
 
     def test_kept(self) -> None:
         (alone,) = self.dumps("-m", "unittest", "test_everything", workers=False)

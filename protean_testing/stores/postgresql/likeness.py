@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from ...ownership import Marker
 from . import sql
-from .connection import OURS, literal, quoted
+from .connection import OURS, literal, psycopg, quoted
 
 _LISTS = (
     "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
@@ -29,18 +30,26 @@ def content(connection: Any) -> set[str]:
     connection.execute("SET search_path = pg_catalog; SET jit = off")
     statement = sql.text("likeness").replace(":objects", sql.text("objects"))
     found = connection.execute(statement.encode()).fetchall()
-    before = _before(connection)
-    return {line for line, thing in found if before is None or thing is None or thing in before}
+    marker = _marker(connection)
+    return {line for line, key in found if marker is None or key is None or _is_of_others(key, marker)}
 
 
-def _before(connection: Any) -> set[str] | None:
-    """What was there before the run that has left its marker; None if there is no marker."""
-    if connection.execute(f"SELECT to_regclass('{OURS}.owner')").fetchone() == (None,):
+def _is_of_others(key: str, marker: Marker) -> bool:
+    return key not in marker.made if marker.ended else key in marker.before
+
+
+def _marker(connection: Any) -> Marker | None:
+    """That of the run which uses the database or used it last; None if there is none that can be read."""
+    query = f"SELECT marker FROM {OURS}.owner"
+    try:
+        found = connection.execute(query).fetchone()
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.InsufficientPrivilege,
+    ):
         return None
-    rows = connection.execute(
-        f"SELECT adopted, jsonb_array_elements_text(before) FROM {OURS}.owner"
-    ).fetchall()
-    return None if any(adopted for adopted, _ in rows) else {name for _, name in rows}
+    return None if found is None else Marker.from_json(found[0])
 
 
 def digest(lines: Iterable[str]) -> str:

@@ -1,9 +1,10 @@
--- A line for everything in a database that is not the server's, or not as the server has made it.
+-- A line for everything in a database that is not the server's, or not as the server has made it, and what an
+-- ownership marker calls it.
 SELECT 'extension ' || extname || ' ' || extversion || ' in ' || extnamespace::regnamespace,
-       'extension ' || quote_ident(extname)
+       'pg_extension'::regclass::int8 || ':' || oid
   FROM pg_extension
 UNION ALL
-SELECT i.type || ' ' || i.identity, i.type || ' ' || i.identity
+SELECT i.type || ' ' || i.identity, o.classid || ':' || o.objid
   FROM (:objects) o, pg_identify_object(o.classid::oid, o.objid::oid, 0) i
  WHERE o.classid <> 'pg_extension'::regclass::int8 AND o.objid >= 16384
 UNION ALL
