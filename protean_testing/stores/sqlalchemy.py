@@ -431,7 +431,6 @@ class SQLAlchemyStore(LocatedStore):
         more = (self.adopt, self.empty, names)
         return define(self.metadata, self._schema, engine.dialect, *more, inputs=self._inputs)
 
-
     def _tables(self) -> set[tuple[str | None, str]]:
         return {
             (table.schema, table.name) for metadata in self.metadata for table in metadata.tables.values()
