@@ -15,6 +15,8 @@ _LISTS = (
     "temp_tablespaces", "unix_socket_directories",
 )  # fmt: skip
 
+_TRIES = 20
+
 PLAIN = "extension ", "of the server: "
 """How the lines of `content` begin of what a new database has, or can be given, without a copy."""
 
@@ -28,9 +30,13 @@ def content(connection: Any) -> set[str]:
         connection: A psycopg connection to it.
     """
     connection.execute("SET search_path = pg_catalog; SET jit = off")
-    statement = sql.text("likeness").replace(":objects", sql.text("objects"))
-    found = connection.execute(statement.encode()).fetchall()
+    statement = sql.text("likeness").replace(":objects", sql.text("objects")).encode()
     marker = _marker(connection)
+    for _ in range(_TRIES):
+        found, before = connection.execute(statement).fetchall(), marker
+        marker = _marker(connection)
+        if marker == before:  # else a run has begun or ended meanwhile
+            break
     return {line for line, key in found if marker is None or key is None or _is_of_others(key, marker)}
 
 
