@@ -99,6 +99,10 @@ def kill(number: int, raising: BaseException) -> None:
         signal.signal(number, before)
 
 
+def nothing(*done: object) -> None:
+    """A test returns None."""
+
+
 def throw(error: BaseException) -> None:
     raise error
 
@@ -326,7 +330,7 @@ def by_kinds() -> None:
     for name, kind in kinds.items():
         fresh()
         filters = warnings.filters[:]
-        first = run(lambda case, kind=kind: (write(), kind(case)), f"{name}, first")
+        first = run(lambda case, kind=kind: nothing(write(), kind(case)), f"{name}, first")
         second = run(lambda case: case.look(), f"{name}, second")
         mock.patch.stopall()
         warnings.filters[:] = filters
@@ -353,7 +357,7 @@ def interrupting(error: type[BaseException], step: int) -> tuple[Callable[..., A
 
 
 def at_the_end_of_a_test(trace: Any) -> None:
-    run(lambda case: (write(), case.addCleanup(sys.settrace, trace)), "interrupted")
+    run(lambda case: nothing(write(), case.addCleanup(sys.settrace, trace)), "interrupted")
 
 
 def at_the_begin_of_a_test(trace: Any) -> None:

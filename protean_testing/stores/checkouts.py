@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import sys
+from gc import collect
 from threading import enumerate as all_threads
 from threading import get_ident
 from typing import Any
@@ -49,7 +49,7 @@ class Checkouts:
         """
         if not self._stuck(before):
             return []
-        gc.collect(1)  # what nobody can reach any more goes back to the pool
+        collect(1)  # what nobody can reach any more goes back to the pool
         left = self._stuck(before)
         self._told |= {serial for serial, _ in left}
         return [f"a connection, taken at {where}" if where else "a connection" for _, where in left]
