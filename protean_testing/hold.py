@@ -173,8 +173,9 @@ class Hold:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is awake, and no scope is open."""
-        return self.is_awake and len(self.line) <= 1 and self._owed is None
+        """Whether it has connections to close, and no scope is open."""
+        rests = any(type(store).rest is not Store.rest for store in self.schemas.values())
+        return rests and self.is_awake and len(self.line) <= 1 and self._owed is None
 
     def settle_at_end(self) -> None:
         """As `settle`, for the last time; a failure that was told already is not told again."""
