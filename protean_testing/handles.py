@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -27,6 +28,8 @@ class Handle:
         self._name = name
 
     def __get__(self, case: object, cls: type) -> Any:
+        if sys._getframe(1).f_globals.get("__name__") == "nose2.util":
+            return self  # it gets every attribute of a class, in search of tests
         named = f"{cls.__qualname__}.{self._name}"
         held = _held.get(cls)
         if held is not None:
