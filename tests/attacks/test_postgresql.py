@@ -135,12 +135,13 @@ class PostgreSQLAttackTestCase(AttackTestCase):
     def databases(self) -> set[str]:
         return {name for (name,) in self.sql("SELECT datname FROM pg_database")}
 
-    def left(self) -> list[Any]:
+    def left(self, name: str = "") -> list[Any]:
         """What is still there of a run: our schema, triggers and event triggers."""
         return self.sql(
             "SELECT nspname::text FROM pg_namespace WHERE nspname = 'protean_testing' UNION ALL "
             "SELECT tgname FROM pg_trigger WHERE tgname ~ '^protean_testing' UNION ALL "
-            "SELECT evtname FROM pg_event_trigger WHERE evtname ~ '^protean_testing'"
+            "SELECT evtname FROM pg_event_trigger WHERE evtname ~ '^protean_testing'",
+            name=name,
         )
 
     def assertUntouched(self, before: Any, name: str = "") -> None:
