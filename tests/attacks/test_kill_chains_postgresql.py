@@ -30,10 +30,13 @@ class ChainTestCase(PostgreSQLAttackTestCase):
     """A suite that has a database in each of several modes, so that a kill finds each at another moment."""
 
     def assertChain(self, *modes: str, seed: int, more: str = "") -> None:
-        """After 20 kills and a run to its end all is there; or a refusal says the line that clears the rest."""
+        """After 20 kills and a run to its end all is there; or a refusal says what clears the rest."""
         names = [self.new_database(f"chain{number}_{self.role}_test") for number in range(len(modes))]
         urls = [self.server.url(name, user=self.role) for name in names]
-        stores = [f"SQLAlchemyStore({mode}, url={url!r}, name={url!r})" for mode, url in zip(modes, urls, strict=True)]
+        stores = [
+            f"SQLAlchemyStore({mode}, url={url!r}, name={url!r})"
+            for mode, url in zip(modes, urls, strict=True)
+        ]
         source = SUITE.replace("{spoiled}", SPOILED)
         self.suite(source.replace("{stores}", ", ".join([*stores, more])))
         for name in names:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ...errors import ConfigurationError, StoreError, UnsafeStoreError
+from ...errors import ConfigurationError, StoreError
 from ...ownership import Marker, new_marker, refuse_other_name
 from ..keeper import Database
 from . import before, content, fingerprint, meeting, noting, ownership, staying
@@ -30,8 +30,7 @@ def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[T
     if database.private:
         return
     if marker is not None:
-        if not ownership.take_lock(connection):
-            raise just_begun(database)
+        acquire(database, connection)
         try:
             _restore(database, connection, marker)
         finally:
@@ -88,21 +87,31 @@ def read_marker(database: Database, connection: Connection) -> Marker | None:
     return marker
 
 
+def acquire(database: Database, connection: Connection) -> None:
+    """Take the lock of a live run, for as long as the connection lives.
+
+    Raises:
+        UnsafeStoreError: Another run was quicker.
+    """
+    if not ownership.take_lock(connection):
+        raise database.refusal(
+            "another run has just begun to use it.", "Give each run a database of its own."
+        )
+
+
 def claim(
     database: Database, connection: Connection, tables: Iterable[TableName]
 ) -> tuple[Marker, staying.State | None]:
-    """Mark the database as this run's, and remove what a dead run left.
+    """Mark the database, which was acquired, as this run's, and remove what a dead run left.
 
     Returns:
         The marker of this run; and what is known of the schema, where it is there already as
         `database.definition` has made it.
 
     Raises:
-        UnsafeStoreError: Another run was quicker, or something is in the way.
+        UnsafeStoreError: Something is in the way.
         ConfigurationError: Our role may not create a schema.
     """
-    if not ownership.take_lock(connection):
-        raise just_begun(database)
     if not database.private:
         meeting.sweep(database.url, connection)
     marker = read_marker(database, connection)
@@ -169,11 +178,6 @@ def tell_lost(database: Database, lost: Collection[str], by: str) -> None:
             + content.clear_line(database),
             store=database.name,
         )
-
-
-def just_begun(database: Database) -> UnsafeStoreError:
-    """The error for a database that another run took a moment ago."""
-    return database.refusal("another run has just begun to use it.", "Give each run a database of its own.")
 
 
 def definition_of(database: Database) -> str:

@@ -90,19 +90,21 @@ class PostgreSQLKeeper:
     # Whose it is
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
-        more = set(tables) - self._tables
-        with self._told("check"):
-            if self._marker is None:
-                claiming.refuse_unsafe(self.database, self._connection, self._tables | more)
-            elif more:
-                claiming.refuse_planned(self.database, self._connection, more, self._marker)
+        more, marker = set(tables) - self._tables, self._marker
+        if marker is None:
+            every = self._tables | more
+            self._again("check", lambda: claiming.refuse_unsafe(self.database, self._connection, every))
+        elif more:
+            with self._told("check"):
+                claiming.refuse_planned(self.database, self._connection, more, marker)
                 self._look_around()
         self._tables |= more
 
     def claim(self) -> bool:
         with self._told("claim"):
-            self._make_way(transactions.READERS)
             connection = self._connection
+            claiming.acquire(self.database, connection)
+            self._make_way(transactions.READERS)
             self._marker, self._staying = claiming.claim(self.database, connection, self._tables)
             if self._staying is None:
                 connection.run(baseline.INSTALL + staying.INSTALL)
@@ -140,12 +142,14 @@ class PostgreSQLKeeper:
         if self._data is None:  # making it failed half-way
             self._note_made()
         lost = before.restore(self._connection)
-        with claiming.fresh_connection(self.database) as connection:
-            noting.uninstall(connection)
-            claiming.remove(self.database, connection, fingerprint.addresses(self._marker.made))
-            ownership.erase(connection)
-        self._forget_all()
-        claiming.tell_lost(self.database, lost, "this run")
+        try:
+            with claiming.fresh_connection(self.database) as connection:
+                noting.uninstall(connection)
+                claiming.remove(self.database, connection, fingerprint.addresses(self._marker.made))
+                ownership.erase(connection)
+            self._forget_all()
+        finally:
+            claiming.tell_lost(self.database, lost, "this run")
 
     def _forget_all(self) -> None:
         self._marker = self._schemas = self._data = self._fast = None

@@ -30,8 +30,7 @@ class Leftovers:
         connection = self._connection
         claiming.refuse_name(self._database, connection)
         claiming.refuse_live(self._database, connection, self._marker())
-        if not ownership.take_lock(connection):
-            raise claiming.just_begun(self._database)
+        claiming.acquire(self._database, connection)
 
     def listed(self) -> list[str]:
         """See `ownership.clean.Leftovers`."""
