@@ -14,10 +14,10 @@ MODES = {
     "adopt": "adopt=True",
     "adopt_wal": "adopt=True",
     "beside_wal": "Base.metadata",
+    "keep": "Base.metadata, keep=True",
+    "keep_beside": "Base.metadata, keep=True",
 }
 """How each file is used; what is in it before follows from its name."""
-
-KEPT = {"keep": "Base.metadata, keep=True", "keep_beside": "Base.metadata, keep=True"}
 
 SOURCE = """
 import sqlite3
@@ -48,29 +48,24 @@ class ChainTests(DatabaseTestCase):
 
 
 class KillChainTests(SQLiteAttackTestCase):
-    def chain(self, modes: dict[str, str], seed: int) -> None:
-        for name in modes:
+    def test_every_mode(self) -> None:
+        for name in MODES:
             if name not in ("absent", "callable", "empty", "keep"):
                 wal = "PRAGMA journal_mode = wal;" if name.endswith("wal") else ""
                 self.made(wal + THEIRS, self.place / f"{name}_test.db")
         before = self.content()
-        self.suite(SOURCE.format(place=self.place, modes=modes))
-        self.kill_often(20, 0.6, seed=seed)
+        self.write_suite(MODES)
+        self.kill_often(20, 0.6, seed=1)
         outcome = self.run_suite()
-        for _ in modes:
+        for _ in MODES:
             if outcome.code:
                 self.assertRefused(outcome, "clean sqlite:///")
                 self.clean_line(outcome)
                 outcome = self.run_suite()
         self.assertPassed(outcome, 4)
-        if modes is KEPT:  # a run without it removes what was kept
-            modes = dict.fromkeys(modes, "Base.metadata")
-            self.suite(SOURCE.format(place=self.place, modes=modes))
-            self.assertPassed(self.run_suite(), 4)
+        self.write_suite({name: how.removesuffix(", keep=True") for name, how in MODES.items()})
+        self.assertPassed(self.run_suite(), 4)
         self.assertEqual(self.content(), before)
 
-    def test_every_mode(self) -> None:
-        self.chain(MODES, 1)
-
-    def test_a_kept_schema(self) -> None:
-        self.chain(KEPT, 2)
+    def write_suite(self, modes: dict[str, str]) -> None:
+        self.suite(SOURCE.format(place=self.place, modes=modes))

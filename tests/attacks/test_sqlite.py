@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,13 @@ class CreateTests(SQLiteAttackTestCase):
         self.written("schema=schema, url=URL")
         self.assertUntouched(self.run_suite(), self.content(), "table customer", "adopt=True")
 
+    def test_a_migrated_database_and_a_callable(self) -> None:
+        self.made("CREATE TABLE alembic_version (v); INSERT INTO alembic_version VALUES (1); " + OURS)
+        before = self.content()
+        self.written("schema=schema, url=URL")
+        self.kill_suite()
+        self.assertRestored(self.run_suite(), before)
+
     def test_an_empty_database_that_is_not(self) -> None:
         self.made()
         self.written("empty=True, url=URL")
@@ -201,6 +210,31 @@ class AdoptTests(SQLiteAttackTestCase):
         for _ in range(2):
             self.kill_suite()
         self.assertRestored(self.run_suite(), self.before)
+
+    def test_what_the_user_writes_after_the_kill(self) -> None:
+        self.written(ADOPT, HARM)
+        self.kill_suite()
+        self.wait_for_the_watchdog()
+        self.made("INSERT INTO customer VALUES (50, 'since')")
+        after = self.content()
+        outcome = self.run_suite()
+        self.assertUntouched(outcome, after, "was written to after", "before-", "clean sqlite:///")
+        self.assertUntouched(self.run_suite(), after, "was written to after")
+        self.clean_line(outcome)
+        self.assertEqual(self.content(), self.before)
+        self.kill_suite()
+        self.made("INSERT INTO customer VALUES (50, 'since')")
+        shutil.rmtree(self.place / ".shop_test.db.protean_testing")
+        self.assertPassed(self.run_suite("AttackTests.test_2", "AttackTests.test_2"), 2)
+        self.assertEqual(self.rows("SELECT name FROM customer WHERE id = 50"), [("since",)])
+
+    def wait_for_the_watchdog(self) -> None:
+        """Until the death of the run is written down, which takes a moment on a busy machine."""
+        signs = self.place / ".shop_test.db.protean_testing" / "signs"
+        until = time.monotonic() + 30
+        while not json.loads(signs.read_text())["dead"]:
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.01)
 
     def test_a_transaction_that_was_half_written(self) -> None:
         many = "UPDATE customer SET name = hex(randomblob(9000000))"

@@ -21,9 +21,11 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 from ...ownership import Marker, new_marker
+from ...ownership.watching import Watchdog, read_signs
 
 ENDING = ".protean_testing"
 JOURNALS = ("-journal", "-wal", "-shm")
+_BEAT = 2_000_000_000  # nanoseconds that a run may have lived on, if its watchdog died with it
 _RETRY = 0.3  # seconds: somebody who only looks whether it is free holds the lock for a moment
 
 Proof = Literal["itself", "gone", "replaced", "unlinked", "copied"]
@@ -43,6 +45,7 @@ class Beside:
         self.directory = file.with_name(f".{file.name}{ENDING}")
         self._lock: int | None = None
         self._pid = 0
+        self._watchdog: Watchdog | None = None
 
     # Who is alive
 
@@ -92,9 +95,42 @@ class Beside:
 
     def release(self) -> None:
         """Let the file go. Harmless a second time."""
+        if self._watchdog is not None and not self.is_inherited:
+            self._end_watchdog(left=True)
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
+
+    # When it died
+
+    def watch(self) -> None:
+        """Have it written down when this run was last alive, also if it is killed."""
+        if self._watchdog is None:
+            self._path("signs").unlink(missing_ok=True)
+            self._watchdog = Watchdog(self._path("signs"), self._path("watch"))
+
+    def was_written_since(self) -> bool:
+        """Whether the file was written after the run that used it last had died, as far as that is known."""
+        signs = read_signs(self._path("signs"), self._path("watch"))
+        if signs is None:
+            return False
+        ended = self._path("signs").stat().st_mtime_ns + (0 if signs.dead else _BEAT)
+        for ending in ("", *JOURNALS[:2]):
+            with suppress(FileNotFoundError):
+                if self.file.with_name(self.file.name + ending).stat().st_mtime_ns > ended:
+                    return True
+        return False
+
+    def was_opened(self) -> None:
+        """Whoever opens a file that a killed run left may write it: SQLite undoes what was half written."""
+        with suppress(OSError):
+            os.utime(self._path("signs"))
+
+    def _end_watchdog(self, *, left: bool) -> None:
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.end(left=left)
+            read_signs(self._path("signs"), self._path("watch"))  # it has ended
 
     # Whose the file is
 
@@ -179,12 +215,13 @@ class Beside:
         kept = {"lock", "marker.json"} | {f"stamp-{name}", f"link-{name}"} | {f"before-{name}.db"}
         with suppress(FileNotFoundError):
             for path in self.directory.iterdir():
-                if path.name not in kept and path.name.startswith(_OURS):
+                if path.name not in kept and path.name.startswith(_OURS if marker else (*_OURS, *_SIGNS)):
                     path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove all of it and let the file go; the directory stays if somebody else put something there."""
         if self.is_held:
+            self._end_watchdog(left=False)
             self._path("marker.json").unlink(missing_ok=True)
             self.tidy(None)
             if sys.platform == "win32":  # an open file cannot be removed
@@ -216,7 +253,8 @@ class Beside:
         return self.directory / name
 
 
-_OURS = ("stamp-", "link-", "before-", "scratch-", "given-", "marker.")
+_OURS = ("stamp-", "link-", "before-", "scratch-", "marker.")
+_SIGNS = ("signs", "watch")
 _held: WeakSet[Beside] = WeakSet()
 
 

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ...ownership import Thing
+from ...ownership.examine import VERSION_TABLES
 from .rows import IMAGE, quoted
 
 _KINDS = ("view", "trigger", "virtual table", "table", "index")  # a virtual table takes others with it
@@ -28,7 +29,10 @@ def things(
     for kind, name, sql in _parts(connection, schema):
         digest = hashlib.sha256(f"{kind}\n{sql}".encode()).hexdigest()[:16]
         holds = kind.endswith("table") and _holds_data(connection, schema, name)
-        found.append(Thing(f"{name}:{digest}", f"{kind} {name}", holds, name.lower() in names))
+        is_version = name.lower() in VERSION_TABLES
+        found.append(
+            Thing(f"{name}:{digest}", f"{kind} {name}", holds, name.lower() in names, is_version=is_version)
+        )
     return found
 
 

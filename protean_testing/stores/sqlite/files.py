@@ -64,6 +64,7 @@ class TestFile:
         self._beside = Beside(self._file)
         self._marker: Marker | None = None
         self._there: frozenset[str] = frozenset()  # before the next schema is made
+        self._is_late: bool | None = None  # written to after the death of the run before
         self._trusted = database.unsafe or database.private
         self._is_ours = database.adopt and database.private  # a worker's copy of a given file
 
@@ -122,7 +123,10 @@ class TestFile:
         if last is not None and self._is_kept(last):
             self._begin(last.made, kept=last)
             return True
-        self._clear(self._found(self._database.tables))
+        found = self._found(self._database.tables)
+        if found.copy:
+            self._beside.watch()  # also if we are killed while we restore
+        self._clear(found)
         self._begin(frozenset())
         return False
 
@@ -279,6 +283,8 @@ class TestFile:
                     f"one before is in {copied}.",
                     f"To put that in its place:  {self._clean}\nTo leave this file:  remove {copied.parent}",
                 )
+            if copied and proof == "itself" and not self._trusted:
+                self._refuse_late(marker, copied)
             if self._trusted and proof in ("replaced", "copied"):
                 marker, copied = None, None
             elif proof in ("gone", "replaced") and not copied:
@@ -288,6 +294,8 @@ class TestFile:
             elif proof == "unlinked":  # nothing was made yet, or nothing proves that it is in this file
                 marker = replace(marker, made=frozenset())
         now = self._things(planned) if self._is_there() else []
+        if copied:
+            self._beside.was_opened()
         if marker is not None and marker.facts.get("kept"):  # whatever came since, came after its end
             marker = replace(marker, before=identities(now) - marker.made)
             marker = replace(marker, was_empty=not marker.before)
@@ -353,6 +361,7 @@ class TestFile:
         if self._is_ours:
             before, absent, is_empty = [], True, True
         if not is_empty:
+            self._beside.watch()
             self._copy(name, [thing for thing in there if thing.identity in made])
         marker = self._beside.begin(
             name,
@@ -486,6 +495,17 @@ class TestFile:
 
     def _refusal(self, why: str, instead: str) -> UnsafeStoreError:
         return refusal(self._database.name, self._shown, why, instead)
+
+    def _refuse_late(self, marker: Marker, copied: Path) -> None:
+        """Refuse what somebody has written since the run was killed: to restore would undo it."""
+        if self._is_late is None:  # known before the file is opened
+            self._is_late = self._beside.was_written_since()
+        if self._is_late:
+            raise self._refusal(
+                f"it was written to after a run that was killed ({marker}) had ended. What was there before "
+                f"that run is in {copied}; to restore it would undo what was written since.",
+                f"To restore it:  {self._clean}\nTo keep what is there now:  remove {copied.parent}",
+            )
 
     def _refuse_hurt(self, names: list[str]) -> None:
         if names:
