@@ -56,7 +56,7 @@ class MessageDBAttacks(AttackTestCase):
         super().setUp()
         self.url = new(self.database.format(time.monotonic_ns()))
         self.variables["URL"] = self.url
-        self.write(f"{SUITE}.py", SOURCE.format(helpers=HELPERS))
+        self.write(f"{SUITE}.py", SOURCE.format(helpers=HELPERS.replace("sleep(60)", "sleep(900)")))
         write(self.url, "theirs-1")
         write(self.url, "theirs-2")
         self.ask("SELECT nextval('message_store.messages_global_position_seq')")

@@ -57,7 +57,7 @@ class RedisAttacks(AttackTestCase):
         self.variables["REDIS"] = self.server.url
         self.theirs = redis.Redis(unix_socket_path=str(self.server.socket))
         self.addCleanup(self.theirs.close)
-        self.write(f"{SUITE}.py", SOURCE.format(helpers=HELPERS))
+        self.write(f"{SUITE}.py", SOURCE.format(helpers=HELPERS.replace("sleep(60)", "sleep(900)")))
         self.addCleanup(self.await_watchdogs)
 
     def await_watchdogs(self) -> None:
@@ -403,14 +403,17 @@ class MeetingTests(RedisAttacks):
     def test_prefixes_that_overlap(self) -> None:
         shop = "{'prefix': 'shop:'}"
         process = self.start_suite(OPTIONS=shop, DO="client.set('shop:orders:1', 'live')")
-        for options in ("{'prefix': 'shop:orders:'}", "{}", "{'unsafe': True}", shop):
-            for state in ("state", "state of another machine"):
-                with self.subTest(options, state=state):
-                    outcome = self.run_suite(
-                        OPTIONS=options, PROTEAN_TESTING_STATE=str(self.directory / state)
-                    )
-                    self.assertFailed(outcome, f"in use by pid {process.pid}")
-                    self.assertEqual(outcome.ran, 0)
+        for options, state in (
+            ("{'prefix': 'shop:orders:'}", "state"),
+            ("{'prefix': 'shop:orders:'}", "state of another machine"),
+            ("{}", "state"),
+            ("{'unsafe': True}", "state of another machine"),
+            (shop, "state of another machine"),
+        ):
+            with self.subTest(options, state=state):
+                outcome = self.run_suite(OPTIONS=options, PROTEAN_TESTING_STATE=str(self.directory / state))
+                self.assertFailed(outcome, f"in use by pid {process.pid}")
+                self.assertEqual(outcome.ran, 0)
         self.runs(OPTIONS="{'prefix': 'cart:'}", DO="client.set('cart:1', 1)")
         self.assertEqual(self.theirs.keys(), [b"shop:orders:1"])
         process.kill()
@@ -446,6 +449,7 @@ class MeetingTests(RedisAttacks):
         self.addCleanup(number.close)
         self.kill_suite(**variables)
         self.assertEqual(len(number.keys()), 2)
+        time.sleep(0.5)
         number.set("mine", "kept")
         self.runs(**variables)
         self.runs()

@@ -29,6 +29,7 @@ class Place:
         wait: Seconds to wait for the server.
         private: True where the server was started for this run alone, or the number is this worker's own.
         own: That number.
+        server: What the server calls itself, once the place was taken.
         closed: True when it is not used any more.
         claim: What keeps other runs out; a private place needs none.
         data: None before the place was taken, and after it was given back.
@@ -49,6 +50,7 @@ class Place:
         self.wait = wait
         self.private = private
         self.own = own
+        self.server = ""
         self.closed = False
         self.wire = Wire(self._connect)
         self.claim: ownership.Claim | None = None
@@ -70,12 +72,18 @@ class Place:
 
     def overlaps(self, other: Place) -> bool:
         """Whether keys can belong to both, though they are not equal."""
-        one, two = self.prefix, other.prefix
         return (
-            self.address.key == other.address.key
-            and one != two
-            and (one.startswith(two) or two.startswith(one))
+            self.address.key == other.address.key and self.prefix != other.prefix and self.shares_keys(other)
         )
+
+    def shares_keys(self, other: Place) -> bool:
+        """Whether keys can belong to both, if they are in one database."""
+        return self.prefix.startswith(other.prefix) or other.prefix.startswith(self.prefix)
+
+    def is_on_server_of(self, other: Place) -> bool:
+        """Whether the other is in the same database by another URL, as far as that is known."""
+        here, there = (self.server, self.address.db), (other.server, other.address.db)
+        return bool(self.server) and here == there and self.address.key != other.address.key
 
     def introduce(self) -> bool:
         """Tell other runs, of whatever machine, that these keys are this run's. False if we may not."""

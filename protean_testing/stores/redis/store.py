@@ -196,7 +196,10 @@ class RedisStore(LocatedStore):
         place = self._place
         if place is None or place.closed or place.data is None:
             return
-        self._again("clear", place.data.reset_all if self.adopt and place.own is None else place.data.clear)
+        adopted = self.adopt and place.own is None
+        if adopted:
+            place.data.doubt()  # every key is compared before its copy is thrown away
+        self._again("clear", place.data.reset_all if adopted else place.data.clear)
         place.data = None
         in_use.discard(place)
         if place.claim is not None:

@@ -66,7 +66,11 @@ def take(
     found = left_in(place.address, place.prefix, now)
     facts = new_facts(now, place.address, place.prefix)
     text = place_text(facts)
+    place.server = now.server
+    _refuse_other_url(place, store)
     place.claim = ownership.claim(text, name=str(place))
+    if not place.claim.left_over:  # another run has settled it meanwhile
+        found = [left for left in found if place_text(left.facts) != text]
     settled = False
     try:
         _meet_other_runs(place, tell)
@@ -78,6 +82,9 @@ def take(
         if unsafe:
             if data.count():
                 data.clear()
+            for left in found:
+                if place_text(left.facts) != text and left.facts["prefix"].startswith(facts["prefix"]):
+                    ownership.claim(place_text(left.facts)).release()  # it may go, as the user said
         elif not adopt:
             _refuse_keys_of_others(place, data, [], store)
         copy = place.claim.file("copy")
@@ -94,6 +101,16 @@ def take(
         else:
             place.claim.release()
         raise
+
+
+def _refuse_other_url(place: Place, store: str) -> None:
+    """Refuse a place that another store of this process has by another URL of the server."""
+    for other in in_use:
+        if other is not place and other.is_on_server_of(place) and other.shares_keys(place):
+            raise ConfigurationError(
+                f"store {store!r}, {place}, is in the same database as {other} of another store: resetting "
+                "one would reset the other.\nGive both the same URL."
+            )
 
 
 def _meet_other_runs(place: Place, tell: Callable[[str, str], None]) -> None:
