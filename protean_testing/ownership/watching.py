@@ -69,7 +69,9 @@ class Watchdog:
             line = {"signs": str(signs), "lock": str(lock), "run": os.getpid(), **facts}
             os.write(self._orders, json.dumps(line).encode() + b"\n")
             starter.wait()
-            select.select([ready], [], [], _READY_WITHIN)
+            poll = select.poll()  # descriptors above 1023 are none for select.select
+            poll.register(ready, select.POLLIN)
+            poll.poll(_READY_WITHIN * 1000)
             _watched.add(self)
         except OSError:
             self._close()

@@ -420,6 +420,25 @@ class MeetingTests(RedisAttacks):
         process.wait()
         self.runs(OPTIONS=shop, DO="")
 
+    def test_two_urls_of_one_server_in_one_process(self) -> None:
+        self.server.kill()
+        self.server.settings = ("--port", "7392", "--bind", "127.0.0.1")
+        self.server.start()
+        self.write(
+            f"{SUITE}.py",
+            f"""
+            from protean_testing import test_database
+            from protean_testing.stores.redis import RedisStore
+            with test_database(RedisStore({self.server.url!r}, prefix="shop:", name="one")) as one:
+                one.store("one").client.set("shop:a", 1)
+                with test_database(RedisStore("redis://localhost:7392/0", name="two")):
+                    pass
+            """,
+        )
+        outcome = self.python(f"{SUITE}.py", **self.variables)
+        self.assertFailed(outcome, "store 'two'", "is in the same database as", "Give both the same URL")
+        self.assertEqual(self.theirs.keys(), [])
+
     def test_the_command_leaves_a_live_run_alone(self) -> None:
         process = self.start_suite()
         done = self.python(

@@ -38,6 +38,8 @@ def look(place: Place, data: Data, store: str, *, adopt: bool, unsafe: bool) -> 
         UnsafeStoreError: Another run is at work in it, or it holds keys that are not known to be of ours.
     """
     now = ask_now(place.wire)
+    place.server = now.server
+    _refuse_other_url(place, store)
     ownership.left_over(place_text(new_facts(now, place.address, place.prefix)), name=str(place))
     live.refuse_live_runs(place.wire, place.address.db, place.prefix, str(place), named=False)
     if not unsafe:
