@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psutil
+
 from protean_testing import ConfigurationError, UnsafeStoreError
 from protean_testing.ownership import (
     STATE_VARIABLE,
+    Left,
     Marker,
     Thing,
+    all_left,
     claim,
     examine,
     is_test_name,
     left_over,
     new_marker,
 )
+from protean_testing.ownership.watchdog import uptime
 
 CLAIM = """
 import sys
@@ -115,6 +122,75 @@ while not note.exists() or not note.read_text():
         other.wait()
         self.assertTrue(claim("there").left_over)
         os.kill(child, 0)
+
+    def test_a_place_whose_lock_was_let_go_first_is_released_all_the_same(self) -> None:
+        claimed = claim("there")
+        claimed._lock.release(force=True)  # as filelock does before the exit handlers that end a run
+        self.assertTrue(claimed.owned)
+        claimed.release()
+        self.assertIsNone(left_over("there"))
+
+    def test_what_another_run_has_taken_meanwhile_is_not_released(self) -> None:
+        claimed = claim("there")
+        (record,) = self.directory.glob("*.json")
+        theirs = json.dumps(json.loads(record.read_text()) | {"host": "elsewhere"})
+        record.write_text(theirs)
+        self.assertFalse(claimed.owned)
+        claimed.release()
+        self.assertEqual(record.read_text(), theirs)
+        claimed._lock.release()
+
+    def test_a_damaged_record_is_nobodys(self) -> None:
+        self.other("claimed.remember(kind='k')").kill()
+        self.await_left("k")
+        (record,) = self.directory.glob("*.json")
+        whole = record.read_text()
+        older = {name: value for name, value in json.loads(whole).items() if name != "facts"}
+        for text in ("", whole[:30], "[]", "null", json.dumps(older), whole.replace('{"kind": "k"}', "[]")):
+            record.write_text(text)
+            self.assertIsNone(left_over("there"), text)
+            self.assertEqual(all_left("k"), [], text)
+
+    def test_a_dead_run_is_seen_by_all(self) -> None:
+        self.assertEqual(all_left("k"), [])
+        other = self.other("claimed.remember(kind='k')\nclaimed.watch()")
+        self.assertEqual(all_left("k"), [])
+        before = uptime()
+        other.kill()
+        (left,) = self.await_left("k")
+        signs = left.signs
+        assert signs is not None
+        self.assertTrue(signs.dead)
+        self.assertLess(before - 0.1, signs.uptime)
+        self.assertLess(signs.uptime, uptime())
+        claim("there").release()
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_a_run_whose_watchdog_was_killed_has_its_last_sign_of_life(self) -> None:
+        claimed = claim("there")
+        claimed.remember(kind="k")
+        claimed.watch()
+        (watchdog,) = [
+            process
+            for process in psutil.process_iter(["cmdline", "environ"])
+            if any(word.endswith("watchdog.py") for word in process.info["cmdline"] or ())
+            and (process.info["environ"] or {}).get(STATE_VARIABLE) == str(self.directory)
+        ]
+        watchdog.kill()
+        claimed.abandon()
+        (left,) = all_left("k")
+        signs = left.signs
+        assert signs is not None
+        self.assertFalse(signs.dead)
+        claim("there").release()
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def await_left(self, kind: str) -> list[Left]:
+        for _ in range(500):
+            if left := all_left(kind):
+                return left
+            time.sleep(0.01)
+        raise AssertionError("it never died")
 
     def test_a_directory_that_cannot_be_written(self) -> None:
         self.directory.write_text("a file")
