@@ -136,6 +136,44 @@ class TestNamedTests(MessageDBAttacks):
         streams = self.ask("SELECT stream_name FROM message_store.messages ORDER BY global_position")
         self.assertEqual(streams, [("theirs-1",), ("theirs-2",), ("mine-1",)])
 
+    def test_tables_of_another_store_in_the_same_database(self) -> None:
+        self.write(
+            f"{SUITE}.py",
+            """
+            import os, psycopg
+            from sqlalchemy import Column, Integer, MetaData, Table
+            from protean_testing import DatabaseTestCase, SQLAlchemyStore
+            from protean_testing.stores.message_db import MessageDBStore
+            from tests.test_message_db import write
+
+            URL = os.environ["URL"]
+            ORDERS = Table("orders", MetaData(), Column("id", Integer, primary_key=True))
+            STORE = SQLAlchemyStore(ORDERS.metadata, url=URL.replace(":", "+psycopg:", 1), name="db")
+
+            class FirstTests(DatabaseTestCase):
+                stores = [STORE]
+
+                def test_it(self):
+                    with self.db.session() as session:
+                        session.execute(ORDERS.insert())
+                        session.commit()
+
+            class SecondTests(FirstTests):
+                stores = [STORE, MessageDBStore(URL)]
+
+                def check(self):
+                    write(URL, "ours-1")
+                    with psycopg.connect(URL) as connection:
+                        (count,) = connection.execute("SELECT count(*) FROM message_store.messages").fetchone()
+                        self.assertEqual(count, 3)
+                        connection.execute("DELETE FROM message_store.messages WHERE global_position = 1")
+
+                test_first = test_second = check
+            """,
+        )
+        self.assertPassed(self.run_suite(), 4)
+        self.assertEqual(self.content(), self.before)
+
     def test_a_copy_of_the_database(self) -> None:
         self.kill_suite()
         copy = self.database.format(time.monotonic_ns())

@@ -1,7 +1,8 @@
 -- What every object of the user's schemas is, as text: the same for one that is made again.
 WITH mine AS (
     SELECT oid, nspname FROM pg_namespace
-     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued')
+     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued',
+                                                     'protean_testing_messages')
 )
 SELECT concat('table ', r.oid::regclass),
        concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,

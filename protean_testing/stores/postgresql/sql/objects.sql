@@ -2,7 +2,8 @@
 -- and nothing that goes with its owner (row types, identity sequences, array types).
 WITH space AS (
     SELECT oid FROM pg_namespace
-     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued')
+     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued',
+                                                     'protean_testing_messages')
 ), every (classid, objid, space) AS (
     SELECT 'pg_class'::regclass, oid, relnamespace FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     UNION ALL

@@ -9,5 +9,6 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text,
                 AND d.refobjid = c.oid),
        s.seqcache > 1, c.relpersistence = 'u'
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
- WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued')
+ WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued',
+                                                     'protean_testing_messages')
  ORDER BY n.nspname, c.relname

@@ -42,5 +42,6 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
               WHERE f.conrelid = c.oid AND f.contype = 'f')
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'm')
-   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued')
+   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'protean_testing', 'protean_testing_rescued',
+                                                     'protean_testing_messages')
  ORDER BY n.nspname, c.relname
