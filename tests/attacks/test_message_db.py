@@ -164,8 +164,8 @@ class TestNamedTests(MessageDBAttacks):
                 def check(self):
                     write(URL, "ours-1")
                     with psycopg.connect(URL) as connection:
-                        (count,) = connection.execute("SELECT count(*) FROM message_store.messages").fetchone()
-                        self.assertEqual(count, 3)
+                        found = connection.execute("SELECT count(*) FROM message_store.messages").fetchone()
+                        self.assertEqual(found, (3,))
                         connection.execute("DELETE FROM message_store.messages WHERE global_position = 1")
 
                 test_first = test_second = check
