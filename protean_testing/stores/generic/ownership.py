@@ -1,129 +1,149 @@
-"""Whose a database is: a table with a marker, and on MySQL a lock that lives as long as the run does."""
+"""Whose a database is: a table with the marker, and on MySQL a lock that lives as long as the run does."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import psutil
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
-from ...ownership import refuse_other_name
+from ...ownership import Marker
 from ..keeper import Database
 from . import mysql
-from .rows import Key
-from .schema import named
 
-MARKER = sa.Table(
-    "protean_testing",
+NAME = "protean_testing"
+"""Of the table with the marker; the names of the tables with copies begin with it, and the run."""
+
+_CHUNK = 4000  # the longest text that every dialect has in a plain column
+
+TABLE = sa.Table(
+    NAME,
     sa.MetaData(),
-    sa.Column("host", sa.String(255)),
-    sa.Column("pid", sa.Integer),
-    sa.Column("started", sa.String(40)),
-    sa.Column("since", sa.String(40)),
-    sa.Column("adopted", sa.Integer),
-    sa.Column("earlier", sa.String(255)),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("body", sa.String(_CHUNK)),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
+    mysql_collate="utf8mb4_bin",
 )
-"""A row for each thing that was there before the run, and one without a thing."""
+"""Part 0 is the run that has the database, or had it; the others are its marker, in pieces."""
+
+
+def prefix(run: str) -> str:
+    """What the names of a run's tables with copies begin with."""
+    return f"{NAME}_{run[:8]}_"
 
 
 @dataclass(frozen=True)
-class Marker:
-    """What a run wrote down about itself.
+class Found:
+    """What stands in the table.
 
     Attributes:
-        host, pid, since: Who it is, for messages.
-        earlier: What was there when it came.
-        adopted: The schema was there already, so nothing is to be dropped.
-        alive: Whether that run still lives.
+        holder: The run, as it is written there; None if nothing is.
+        marker: What that run had written; None if it died before.
+        is_ours: Whether this very table is one of the library's, of this version.
     """
 
-    host: str
-    pid: int
-    since: str
-    earlier: frozenset[str]
-    adopted: bool
-    alive: bool
+    holder: str | None = None
+    marker: Marker | None = None
+    is_ours: bool = True
 
     def __str__(self) -> str:
-        return f"pid {self.pid} on {self.host} since {self.since}"
+        who = json.loads(self.holder or "{}")
+        return f"pid {who.get('pid')} on {who.get('host')} since {who.get('since')}"
 
 
-def read(connection: sa.Connection) -> Marker | None:
-    """The marker of the run that has this database or had it; None where there is none."""
-    if not sa.inspect(connection).has_table(MARKER.name):
+def read(connection: sa.Connection) -> Found | None:
+    """What a run has written here; None if there is no such table."""
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(NAME):
         return None
-    found = list(connection.execute(sa.select(MARKER)))
-    if not found:
-        return None
-    first = found[0]
-    earlier = frozenset(row.earlier for row in found if row.earlier)
-    alive = _is_alive(connection, first.host, first.pid, first.started)
-    return Marker(first.host, first.pid, first.since, earlier, bool(first.adopted), alive)
+    if {column["name"].lower() for column in inspector.get_columns(NAME)} != {"part", "body"}:
+        return Found(is_ours=False)
+    rows = dict(map(tuple, connection.execute(sa.select(TABLE.c.part, TABLE.c.body))))
+    holder = rows.pop(0, None)
+    return Found(holder, Marker.from_json("".join(rows[part] for part in sorted(rows))))
 
 
-def write(connection: sa.Connection, earlier: Collection[str], adopted: bool) -> None:
-    me = {
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "started": str(psutil.Process().create_time()),
-        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "adopted": int(adopted),
-    }
-    MARKER.create(connection)
-    connection.execute(sa.insert(MARKER), [me | {"earlier": one} for one in ("", *earlier)])
+def is_alive(connection: sa.Connection, database: Database, found: Found | None) -> bool:
+    """Whether the run that has the database still lives.
+
+    By its lock; else by its process: one on another machine may always live.
+    """
+    if connection.dialect.name in mysql.NAMES:
+        return any(mysql.is_locked(connection, name) for name in places(database))
+    if found is None or found.holder is None:
+        return False
+    who = json.loads(found.holder)
+    if who["host"] != platform.node():
+        return True
+    try:
+        process = psutil.Process(who["pid"])
+        is_dead = process.status() == psutil.STATUS_ZOMBIE
+        return not is_dead and bool(abs(process.create_time() - who["started"]) < 1)
+    except psutil.Error:
+        return False
+
+
+def places(database: Database) -> list[str]:
+    """The database's name, and of others in which tables are created: MySQL's schemas are databases."""
+    return sorted({database.url.database or "", *(schema for schema, _ in database.tables if schema)})
+
+
+def begin(connection: sa.Connection, found: Found | None, me: Marker) -> bool:
+    """Take the database for this run. What an earlier run wrote there stays until `write`.
+
+    Returns:
+        False if another run was faster.
+    """
+    holder = json.dumps(
+        {"run": me.run, "host": me.host, "pid": me.pid, "started": me.started, "since": me.since}
+    )
+    try:
+        if found is None:
+            TABLE.create(connection, checkfirst=False)
+        if found is None or found.holder is None:
+            connection.execute(sa.insert(TABLE).values(part=0, body=holder))
+            return True
+        taken = connection.execute(
+            sa.update(TABLE).values(body=holder).where(TABLE.c.part == 0, TABLE.c.body == found.holder)
+        )
+        return taken.rowcount != 0
+    except DBAPIError:
+        if not sa.inspect(connection.engine).has_table(NAME):
+            raise
+        return False
+
+
+def write(connection: sa.Connection, marker: Marker) -> None:
+    """Write the marker, all of it or nothing."""
+    text = marker.to_json()
+    connection.execute(sa.delete(TABLE).where(TABLE.c.part > 0))
+    connection.execute(
+        sa.insert(TABLE),
+        [
+            {"part": 1 + number, "body": text[begin : begin + _CHUNK]}
+            for number, begin in enumerate(range(0, len(text), _CHUNK))
+        ],
+    )
 
 
 def erase(connection: sa.Connection) -> None:
-    MARKER.drop(connection, checkfirst=True)
+    TABLE.drop(connection, checkfirst=True)
 
 
-def refuse(connection: sa.Connection, database: Database, tables: Collection[Key]) -> None:
-    """Refuse a database that is not plainly a test's, is in use, or holds rows in tables to be created.
-
-    Raises:
-        UnsafeStoreError: Saying which.
-    """
-    marker = read(connection)
-    if marker is not None and marker.alive:
-        raise database.refusal(
-            f"it is in use by another run ({marker}), and two runs in one database would destroy each "
-            "other's data.",
-            "Wait for it to end, or give this run a database of its own. If that run is long gone:  "
-            f"DROP TABLE {MARKER.name}",
-        )
-    if database.private or database.unsafe:
-        return
-    name = database.url.database or ""
-    if marker is None:
-        refuse_other_name(database.name, database.shown, name)
-    for schema, table in sorted(tables, key=str):
-        theirs = marker is None or marker.adopted or named(("TABLE", schema, table)) in marker.earlier
-        if theirs and _holds_rows(connection, schema, table):
-            raise database.refusal(
-                f"table {table!r} is about to be created, but is there already and holds rows.",
-                "Give it an empty database, pass adopt=True to keep what is there, or pass unsafe=True if "
-                "losing these rows is fine.",
-            )
-
-
-def _holds_rows(connection: sa.Connection, schema: str | None, table: str) -> bool:
-    if not sa.inspect(connection).has_table(table, schema=schema):
-        return False
-    rows = sa.select(sa.text("1")).select_from(sa.table(table, schema=schema)).limit(1)
-    return connection.execute(rows).first() is not None
-
-
-def _is_alive(connection: sa.Connection, host: str, pid: int, started: str) -> bool:
-    """By its lock; else by its process, where a run on another machine may always live."""
+def identity(connection: sa.Connection, database: Database) -> str:
+    """Name the database itself, so that a copy of it has another name."""
     if connection.dialect.name in mysql.NAMES:
-        return mysql.is_locked(connection, connection.engine.url.database or "")
-    if host != platform.node():
-        return True
-    try:
-        return bool(abs(psutil.Process(pid).create_time() - float(started)) < 1)
-    except psutil.Error:
-        return False
+        return f"{mysql.server(connection)} made={mysql.made_at(connection, NAME)}"
+    url = database.url
+    found: list[Any] = [url.get_backend_name(), url.host, url.port, url.database]
+    if url.host is None and url.database and os.path.exists(url.database):
+        stat = Path(url.database).stat()
+        found += [stat.st_dev, stat.st_ino]
+    return " ".join(map(str, found))

@@ -1,12 +1,17 @@
-"""The rows of a database's tables, read and written as its driver gives them: no type comes in between."""
+"""The rows of a database's tables: compared by fingerprints, copied and restored inside of the database.
+
+No value is written by way of a driver, so that none can be changed by its converters, its character set or
+its limits. What is read serves comparing alone.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from hashlib import blake2b
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SAWarning
@@ -15,7 +20,8 @@ from sqlalchemy.schema import sort_tables_and_constraints
 Key = tuple[str | None, str]
 """A table: its schema (None: the default one), and its name."""
 
-Rows = list[tuple[Any, ...]]
+Bag: TypeAlias = Counter[bytes]
+"""The fingerprints of a table's rows; their order does not count."""
 
 AT_ONCE = 200
 """Tables in one question."""
@@ -28,27 +34,59 @@ class Table:
     Attributes:
         key: Its schema and name.
         clause: It with its columns; generated ones are left out.
-        read: What is selected for each column.
+        read: What is selected for each column, from it or from a copy of it.
         primary: The columns of its key.
         late: Columns that are written last, since they refer in a circle.
         parents: The tables that it refers to.
+        always: Whether a column of it takes no value but the database's own.
     """
 
     key: Key
     clause: sa.TableClause
     read: Sequence[sa.ColumnElement[Any]]
-    primary: Sequence[str]
-    late: Collection[str]
-    parents: frozenset[Key]
+    primary: Sequence[str] = ()
+    late: Collection[str] = ()
+    parents: frozenset[Key] = frozenset()
+    always: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns that are written."""
+        return list(self.clause.c.keys())
+
+    def copy(self, name: str) -> sa.TableClause:
+        """The table of that name, with these columns."""
+        return sa.table(name, *(sa.column(column) for column in self.names))
 
 
-def reflected(connection: sa.Connection, schemas: Collection[str | None], besides: str) -> list[Table]:
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """A table of the library's own with the rows that another one had.
+
+    Attributes:
+        name: Of the table with the rows.
+        key: The table that had them.
+        definition: That table's, at that time.
+        bag: What it holds.
+    """
+
+    name: str
+    key: Key
+    definition: str
+    bag: Bag
+
+
+def reflected(
+    connection: sa.Connection, schemas: Collection[str | None], besides: Collection[Key]
+) -> list[Table]:
     """The tables that are there but `besides`, parents before their children as far as that can be."""
     metadata = sa.MetaData()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SAWarning)  # types that SQLAlchemy does not know are no matter here
         for schema in schemas:
-            metadata.reflect(connection, schema=schema, only=lambda name, _: name != besides)
+            metadata.reflect(
+                connection, schema=schema, only=lambda name, _, of=schema: (of, name) not in besides
+            )
         order: Any = list(sort_tables_and_constraints(metadata.tables.values()))  # type: ignore[no-untyped-call]
     late: dict[Key, set[str]] = {}
     for table, constraints in order:
@@ -78,28 +116,42 @@ def filled(connection: sa.Connection, tables: Sequence[Table]) -> list[Table]:
     return found
 
 
-def read(connection: sa.Connection, tables: Sequence[Table]) -> dict[Key, Rows]:
+def bag(connection: sa.Connection, table: Table, of: sa.TableClause | None = None) -> Bag:
+    """Read the rows of a table, or of a copy of it."""
+    query = sa.select(*table.read).select_from(table.clause if of is None else of)
+    return Counter(
+        blake2b(
+            repr([_plain(value) for value in row]).encode(errors="surrogatepass"), digest_size=16
+        ).digest()
+        for row in connection.execute(query, execution_options={"yield_per": 1000})
+    )
+
+
+def shown(connection: sa.Connection, table: Table) -> Counter[str]:
+    """Read the rows of a table to be shown."""
+    found = connection.execute(sa.select(*table.read).select_from(table.clause))
+    return Counter(repr(tuple(_plain(value) for value in row)) for row in found)
+
+
+def bags(connection: sa.Connection, tables: Sequence[Table]) -> dict[Key, Bag]:
     """The rows of those tables that are not empty."""
-    return {
-        table.key: rows
-        for table in filled(connection, tables)
-        if (
-            rows := [
-                tuple(row) for row in connection.execute(sa.select(*table.read).select_from(table.clause))
-            ]
-        )
-    }
+    return {table.key: rows for table in filled(connection, tables) if (rows := bag(connection, table))}
 
 
-def different(
-    tables: Sequence[Table], wanted: Mapping[Key, Rows], now: Mapping[Key, Rows]
-) -> dict[Key, Rows]:
-    """What the tables ought to hold that hold something else; the order of rows does not count."""
-    return {
-        table.key: wanted.get(table.key, [])
-        for table in tables
-        if _bag(wanted.get(table.key, [])) != _bag(now.get(table.key, []))
-    }
+def copy(connection: sa.Connection, table: Table, name: str, definition: str) -> Copy:
+    """Copy the rows of a table to a new one of that name, and read what came there."""
+    preparer = connection.dialect.identifier_preparer
+    columns = ", ".join(map(preparer.quote, table.names))
+    there, here = preparer.format_table(table.copy(name)), preparer.format_table(table.clause)
+    match connection.dialect.name:
+        case "mssql":
+            statement = f"SELECT {columns} INTO {there} FROM {here}"
+        case "mysql" | "mariadb":
+            statement = f"CREATE TABLE {there} ENGINE = InnoDB AS SELECT {columns} FROM {here}"
+        case _:
+            statement = f"CREATE TABLE {there} AS SELECT {columns} FROM {here}"
+    connection.exec_driver_sql(statement)
+    return Copy(name, table.key, definition, bag(connection, table, table.copy(name)))
 
 
 def with_children(tables: Sequence[Table], chosen: Collection[Key]) -> set[Key]:
@@ -111,8 +163,8 @@ def with_children(tables: Sequence[Table], chosen: Collection[Key]) -> set[Key]:
     return found
 
 
-def write(connection: sa.Connection, tables: Sequence[Table], wanted: Mapping[Key, Rows]) -> None:
-    """Replace all rows of these tables, which stand in the order of `reflected`."""
+def write(connection: sa.Connection, tables: Sequence[Table], copies: Mapping[Key, str]) -> None:
+    """Replace all rows of these tables, which stand in the order of `reflected`, by those of the copies."""
     for table in tables:
         if table.late:
             connection.execute(
@@ -121,13 +173,49 @@ def write(connection: sa.Connection, tables: Sequence[Table], wanted: Mapping[Ke
     for table in reversed(tables):
         connection.execute(sa.delete(table.clause))
     for table in tables:
-        _insert(connection, table, wanted.get(table.key, []))
+        if (name := copies.get(table.key)) is not None:
+            late = table.late if table.primary else ()
+            of = table.copy(name)
+            columns = [sa.null() if column in late else of.c[column] for column in table.names]
+            connection.execute(
+                sa.insert(table.clause).from_select(
+                    table.names, sa.select(*columns).select_from(of), include_defaults=False
+                )
+            )
     for table in tables:
-        _complete(connection, table, wanted.get(table.key, []))
+        if (name := copies.get(table.key)) is not None and table.late and table.primary:
+            of = table.copy(name)
+            same = [of.c[column] == table.clause.c[column] for column in table.primary]
+            connection.execute(
+                sa.update(table.clause).values(
+                    {
+                        table.clause.c[column]: sa.select(of.c[column])
+                        .where(*same)
+                        .correlate(table.clause)
+                        .scalar_subquery()
+                        for column in table.late
+                    }
+                )
+            )
+
+
+def probe(connection: sa.Connection, table: Table) -> None:
+    """Try all that a restore would do to a table, on none of its rows, so that a missing privilege is met."""
+    never = sa.literal_column("1") == sa.literal_column("0")
+    columns = [table.clause.c[name] for name in table.names]
+    rows = sa.select(*columns).where(never)
+    connection.execute(rows)
+    connection.execute(sa.delete(table.clause).where(never))
+    connection.execute(sa.insert(table.clause).from_select(table.names, rows, include_defaults=False))
 
 
 def drop(connection: sa.Connection, schemas: Collection[str | None], doomed: Collection[Key]) -> None:
     """Drop tables, whatever refers to what among them."""
+    if connection.dialect.name in ("mysql", "mariadb"):  # where foreign keys are switched off
+        quoted = connection.dialect.identifier_preparer.format_table
+        for of, name in sorted(doomed, key=str):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quoted(sa.table(name, schema=of))}")
+        return
     metadata = sa.MetaData()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SAWarning)
@@ -139,58 +227,30 @@ def drop(connection: sa.Connection, schemas: Collection[str | None], doomed: Col
         metadata.drop_all(connection, tables=tables, checkfirst=False)
 
 
-def _insert(connection: sa.Connection, table: Table, rows: Rows) -> None:
-    if not rows:
-        return
-    names = list(table.clause.c.keys())
-    late = {number for number, name in enumerate(names) if name in table.late and table.primary}
-    insert = sa.insert(table.clause).values(
-        {table.clause.c[name]: sa.bindparam(f"c{number}") for number, name in enumerate(names)}
-    )
-    values = [
-        {f"c{number}": None if number in late else value for number, value in enumerate(row)}
-        for row in rows
-    ]  # fmt: skip
-    connection.execute(insert, values)
-
-
-def _complete(connection: sa.Connection, table: Table, rows: Rows) -> None:
-    """Write the columns that refer in a circle, now that all rows are there."""
-    if not rows or not table.late or not table.primary:
-        return
-    names = list(table.clause.c.keys())
-    update = (
-        sa.update(table.clause)
-        .where(*(table.clause.c[name] == sa.bindparam(f"c{names.index(name)}") for name in table.primary))
-        .values({table.clause.c[name]: sa.bindparam(f"c{names.index(name)}") for name in table.late})
-    )
-    used = [number for number, name in enumerate(names) if name in table.late or name in table.primary]
-    connection.execute(update, [{f"c{number}": row[number] for number in used} for row in rows])
+def referring(tables: Iterable[Table], doomed: Collection[Key]) -> list[Key]:
+    """The tables that stay and have a foreign key on one that goes."""
+    return [table.key for table in tables if table.key not in doomed and not table.parents.isdisjoint(doomed)]
 
 
 def _table(table: sa.Table, late: set[str]) -> Table:
     columns = [column for column in table.columns if column.computed is None]
-    clause = sa.table(table.name, *(sa.column(column.name) for column in columns), schema=table.schema)
     return Table(
         _key(table),
-        clause,
-        [_read(clause.c[column.name], column).label(f"c{number}") for number, column in enumerate(columns)],
+        sa.table(table.name, *(sa.column(column.name) for column in columns), schema=table.schema),
+        [sa.column(column.name).label(f"c{number}") for number, column in enumerate(columns)],
         [column.name for column in columns if column.primary_key],
         late & {column.name for column in columns},
         frozenset(_key(constraint.referred_table) for constraint in table.foreign_key_constraints),
+        any(column.identity is not None and column.identity.always for column in columns),
     )
-
-
-def _read(column: sa.ColumnClause[Any], reflected: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    """The column; on MySQL a FLOAT as a DOUBLE, since it is shown with six digits otherwise."""
-    if isinstance(reflected.type, sa.Float) and hasattr(reflected.type, "unsigned"):
-        return column + sa.literal_column("0e0")
-    return column
 
 
 def _key(table: Any) -> Key:
     return (table.schema, table.name)
 
 
-def _bag(rows: Rows) -> Counter[str]:
-    return Counter(map(repr, rows))
+def _plain(value: Any) -> object:
+    """A value that is shown by what it holds, not by where it lies."""
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    return value.read() if hasattr(value, "read") else value

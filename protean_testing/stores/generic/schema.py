@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,17 @@ def named(thing: Thing) -> str:
     """As one text, to be written down."""
     kind, schema, name = thing
     return f"{kind} {schema}.{name}" if schema else f"{kind} {name}"
+
+
+def identified(thing: Thing, definition: str) -> str:
+    """As one text that is another one if the definition is."""
+    return f"{named(thing)} {sha256(definition.encode()).hexdigest()[:32]}"
+
+
+def shown(thing: Thing) -> str:
+    """For messages."""
+    kind, schema, name = thing
+    return f"{kind.lower()} {schema}.{name}" if schema else f"{kind.lower()} {name}"
 
 
 def looks(connection: sa.Connection, schemas: Collection[str | None]) -> dict[Thing, str]:

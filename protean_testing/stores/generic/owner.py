@@ -1,0 +1,409 @@
+"""What a run may touch, what it writes down before, and how what was there before it comes back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from ...errors import ConfigurationError, StoreError, UnsafeStoreError
+from ...ownership import Marker, clean_line, examine, new_marker, refuse_other_name
+from ...ownership import Thing as Content
+from ...ownership.examine import VERSION_TABLES
+from ...ownership.marker import RUN
+from ..keeper import Database
+from . import mysql, ownership, rows
+from .rows import Copy, Key, Table
+from .schema import Thing, identified, named, shown
+from .session import Session
+
+_SHOWN = 10
+
+
+class Owner:
+    """Owns one database for a run.
+
+    Parameters:
+        database: Where it is, and what may be done to it.
+
+    Attributes:
+        session: To work over.
+        marker: What this run has written; None if the database is not its own.
+        copies: The rows of what was there before.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.session = Session(database, self._regain)
+        self.marker: Marker | None = None
+        self.copies: dict[Key, Copy] = {}
+        self._session_id: object = None
+
+    # Before anything is touched
+
+    def check(self, tables: Collection[Key]) -> None:
+        """Refuse what is not plainly a test's, in use, in the way, or not to be restored."""
+        if self.marker is not None:
+            return
+        self.refuse_name_or_absence()
+        with self.session.told("check"):
+            found = self.dead_run()
+            doomed = self._doomed(found.marker if found else None, tables)
+            self._refuse_what_cannot_be_restored(doomed)
+
+    def refuse_name_or_absence(self) -> None:
+        """Refuse a database that is not plainly a test's by its name, or does not answer."""
+        if not (self.database.private or self.database.unsafe):
+            self._refuse_other_names()
+        try:
+            self.session.connection()
+        except DBAPIError as error:
+            raise ConfigurationError(
+                f"store {self.database.name!r} cannot be reached: {self.session.said(error)}"
+            ) from None
+
+    def _refuse_other_names(self) -> None:
+        name, url = self.database.url.database or "", self.database.url
+        if self.session.is_mysql or url.host is not None:
+            names = ownership.places(self.database) if self.session.is_mysql else [name]
+        else:  # a file, also what a link leads to
+            names = [] if name == ":memory:" else sorted({Path(name).stem, Path(name).resolve().stem})
+        for one in names:
+            refuse_other_name(self.database.name, self.database.shown, one)
+
+    def dead_run(self) -> ownership.Found | None:
+        """What a run has written here that does not live any more.
+
+        Raises:
+            UnsafeStoreError: It lives, or it cannot be read.
+        """
+        with self.session.transaction() as connection:
+            found = ownership.read(connection)
+            is_alive = ownership.is_alive(connection, self.database, found)
+        if is_alive:
+            raise self.database.refusal(
+                f"it is in use by another run ({found or 'which is just beginning'}), and two runs in one "
+                "database would destroy each other's data.",
+                "Wait for it to end, or give this run a database of its own."
+                + ("" if self.session.is_mysql else f" If it is long gone:  DROP TABLE {ownership.NAME}"),
+            )
+        if found is not None and not found.is_ours:
+            raise self.database.refusal(
+                f"there is a table {ownership.NAME}, which this version of the library did not make.",
+                f"If no run is using it:  DROP TABLE {ownership.NAME}",
+            )
+        if found is not None and found.marker is not None:
+            self.session.runs.add(found.marker.run)
+            self.session.more_schemas |= set(found.marker.facts.get("schemas", ()))
+        return found
+
+    def _doomed(self, marker: Marker | None, tables: Collection[Key]) -> list[Thing]:
+        """What is dropped before a run begins, none of which is anybody else's."""
+        if self.database.private:
+            return []
+        content = self.content(marker, tables)
+        with self.session.transaction() as connection:
+            identity = ownership.identity(connection, self.database) if marker else ""
+        found = examine(
+            content.values(),
+            marker,
+            identity=identity,
+            store=self.database.name,
+            where=self.database.shown,
+            clear=clean_line(self.database.shown),
+            unsafe=self.database.unsafe,
+            only_rows=not tables and not self.database.adopt,
+        )
+        if self.database.adopt:  # nothing is in its way
+            found = [one for one in found if marker is not None and one.identity in marker.made]
+        doomed = [thing for thing, one in content.items() if one in found]
+        self.refuse_referring(doomed)
+        return doomed
+
+    def content(self, marker: Marker | None, tables: Collection[Key] = ()) -> dict[Thing, Content]:
+        """All that is there. What was there before a run is known by its name, the rest by its definition."""
+        self.session.see_schema(afresh=True)
+        with self.session.transaction() as connection:
+            filled = {table.key for table in rows.filled(connection, self.session.tables)}
+        found = {}
+        for thing, looks in self.session.looks.items():
+            kind, *key = thing
+            is_before = marker is not None and named(thing) in marker.before
+            found[thing] = Content(
+                named(thing) if is_before else identified(thing, looks),
+                shown(thing),
+                holds_data=kind == "TABLE" and tuple(key) in filled,
+                planned=kind in ("TABLE", "VIEW") and tuple(key) in tables,
+                is_version=thing[2].lower() in VERSION_TABLES,
+            )
+        return found
+
+    def refuse_referring(self, doomed: Collection[Thing]) -> None:
+        keys = {(schema, name) for kind, schema, name in doomed if kind == "TABLE"}
+        if referring := rows.referring(self.session.tables, keys):
+            raise self.database.refusal(
+                "tables that a run of these tests made are to be dropped, and others have foreign keys on "
+                f"them:\n{_listed(f'table {name}' for _, name in referring)}",
+                "Drop these foreign keys, or these tables.",
+            )
+
+    def _refuse_what_cannot_be_restored(self, doomed: Collection[Thing]) -> None:
+        """What was there before may be touched by tests, and must come back, also after a kill."""
+        if self.database.private:
+            return
+        stays = {thing for thing in self.session.looks if thing not in doomed}
+        wrong: list[str] = []
+        if self.session.is_mysql:
+            with self.session.transaction() as connection:
+                user, needed = mysql.user(connection), mysql.definer_privilege(connection)
+                reasons = mysql.unrestorable(connection, self.session.schemas)
+                definers = mysql.other_definers(connection, self.session.schemas)
+            wrong += [f"{shown(thing)}: {why}" for thing, why in reasons.items() if thing in stays]
+            wrong += [
+                f"{shown(thing)}: it is out of the way while rows are written, and {user} may not make it "
+                f"again for its definer {definer}. Allow it:  GRANT {needed} ON *.* TO {user}"
+                for thing, definer in definers.items()
+                if thing in stays
+            ]
+            stays -= reasons.keys()
+        wrong += self.unwritable(table for table in self.session.tables if ("TABLE", *table.key) in stays)
+        if wrong:
+            raise self.database.refusal(
+                f"what is there could not be restored as it was:\n{_listed(wrong)}",
+                "Mend that, or give it a database of its own.",
+            )
+
+    def unwritable(self, tables: Iterable[Table]) -> list[str]:
+        """Tables that cannot be written as they are, each with the reason."""
+        found = []
+        for table in tables:
+            name = shown(("TABLE", *table.key))
+            if table.always:
+                found.append(f"{name}: a column takes no value but its own (GENERATED ALWAYS AS IDENTITY)")
+                continue
+            connection = self.session.connection()
+            transaction = connection.begin()
+            try:
+                rows.probe(connection, table)
+            except DBAPIError as error:
+                if error.connection_invalidated or (self.session.is_mysql and mysql.was_locked(error)):
+                    raise
+                found.append(f"{name}: {self.session.said(error)}")
+            finally:
+                transaction.rollback()
+        return found
+
+    # The run
+
+    def begin(self) -> None:
+        """Take the database, remove what a dead run left, and write down what is there."""
+        session = self.session
+        self.take_locks(session.connection())
+        found = self.dead_run()
+        marker = found.marker if found else None
+        doomed = self._doomed(marker, self.database.tables)
+        with session.transaction() as connection:
+            is_first = ownership.begin(connection, found, new_marker("", ()))
+        if not is_first:
+            raise self.used()
+        if marker is not None:
+            session.make_way(readers=True)
+        self.remove(marker, doomed)
+        session.see_schema(afresh=True)
+        things = [[*thing, looks] for thing, looks in session.looks.items()]
+        with session.transaction() as connection:
+            identity = ownership.identity(connection, self.database)
+        before = [] if self.database.private else [named(thing) for thing in session.looks]
+        self._write(new_marker(identity, before, schemas=self._schemas))
+        if before:
+            self.copies = session.copied(())
+            self._write(
+                replace(
+                    self._mine,
+                    facts={
+                        "things": things,
+                        "copies": [[*key, copy.name] for key, copy in self.copies.items()],
+                        "counters": session.counters(),
+                        "schemas": self._schemas,
+                    },
+                )
+            )
+
+    @property
+    def _schemas(self) -> list[str]:
+        return [schema for schema in self.session.schemas if schema]
+
+    @property
+    def _mine(self) -> Marker:
+        assert self.marker is not None
+        return self.marker
+
+    @property
+    def before(self) -> frozenset[str]:
+        """Names of what was there before the run."""
+        return self._mine.before
+
+    def made(self) -> None:
+        """The schema was made: what came is this run's own."""
+        self._write(
+            self._mine.having_made(
+                identified(thing, looks)
+                for thing, looks in self.session.looks.items()
+                if named(thing) not in self.before
+            )
+        )
+
+    def end(self, *, is_made: bool) -> None:
+        """Drop what creating the schema made, restore what was there before, and let the database go."""
+        session = self.session
+        session.make_way(readers=True)
+        session.see_schema(afresh=True)
+        doomed = [
+            thing
+            for thing, looks in session.looks.items()
+            if named(thing) not in self.before
+            and (identified(thing, looks) in self._mine.made if is_made else not self.database.adopt)
+        ]
+        self.refuse_referring(doomed)
+        self.remove(self._mine, doomed)
+        with session.transaction() as connection:
+            ownership.erase(connection)
+        self.marker, self.copies = None, {}
+
+    def remove(self, marker: Marker | None, doomed: Iterable[Thing]) -> None:
+        """Drop what a run made, and restore what was there before. If it is killed, the next run goes on."""
+        session = self.session
+        session.drop(doomed)
+        if marker is None:
+            return
+        if "things" in marker.facts:
+            self.restore(marker)
+            restored = replace(marker, facts={"schemas": self._schemas})
+            with session.transaction() as connection:
+                ownership.write(connection, restored)
+            if marker is self.marker:
+                self.marker = restored
+        self.drop_copies()
+
+    def drop_copies(self) -> None:
+        for name in self.session.own_tables():
+            if name != ownership.NAME:
+                with self.session.transaction() as connection:
+                    rows.drop(connection, [None], {(None, name)})
+
+    def written_down(self, marker: Marker) -> tuple[dict[Thing, str], dict[Key, str]]:
+        """What was there before a run, by its definitions, and the tables with its rows."""
+        facts = marker.facts
+        things = {(kind, schema, name): looks for kind, schema, name, looks in facts.get("things", ())}
+        return things, {(schema, name): copy for schema, name, copy in facts.get("copies", ())}
+
+    def is_as_it_was(self, thing: Thing, copy: str | None) -> bool:
+        """Whether a table holds the rows of its copy; none if there is no copy."""
+        for table in self.session.tables:
+            if table.key == thing[1:]:
+                with self.session.transaction() as connection:
+                    bag = rows.bag(connection, table)
+                    return bag == (rows.bag(connection, table, table.copy(copy)) if copy else Counter())
+        return False
+
+    def restore(self, marker: Marker, *, leave_altered: bool = False) -> None:
+        """Restore what was there before a run: what is missing, all rows, and counters.
+
+        Parameters:
+            leave_altered: What has another definition now, or cannot be made again, is left as it is.
+
+        Raises:
+            StoreError: Without `leave_altered`, naming these, and where their rows are.
+        """
+        session = self.session
+        things, copies = self.written_down(marker)
+        session.see_schema(afresh=True)
+        if leave_altered:
+            things = {
+                thing: looks
+                for thing, looks in things.items()
+                if session.looks.get(thing, looks if session.is_mysql else "") == looks
+            }
+        missing = {thing: looks for thing, looks in things.items() if thing not in session.looks}
+        if missing and session.is_mysql:
+            try:
+                session.make_again(things, only_missing=True)
+            except (DBAPIError, StoreError) as error:
+                raise self.not_as_it_was(list(missing), copies, f"{error}\n") from None
+        if other := [thing for thing, looks in things.items() if session.looks.get(thing) != looks]:
+            raise self.not_as_it_was(other, copies)
+        tables = [table for table in session.tables if ("TABLE", *table.key) in things]
+        wanted = {}
+        for table in tables:
+            if (name := copies.get(table.key)) is not None:
+                with session.transaction() as connection:
+                    bag = rows.bag(connection, table, table.copy(name))
+                wanted[table.key] = Copy(name, table.key, "", bag)
+        session.restore(tables, wanted, marker.facts.get("counters", {}))
+
+    def not_as_it_was(
+        self, things: Collection[Thing], copies: Mapping[Key, str], why: str = ""
+    ) -> StoreError:
+        """The error for what cannot be restored, with the place of its rows."""
+        lines = []
+        for thing in things:
+            copy = copies.get(thing[1:]) if thing[0] == "TABLE" else None
+            lines.append(f"{shown(thing)}{f': its rows are in table {copy}' if copy else ''}")
+        return StoreError(
+            f"what was there before the run is not as it was in store {self.database.name!r} "
+            f"({self.database.shown}): it was altered or dropped.\n{_listed(lines)}\n{why}"
+            "Make it again with these rows. If that may stay as it is, this removes the copies:  "
+            f"{clean_line(self.database.shown)}",
+            store=self.database.name,
+        )
+
+    def _write(self, marker: Marker) -> None:
+        with self.session.transaction() as connection:
+            ownership.write(connection, marker)
+        self.marker = marker
+
+    # The lock
+
+    def take_locks(self, connection: sa.Connection) -> None:
+        """Take the lock of a live run, which this session holds from now on."""
+        if not self.session.is_mysql:
+            return
+        with connection.begin():
+            for place in ownership.places(self.database):
+                if not mysql.take_lock(connection, place):
+                    raise self.used()
+            self._session_id = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
+
+    def _regain(self, connection: sa.Connection) -> None:
+        """The connection was lost, and with it the lock: another run may have come meanwhile."""
+        if self.marker is None:
+            return
+        if self.session.is_mysql and self._session_id is not None:
+            with suppress(DBAPIError), connection.begin():  # the server may not have noticed that it is gone
+                connection.exec_driver_sql(f"KILL {self._session_id}")
+        self.take_locks(connection)
+        with connection.begin():
+            found = ownership.read(connection)
+        if found is None or f'"run": "{RUN}"' not in (found.holder or ""):
+            raise StoreError(
+                f"store {self.database.name!r} lost its connection, and another run has used the database "
+                f"meanwhile ({self.database.shown}).",
+                store=self.database.name,
+            )
+
+    def used(self) -> UnsafeStoreError:
+        """The error if another run was faster."""
+        return self.database.refusal(
+            "another run has just begun to use it.", "Give each a database of its own."
+        )
+
+
+def _listed(lines: Iterable[str]) -> str:
+    found = [f"  {line}" for line in lines]
+    more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return "\n".join(found[:_SHOWN] + more)
