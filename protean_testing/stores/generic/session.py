@@ -93,7 +93,7 @@ class Session:
             raise
         if not self.is_mysql:
             given.detach()  # the application's pool keeps its size
-            with suppress(NotImplementedError):
+            with suppress(NotImplementedError, SQLAlchemyError):  # dialects that have no such thing
                 if given.get_isolation_level() == "AUTOCOMMIT":
                     _isolate(given, given.default_isolation_level)
             given.rollback()
