@@ -141,6 +141,9 @@ settings.configure(
 django.setup()
 if __name__ == "__main__":
     from django.core.management import execute_from_command_line
+    if "START_METHOD" in os.environ:
+        import multiprocessing
+        multiprocessing.set_start_method(os.environ["START_METHOD"])
     execute_from_command_line(sys.argv)
 """
 
@@ -234,15 +237,8 @@ class DeclaredSchemaTests(ServerLogTestCase):
             self.assertDeclared("-m", "pytest", *options, "test_declared.py", ends=2)
         for method in ("fork", "spawn"):
             with self.subTest("Django", method=method):
-                outcome = self.python(
-                    "manage.py",
-                    "test",
-                    "--parallel",
-                    "2",
-                    "--noinput",
-                    "test_declared",
-                    DJANGO_SETTINGS_MODULE="",
-                )
+                command = ("manage.py", "test", "--parallel", "2", "--noinput", "test_declared")
+                outcome = self.python(*command, START_METHOD=method)
                 self.assertEqual(outcome.code, 0, outcome.err)
                 self.assertEqual(len([line for line in outcome.log if "_protean_testing_" in line]), 4)
         with self.subTest("unittest-parallel"):
