@@ -1,7 +1,7 @@
 -- A line for everything in a database that is not the server's, or not as the server has made it, and what an
 -- ownership marker calls it.
 SELECT 'extension ' || extname || ' ' || extversion || ' in ' || extnamespace::regnamespace,
-       'pg_extension'::regclass::int8 || ':' || oid
+       CASE WHEN oid >= 16384 THEN 'pg_extension'::regclass::int8 || ':' || oid END
   FROM pg_extension
 UNION ALL
 SELECT i.type || ' ' || i.identity, o.classid || ':' || o.objid
