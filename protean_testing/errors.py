@@ -121,8 +121,13 @@ def _passwords(url: str) -> Iterator[str]:
         yield login.partition(":")[2]
     for part in query.split("&"):
         name, _, value = part.partition("=")
-        if value and _IS_NAME.fullmatch(name):
+        if value and is_secret(name):
             yield value
+
+
+def is_secret(name: str) -> bool:
+    """Whether what a URL's query says under this name is a password, or where one is."""
+    return bool(_IS_NAME.fullmatch(name))
 
 
 class Secret(str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, is_secret
 from ..waiting import Patience, limited
 from .checkouts import Checkouts
 from .keeper import Keeper
@@ -180,7 +180,8 @@ class Place:
 
 
 def _key(url: URL) -> Hashable:
-    return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(url.query.items())))
+    query = sorted((name, value) for name, value in url.query.items() if not is_secret(name))
+    return (url.get_backend_name(), url.host, url.port, url.database, tuple(query))
 
 
 def engine_of(given: AnEngine) -> Engine | AsyncEngine:

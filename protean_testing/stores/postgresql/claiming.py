@@ -206,9 +206,19 @@ def remove(database: Database, connection: Connection, doomed: Collection[Addres
 
 
 @contextmanager
-def fresh_connection(database: Database) -> Iterator[Connection]:
-    """For dropping: a server is slow to drop what a session has many plans for."""
-    connection = Connection(database)
+def fresh_connection(database: Database, own: Connection | None = None) -> Iterator[Connection]:
+    """For dropping: a server is slow to drop what a session has many plans for.
+
+    Parameters:
+        own: In its place, if the server has no connection left: the application's pools may hold them all.
+    """
+    try:
+        connection = Connection(database)
+    except ConfigurationError:
+        if own is None or not own.alive:
+            raise
+        yield own
+        return
     try:
         yield connection
     finally:

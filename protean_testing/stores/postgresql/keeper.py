@@ -143,7 +143,7 @@ class PostgreSQLKeeper:
             self._note_made()
         lost = before.restore(self._connection)
         try:
-            with claiming.fresh_connection(self.database) as connection:
+            with claiming.fresh_connection(self.database, self._connection) as connection:
                 noting.uninstall(connection)
                 claiming.remove(self.database, connection, fingerprint.addresses(self._marker.made))
                 ownership.erase(connection)
