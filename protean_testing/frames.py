@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -193,6 +194,7 @@ def run_framed(
     frame: ClassFrame | None = None
     own = vars(case).get("setUp")
     try:
+        _refuse_unawaited(case)
         found = _frame_of(type(case), what, result)
         found.begin_test(case, result)
         frame = found
@@ -377,6 +379,18 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
     if result is None:
         raise error
     result.addError(case, (type(error), error, error.__traceback__))
+
+
+def _refuse_unawaited(case: unittest.TestCase) -> None:
+    """Refuse an async test that its class does not await: it would pass without having run."""
+    method = getattr(case, case._testMethodName, None)
+    if inspect.iscoroutinefunction(method) and not (
+        isinstance(case, unittest.IsolatedAsyncioTestCase) or _is_trial(case)
+    ):
+        raise ConfigurationError(
+            f"{case.id()} is async, and its class would never await it. Take AsyncDatabaseTestCase, or "
+            "unittest.IsolatedAsyncioTestCase."
+        )
 
 
 def _is_trial(case: unittest.TestCase) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import environ
@@ -30,6 +30,12 @@ def declared(what: Iterable[MetaData | Store | Hook], holder: str) -> list[Store
     Raises:
         ConfigurationError: Something in it is neither metadata, a store nor a hook.
     """
+    if isinstance(what, Store | Hook) or not isinstance(what, Iterable) or hasattr(what, "sorted_tables"):
+        raise ConfigurationError(
+            f"{holder}: stores must be a list. Write  stores = [...]  in place of {what!r}."
+        )
+    if isinstance(what, Iterator):
+        raise ConfigurationError(f"{holder}: stores must be a list: {what!r} is empty once it was read.")
     found: list[Store | Hook] = []
     for item in what:
         if isinstance(item, Store | Hook):
@@ -37,9 +43,27 @@ def declared(what: Iterable[MetaData | Store | Hook], holder: str) -> list[Store
         elif hasattr(item, "sorted_tables"):
             found.append(_sqlalchemy()(item))
         else:
-            meant = " Pass its .metadata." if hasattr(item, "metadata") else ""
-            raise ConfigurationError(f"{holder}: {item!r} is neither SQLAlchemy metadata nor a store.{meant}")
+            raise ConfigurationError(
+                f"{holder}: {item!r} is neither SQLAlchemy metadata nor a store.{_meant(item)}"
+            )
+    if not found:
+        raise ConfigurationError(f"{holder} declares no metadata and no store, so nothing would be restored.")
     return found
+
+
+def _meant(item: Any) -> str:
+    """The line to write in place of what is no store."""
+    if isinstance(item, type) and issubclass(item, Store | Hook):
+        return f" It is a class: pass {item.__name__}(...)."
+    if hasattr(item, "metadata"):
+        return " Pass its .metadata."
+    if isinstance(item, str):
+        return " A URL is an argument of a store: SQLAlchemyStore(Base.metadata, url=...)."
+    if isinstance(item, Collection):
+        return " Pass what is in it one by one."
+    if hasattr(item, "__enter__"):
+        return " Pass a context as a hook, by what makes it anew: Hook(app.app_context)."
+    return ""
 
 
 def resolve(stores: Sequence[Store]) -> None:

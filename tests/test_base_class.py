@@ -361,8 +361,7 @@ class BaseClassTests(SuiteTestCase):
                           CallableStore(lambda: happened.append("clear")), Hook(lambda: context("two"))]
                 def setUp(self): happened.append("set up")
                 def test_1(self): happened.append("test")
-            class AfterTests(DatabaseTestCase):
-                stores = []
+            class AfterTests(unittest.TestCase):
                 def test_2(self):
                     self.assertEqual(happened[:9], ["enter class", "enter one", "enter two", "set up", "test",
                         "clear", "leave two", "leave one", "clear"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -113,7 +113,11 @@ class SQLAlchemyStore(LocatedStore):
             raise ConfigurationError(
                 "SQLAlchemyStore takes inputs= beside metadata or schema=: it says what they depend on."
             )
-        given = (metadata,) if isinstance(metadata, MetaData) else tuple(metadata or ())
+        if schema is not None and not callable(schema):
+            raise ConfigurationError(
+                f"SQLAlchemyStore: schema= must be a callable that makes the schema, and {schema!r} is none."
+            )
+        given = _all_metadata(metadata)
         self.metadata: tuple[MetaData, ...] = () if adopt else given
         self._models = given if adopt else ()
         self.name = name or "database"
@@ -256,6 +260,12 @@ class SQLAlchemyStore(LocatedStore):
                 f"store {self.name!r}: its metadata has no tables. Are the modules with the models imported?"
             )
         place = self._live()
+        if self.adopt and place.private:
+            raise ConfigurationError(
+                f"store {self.name!r}: adopt=True takes what is there already, and nobody has said where: "
+                "this would be a new and empty database.\n"
+                "Pass url= or engine=, or set TEST_DB and DATABASE_URL."
+            )
         if place.own is not None and not place.claimed:
             place.own.check(self.name, unsafe=self.unsafe)
         elif place.sibling is None or place.sibling.check(self.name, unsafe=self.unsafe):
@@ -451,6 +461,18 @@ class SQLAlchemyStore(LocatedStore):
             is_async = inspect.iscoroutinefunction(self._schema)
             engines = [place.async_engine() if is_async else place.engine()] if takes_one else []
             finished(self._schema(*engines))
+
+
+def _all_metadata(metadata: Any) -> tuple[MetaData, ...]:
+    """What was given, as several."""
+    is_one = metadata is not None and (isinstance(metadata, str) or not isinstance(metadata, Iterable))
+    given = (metadata,) if is_one else tuple(metadata or ())
+    for one in given:
+        if not isinstance(one, MetaData):
+            meant = " Pass its .metadata." if hasattr(one, "metadata") else ""
+            meant = " Where the database is comes by its name: url=..." if isinstance(one, str) else meant
+            raise ConfigurationError(f"SQLAlchemyStore: {one!r} is no SQLAlchemy MetaData.{meant}")
+    return given
 
 
 def _keeper_for(database: Database) -> Keeper:

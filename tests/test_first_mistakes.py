@@ -1,0 +1,66 @@
+"""What people write in their first hour and does nothing is an error, with the line to write."""
+
+from __future__ import annotations
+
+from .suite import MODELS, SuiteTestCase
+
+MISTAKES = {
+    "stores = SQLAlchemyStore(Base.metadata)": "Write  stores = [...]",
+    "stores = Base.metadata": "Write  stores = [...]",
+    "stores = iter([SQLAlchemyStore(Base.metadata)])": "is empty once it was read",
+    "stores = [[SQLAlchemyStore(Base.metadata)]]": "Pass what is in it one by one.",
+    "metadata = {Base.metadata}": "Pass what is in it one by one.",
+    "stores = [SQLAlchemyStore]": "It is a class: pass SQLAlchemyStore(...).",
+    "stores = ['sqlite:///a_test.db']": "A URL is an argument of a store",
+    "stores = [nullcontext()]": "Pass a context as a hook",
+    "stores = []": "declares no metadata and no store",
+    "metadata = []": "declares no metadata and no store",
+    "metadata = Base": "Pass its .metadata.",
+    "metadata = [Order]": "Pass its .metadata.",
+    "stores = [SQLAlchemyStore(Base)]": "is no SQLAlchemy MetaData. Pass its .metadata.",
+    "stores = [SQLAlchemyStore([Base])]": "Pass its .metadata.",
+    "stores = [SQLAlchemyStore('sqlite:///a_test.db')]": "by its name: url=...",
+    "stores = [SQLAlchemyStore(schema=Base.metadata)]": "must be a callable",
+    "stores = [SQLAlchemyStore(schema='a.sql')]": "must be a callable",
+    "stores = [SQLAlchemyStore(adopt=True)]": "nobody has said where",
+    "stores = [SQLAlchemyStore(Base.metadata, adopt=True)]": "nobody has said where",
+}
+
+ASYNC = """
+class SyncTests(DatabaseTestCase):
+    metadata = Base.metadata
+    async def test_async(self): self.fail("runs")
+    def test_sync(self): place(self.engine)
+
+@uses_database(Base.metadata)
+class DecoratedTests(unittest.TestCase):
+    async def test_async(self): self.fail("runs")
+
+class AsyncTests(AsyncDatabaseTestCase):
+    metadata = Base.metadata
+    async def test_async(self): place(self.engine)
+"""
+
+
+class FirstMistakeTests(SuiteTestCase):
+    def test_each_is_told(self) -> None:
+        code = "".join(
+            f"""
+class T{number}(unittest.TestCase):
+    def test(self):
+        with self.assertRaises(ConfigurationError) as raised:
+            class T(DatabaseTestCase): {mistake}
+            T.setUpClass()
+        self.assertIn({text!r}, str(raised.exception))
+"""
+            for number, (mistake, text) in enumerate(MISTAKES.items())
+        )
+        self.write("test_a.py", "from contextlib import nullcontext\n" + code, before=MODELS)
+        self.assertPassed(self.unittest("test_a"), len(MISTAKES))
+
+    def test_an_async_test_that_nobody_awaits(self) -> None:
+        self.write("test_a.py", ASYNC, before=MODELS)
+        outcome = self.unittest("test_a")
+        self.assertFailed(outcome, "FAILED (errors=2)", "Take AsyncDatabaseTestCase")
+        self.assertEqual(outcome.ran, 4)
+        self.assertEqual(outcome.err.count("would never await it"), 2)
