@@ -108,7 +108,7 @@ def examined(
     Raises:
         UnsafeStoreError: Something is in the way and is not ours.
     """
-    tables = list(tables)
+    tables = [] if database.adopt else list(tables)
     return examine(
         things(connection, fingerprint.objects(connection), _places(database, tables)),
         marker,
