@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .test_postgresql import ADOPT, BESIDE, GENERIC, KEEP, SPOILED, PostgreSQLAttackTestCase
+from .postgresql import ADOPT, BESIDE, GENERIC, KEEP, SPOILED, PostgreSQLAttackTestCase
 
 LONGEST = 2.0  # seconds after the imports: a run that is not disturbed takes about as long
 MODES = (BESIDE, GENERIC, ADOPT, KEEP)
