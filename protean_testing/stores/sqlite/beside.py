@@ -144,7 +144,8 @@ class Beside:
     def proof(self, marker: Marker) -> Proof:
         """Say what the marker proves of the file that is there now."""
         facts = marker.facts
-        if self._stamped(facts.get("name", "")) != marker.identity:
+        is_living = self.is_held and marker.is_this_run  # whatever was done to the stamp meanwhile
+        if not is_living and self._stamped(facts.get("name", "")) != marker.identity:
             return "copied"
         if not facts.get("linked"):
             return "unlinked"

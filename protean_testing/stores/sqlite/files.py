@@ -190,8 +190,10 @@ class TestFile:
         self._beside.remove()
 
     def abandon(self) -> None:
-        """Let the file go with what is in it: the next run finds the marker."""
-        if self._beside.is_held:
+        """Let the file go with what is in it: the next run finds the marker, if there is one."""
+        if self._beside.is_held and self._beside.marker() is None:
+            self._beside.remove()
+        elif self._beside.is_held:
             self._beside.release()
 
     # After a run that was killed
