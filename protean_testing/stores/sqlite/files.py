@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
-import shutil
-import sqlite3
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Engine
 
 from ...errors import ConfigurationError, StoreError, UnsafeStoreError
-from ...ownership import Marker, Thing, examine, refusal, refuse_other_name
-from ...ownership.clean import clean_line
+from ...ownership import Marker, examine, refuse_other_name
 from ..keeper import Database
-from .beside import JOURNALS, Beside, sync
-from .content import add_definitions, drop, identities, is_as_in_image, things
-from .image import copy
-from .open_transactions import patiently
-from .place import OurConnection, Place, connect, place_of
-from .private import pages
-from .rows import IMAGE
+from .beside import JOURNALS, Beside
+from .content import identities, things
+from .file_content import FileContent, Found, read_copy
+from .place import Place, place_of
 
 _FREE = "Wait for it to end, or give this run a file of its own."
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What is in the file, and what of it goes.
-
-    Attributes:
-        marker: Of the run that used the file last, as far as it proves something of this very file.
-        copy: What was in the file before that run, if that must be restored.
-        doomed: What is removed.
-        staying: What is in the file now, was not there before that run, and is nobody's to remove.
-    """
-
-    marker: Marker | None = None
-    copy: Path | None = None
-    doomed: tuple[Thing, ...] = ()
-    staying: tuple[Thing, ...] = ()
 
 
 class TestFile:
@@ -59,9 +34,10 @@ class TestFile:
     __test__ = False
 
     def __init__(self, file: Path, place: Place, database: Database) -> None:
-        self._file, self._place, self._database = file.resolve(), place, database
+        self._file, self._database = file.resolve(), database
         self._shown = str(file) if file == self._file else f"{file}, which is {self._file}"
         self._beside = Beside(self._file)
+        self._content = FileContent(self._file, self._shown, self._beside, place.key, database)
         self._marker: Marker | None = None
         self._there: frozenset[str] = frozenset()  # before the next schema is made
         self._is_late: bool | None = None  # written to after the death of the run before
@@ -93,18 +69,18 @@ class TestFile:
             )
         if self._beside.is_in_use():
             raise self._in_use()
-        if self._database.adopt and not self._is_there() and self._found(()).copy is None:
+        if self._database.adopt and not self._content.is_there() and self._found(()).copy is None:
             raise ConfigurationError(
                 f"store {name!r} adopts a schema that exists, but there is no database in {file}."
             )
         if not self._trusted and self._beside.other_links() > 0:
-            raise self._refusal(
+            raise self._content.refusal(
                 "it has another name (a hard link), which may not be one for tests.",
                 "Give it a file that is a copy, or pass unsafe=True if losing this data is fine.",
             )
         self._found(tables)
         if self._marker is not None:
-            self._there = identities(self._things())
+            self._there = identities(self._content.things_there())
 
     def claim(self) -> bool:
         """Take the file for this run; restore and remove what a dead run left.
@@ -126,7 +102,7 @@ class TestFile:
         found = self._found(self._database.tables)
         if found.copy:
             self._beside.watch()  # also if we are killed while we restore
-        self._clear(found)
+        self._content.restore(found)
         self._begin(frozenset())
         return False
 
@@ -135,7 +111,7 @@ class TestFile:
         if self._marker is None or (self._database.adopt and not self._is_ours):
             return
         self._file.touch()  # whoever connects would do so; now it can be linked
-        made = identities(self._things()) - self._there
+        made = identities(self._content.things_there()) - self._there
         marker = self._marker.having_made(made)
         self._marker = self._beside.write(marker if marker.facts["linked"] else self._beside.linked(marker))
 
@@ -148,9 +124,9 @@ class TestFile:
         """Leave the file as it is for the next run. False where somebody is still at work in it."""
         if self._marker is None or not self._beside.is_held:
             return False
-        with closing(self._connect()) as connection:
+        with closing(self._content.connect()) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy or self._beside.proof(self._marker) != "itself" or not self._before_is_right(self._marker):
+        if busy or self._beside.proof(self._marker) != "itself" or not self._content.is_right(self._marker):
             return False
         facts = {**self._marker.facts, "copied": False, "kept": self._looks()}
         self._beside.write(replace(self._marker, facts=facts))
@@ -181,11 +157,11 @@ class TestFile:
             self._marker = None
             if copy_of is None:
                 self._beside.remove()
-            raise self._cannot_restore(copy_of, "another file has come into its place")
-        now = self._things()
+            raise self._content.cannot_restore(copy_of, "another file has come into its place")
+        now = self._content.things_there()
         doomed = tuple(now) if self._is_ours else tuple(t for t in now if t.identity in marker.made)
         staying = tuple(t for t in now if t not in doomed and t.identity not in marker.before)
-        self._clear(_Found(marker, self._beside.copy_of(marker), doomed, staying))
+        self._content.restore(Found(marker, self._beside.copy_of(marker), doomed, staying))
         self._marker = None
         self._beside.remove()
 
@@ -235,7 +211,7 @@ class TestFile:
             raise self._in_use()
         marker = self._beside.marker()
         if marker is not None:
-            self._clear(self._all_of_it(marker))
+            self._content.restore(self._all_of_it(marker))
         self._beside.remove()
 
     def remove_if_ours(self) -> None:
@@ -246,7 +222,9 @@ class TestFile:
         try:
             if marker is not None and self._file.exists():
                 proof = self._beside.proof(marker)
-                is_rowless = proof == "unlinked" and not any(thing.holds_data for thing in self._things())
+                is_rowless = proof == "unlinked" and not any(
+                    thing.holds_data for thing in self._content.things_there()
+                )
                 if not marker.facts.get("absent") or not (proof == "itself" or is_rowless):
                     return
                 self._beside.remove_file()
@@ -254,19 +232,19 @@ class TestFile:
         finally:
             self._beside.release()
 
-    def _all_of_it(self, marker: Marker) -> _Found:
+    def _all_of_it(self, marker: Marker) -> Found:
         """What goes if the user has said so: all that was not there before."""
         copied = self._beside.copy_of(marker)
         proof = self._beside.proof(marker)
         if proof == "replaced":
-            return _Found(marker, copied) if copied else _Found()
+            return Found(marker, copied) if copied else Found()
         kept = marker.facts.get("kept")
-        now = [thing for thing in self._things() if not kept or thing.identity in marker.made]
-        return _Found(marker, copied, tuple(t for t in now if t.identity not in marker.before))
+        now = [thing for thing in self._content.things_there() if not kept or thing.identity in marker.made]
+        return Found(marker, copied, tuple(t for t in now if t.identity not in marker.before))
 
     # What is there
 
-    def _found(self, tables: Iterable[tuple[str | None, str]]) -> _Found:
+    def _found(self, tables: Iterable[tuple[str | None, str]]) -> Found:
         """Decide what of the file goes before a run begins. Nothing is touched.
 
         Raises:
@@ -280,10 +258,11 @@ class TestFile:
             copied, proof = self._beside.copy_of(marker), self._beside.proof(marker)
             identity = "" if proof == "copied" else marker.identity
             if proof == "replaced" and copied and not self._trusted:
-                raise self._refusal(
+                raise self._content.refusal(
                     f"it is another file than the one that a killed run used ({marker}). What was in that "
                     f"one before is in {copied}.",
-                    f"To put that in its place:  {self._clean}\nTo leave this file:  remove {copied.parent}",
+                    f"To put that in its place:  {self._content.clean_line}\n"
+                    f"To leave this file:  remove {copied.parent}",
                 )
             if copied and proof == "itself" and not self._trusted:
                 self._refuse_late(marker, copied)
@@ -291,11 +270,11 @@ class TestFile:
                 marker, copied = None, None
             elif proof in ("gone", "replaced") and not copied:
                 marker = None
-            elif proof == "copied" and not (copied or self._is_there()):
+            elif proof == "copied" and not (copied or self._content.is_there()):
                 marker = None
             elif proof == "unlinked":  # nothing was made yet, or nothing proves that it is in this file
                 marker = replace(marker, made=frozenset())
-        now = self._things(planned) if self._is_there() else []
+        now = self._content.things_there(planned) if self._content.is_there() else []
         if copied:
             self._beside.was_opened()
         if marker is not None and marker.facts.get("kept"):  # whatever came since, came after its end
@@ -305,7 +284,7 @@ class TestFile:
             now = [thing for thing in now if thing.identity not in self._marker.made]
         content = now
         if marker is not None and copied is not None:
-            with closing(_read(copied)) as connection:
+            with closing(read_copy(copied)) as connection:
                 before = [t for t in things(connection, planned) if t.identity in marker.before]
             content = [thing for thing in now if thing.identity not in marker.before] + before
         doomed = examine(
@@ -314,28 +293,14 @@ class TestFile:
             identity=identity,
             store=self._database.name,
             where=self._shown,
-            clear=self._clean,
+            clear=self._content.clean_line,
             unsafe=self._trusted,
             only_rows=not planned and not self._database.adopt,
         )
         gone = identities(doomed)
         known = frozenset[str]() if marker is None or marker.facts.get("kept") else marker.before
         staying = tuple(thing for thing in now if thing.identity not in gone | known)
-        return _Found(marker, copied, tuple(doomed), staying)
-
-    def _things(self, planned: Collection[str] = ()) -> list[Thing]:
-        if not self._is_there():
-            return []
-        try:
-            with closing(self._connect()) as connection:
-                return things(connection, planned)
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(
-                f"store {self._database.name!r}: {self._shown} cannot be read: {error}."
-            ) from None
-
-    def _is_there(self) -> bool:
-        return self._file.exists() and self._file.stat().st_size > 0
+        return Found(marker, copied, tuple(doomed), staying)
 
     def _is_kept(self, marker: Marker) -> bool:
         facts = marker.facts
@@ -346,7 +311,7 @@ class TestFile:
     def _looks(self) -> list[str] | None:
         """By what the schema was made, and all that is in the file; None where there is more beside it."""
         beside = (self._file.with_name(self._file.name + ending) for ending in JOURNALS[:2])
-        if not self._is_there() or any(one.exists() and one.stat().st_size for one in beside):
+        if not self._content.is_there() or any(one.exists() and one.stat().st_size for one in beside):
             return None
         with open(self._file, "rb") as file:
             return [self._database.definition, hashlib.file_digest(file, "sha256").hexdigest()]
@@ -355,16 +320,16 @@ class TestFile:
 
     def _begin(self, made: frozenset[str], kept: Marker | None = None) -> None:
         """Write the marker of this run; before that, copy what is there and not ours."""
-        there = self._things()
+        there = self._content.things_there()
         before = [thing for thing in there if thing.identity not in made]
         exists, name = self._file.exists(), self._beside.new_name()
         absent = kept.facts["absent"] if kept is not None else not exists
-        is_empty = (kept is not None and not before) or not self._is_there()
+        is_empty = (kept is not None and not before) or not self._content.is_there()
         if self._is_ours:
             before, absent, is_empty = [], True, True
         if not is_empty:
             self._beside.watch()
-            self._copy(name, [thing for thing in there if thing.identity in made])
+            self._content.copy_beside(name, [thing for thing in there if thing.identity in made])
         marker = self._beside.begin(
             name,
             set(identities(before)),
@@ -374,112 +339,7 @@ class TestFile:
         self._marker = marker if not made else self._beside.write(marker.having_made(made))
         self._there = identities(before)
 
-    def _copy(self, name: str, without: list[Thing]) -> None:
-        """Copy the file as it is, but for some things; whole and on the disk before anything is touched."""
-        path, scratch = self._beside.path_of_copy(name), self._beside.scratch()
-        scratch.touch()
-        shutil.copymode(self._file, scratch)
-        with closing(self._connect()) as source, closing(connect(str(scratch))) as target:
-            target.execute("PRAGMA synchronous = OFF")
-            self._alone(lambda: copy(source, target))
-            target.execute("PRAGMA journal_mode = DELETE")  # nothing beside it
-            self._refuse_hurt(drop(target, without))
-        sync(scratch)
-        scratch.replace(path)
-        sync(path.parent)
-
-    def _clear(self, found: _Found) -> None:
-        """Restore what was there before the run of the marker, and remove what is doomed."""
-        marker = found.marker
-        if marker is not None and not found.copy and not found.staying and not marker.before:
-            if marker.facts["absent"]:
-                self._beside.remove_file()
-            elif found.doomed:  # it was there, and empty
-                self._beside.empty_file()
-            return
-        if not (found.doomed or found.copy) or (self._file.exists() and self._removed(found)):
-            return
-        assert found.copy is not None
-        with self._put_together(found, found.copy) as target:
-            if not self._file.exists():
-                self._beside.remove_file()  # a journal of another database would be taken for its own
-                self._file.touch()
-                shutil.copymode(found.copy, self._file)
-            with closing(self._connect()) as connection:
-                self._alone(lambda: copy(target, connection), readers=True)
-                if _content(connection) != _content(target):
-                    raise self._cannot_restore(found.copy, "something writes into it")
-
-    def _removed(self, found: _Found) -> bool:
-        """Drop what is doomed. False, and nothing is done, if what was there before has to be restored."""
-        with closing(self._connect()) as connection:
-            if found.copy:
-                connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(found.copy),))
-            self._alone(lambda: connection.execute("BEGIN IMMEDIATE"))
-            try:
-                hurt = set(drop(connection, found.doomed)) & {thing.name for thing in found.staying}
-                if not self._database.unsafe:
-                    self._refuse_hurt(sorted(hurt))
-                if found.copy and not is_as_in_image(connection, alone=not found.staying):
-                    return False
-                if found.doomed:
-                    self._alone(lambda: connection.execute("COMMIT"), readers=True)
-                return True
-            finally:
-                connection.rollback()
-
-    @contextmanager
-    def _put_together(self, found: _Found, copied: Path) -> Iterator[sqlite3.Connection]:
-        """What was in the file before, and what is in it now and is nobody's to remove."""
-        if not found.staying:
-            with closing(_read(copied)) as target:
-                yield target
-            return
-        names = ", ".join(thing.name for thing in found.staying)
-        if any(thing.holds_data or thing.name.startswith("virtual") for thing in found.staying):
-            raise self._cannot_restore(copied, f"this is in it now as well: {names}")
-        scratch = self._beside.scratch()
-        with (
-            closing(self._connect()) as source,
-            closing(_read(copied)) as before,
-            closing(connect(str(scratch))) as target,
-        ):
-            copy(before, target)
-            add_definitions(target, source, list(found.staying))
-            yield target
-        scratch.unlink()
-
-    def _before_is_right(self, marker: Marker) -> bool:
-        """Whether what was there before this run is as it was."""
-        copied = self._beside.copy_of(marker)
-        if copied is None:
-            return True
-        with closing(self._connect()) as connection:
-            connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(copied),))
-            return is_as_in_image(connection, alone=False)
-
-    def _connect(self) -> OurConnection:
-        connection = connect(str(self._file))
-        try:
-            patiently(  # a hot journal is rolled back here
-                lambda: connection.execute("PRAGMA schema_version").fetchone(),
-                key=self._place.key,
-                wait=self._database.wait,
-                end=False,
-            )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _alone(self, action: Any, *, readers: bool = False) -> None:
-        patiently(action, key=self._place.key, wait=self._database.wait, end=True, readers=readers)
-
     # What is said of it
-
-    @property
-    def _clean(self) -> str:
-        return clean_line(shlex.quote(f"sqlite:///{self._file}"), unsafe=self._database.unsafe)
 
     def _refuse_other_name(self) -> None:
         file = self._file
@@ -495,52 +355,18 @@ class TestFile:
             f"{self._shown} is in use by {who}: two runs in one file would destroy each other's data. {_FREE}"
         )
 
-    def _refusal(self, why: str, instead: str) -> UnsafeStoreError:
-        return refusal(self._database.name, self._shown, why, instead)
-
     def _refuse_late(self, marker: Marker, copied: Path) -> None:
         """Refuse what somebody has written since the run was killed: to restore would undo it."""
         if self._is_late is None:  # known before the file is opened
             self._is_late = self._beside.was_written_since()
         if self._is_late:
-            raise self._refusal(
+            raise self._content.refusal(
                 f"it was written to after a run that was killed ({marker}) had ended. What was there before "
                 f"that run is in {copied}; to restore it would undo what was written since.",
-                f"To restore it:  {self._clean}\nTo keep what is there now:  remove {copied.parent}",
+                f"To restore it:  {self._content.clean_line}\n"
+                f"To keep what is there now:  remove {copied.parent}",
             )
-
-    def _refuse_hurt(self, names: list[str]) -> None:
-        if names:
-            raise self._refusal(
-                "what a run of these tests made cannot be removed, since others refer to it:\n  "
-                + "\n  ".join(names),
-                "Drop that, or remove all of it:  " + self._clean,
-            )
-
-    def _cannot_restore(self, copied: Path | None, why: str) -> StoreError:
-        where = "It was left as it is."
-        if copied:
-            where = f"What was in it before this run is in {copied}, a SQLite database."
-        return StoreError(
-            f"store {self._database.name!r}: {self._shown} cannot be restored: {why}.\n{where}\n"
-            f"To restore it:  {self._clean}",
-            store=self._database.name,
-        )
 
 
 def _no_engine() -> Engine:
     raise AssertionError("nobody uses this database")
-
-
-def _read(path: Path) -> OurConnection:
-    return connect(_uri(path))
-
-
-def _uri(path: Path) -> str:
-    return f"{path.as_uri()}?mode=ro&immutable=1"
-
-
-def _content(connection: sqlite3.Connection) -> bytes:
-    """All that a database is, whatever its journal."""
-    content = pages(connection)
-    return content[:18] + content[20:]

@@ -1,0 +1,215 @@
+"""List what is in a SQLite file, copy it beside the file, restore it, and remove what is a run's."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigurationError, StoreError, UnsafeStoreError
+from ...ownership import Marker, Thing, refusal
+from ...ownership.clean import clean_line
+from ..keeper import Database
+from .beside import Beside, sync
+from .content import add_definitions, drop, is_as_in_image, things
+from .image import copy
+from .open_transactions import patiently
+from .place import OurConnection, connect
+from .private import pages
+from .rows import IMAGE
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in the file, and what of it goes.
+
+    Attributes:
+        marker: Of the run that used the file last, as far as it proves something of this very file.
+        copy: What was in the file before that run, if that must be restored.
+        doomed: What is removed.
+        staying: What is in the file now, was not there before that run, and is nobody's to remove.
+    """
+
+    marker: Marker | None = None
+    copy: Path | None = None
+    doomed: tuple[Thing, ...] = ()
+    staying: tuple[Thing, ...] = ()
+
+
+class FileContent:
+    """What is in a file, before, beside and after the schema of a run.
+
+    Parameters:
+        file: Where it is, without any symbolic link on the way.
+        shown: The same for messages.
+        beside: What stands beside it.
+        key: What SQLite itself calls the place.
+        database: What the user said about it.
+    """
+
+    def __init__(self, file: Path, shown: str, beside: Beside, key: str, database: Database) -> None:
+        self._file, self._shown, self._beside, self._key = file, shown, beside, key
+        self._database = database
+
+    def things_there(self, planned: Collection[str] = ()) -> list[Thing]:
+        """List all that is in it; `planned` names what is about to be created."""
+        if not self.is_there():
+            return []
+        try:
+            with closing(self.connect()) as connection:
+                return things(connection, planned)
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(
+                f"store {self._database.name!r}: {self._shown} cannot be read: {error}."
+            ) from None
+
+    def is_there(self) -> bool:
+        """Tell whether there is a database, be it without tables."""
+        return self._file.exists() and self._file.stat().st_size > 0
+
+    def copy_beside(self, name: str, without: list[Thing]) -> None:
+        """Copy the file as it is, but for some things; whole and on the disk before anything is touched."""
+        path, scratch = self._beside.path_of_copy(name), self._beside.scratch()
+        scratch.touch()
+        shutil.copymode(self._file, scratch)
+        with closing(self.connect()) as source, closing(connect(str(scratch))) as target:
+            target.execute("PRAGMA synchronous = OFF")
+            self._alone(lambda: copy(source, target))
+            target.execute("PRAGMA journal_mode = DELETE")  # nothing beside it
+            self._refuse_hurt(drop(target, without))
+        sync(scratch)
+        scratch.replace(path)
+        sync(path.parent)
+
+    def restore(self, found: Found) -> None:
+        """Restore what was there before the run of the marker, and remove what is doomed."""
+        marker = found.marker
+        if marker is not None and not found.copy and not found.staying and not marker.before:
+            if marker.facts["absent"]:
+                self._beside.remove_file()
+            elif found.doomed:  # it was there, and empty
+                self._beside.empty_file()
+            return
+        if not (found.doomed or found.copy) or (self._file.exists() and self._removed(found)):
+            return
+        assert found.copy is not None
+        with self._put_together(found, found.copy) as target:
+            if not self._file.exists():
+                self._beside.remove_file()  # a journal of another database would be taken for its own
+                self._file.touch()
+                shutil.copymode(found.copy, self._file)
+            with closing(self.connect()) as connection:
+                self._alone(lambda: copy(target, connection), readers=True)
+                if _content(connection) != _content(target):
+                    raise self.cannot_restore(found.copy, "something writes into it")
+
+    def _removed(self, found: Found) -> bool:
+        """Drop what is doomed. False, and nothing is done, if what was there before has to be restored."""
+        with closing(self.connect()) as connection:
+            if found.copy:
+                connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(found.copy),))
+            self._alone(lambda: connection.execute("BEGIN IMMEDIATE"))
+            try:
+                hurt = set(drop(connection, found.doomed)) & {thing.name for thing in found.staying}
+                if not self._database.unsafe:
+                    self._refuse_hurt(sorted(hurt))
+                if found.copy and not is_as_in_image(connection, alone=not found.staying):
+                    return False
+                if found.doomed:
+                    self._alone(lambda: connection.execute("COMMIT"), readers=True)
+                return True
+            finally:
+                connection.rollback()
+
+    @contextmanager
+    def _put_together(self, found: Found, copied: Path) -> Iterator[sqlite3.Connection]:
+        """What was in the file before, and what is in it now and is nobody's to remove."""
+        if not found.staying:
+            with closing(read_copy(copied)) as target:
+                yield target
+            return
+        names = ", ".join(thing.name for thing in found.staying)
+        if any(thing.holds_data or thing.name.startswith("virtual") for thing in found.staying):
+            raise self.cannot_restore(copied, f"this is in it now as well: {names}")
+        scratch = self._beside.scratch()
+        with (
+            closing(self.connect()) as source,
+            closing(read_copy(copied)) as before,
+            closing(connect(str(scratch))) as target,
+        ):
+            copy(before, target)
+            add_definitions(target, source, list(found.staying))
+            yield target
+        scratch.unlink()
+
+    def is_right(self, marker: Marker) -> bool:
+        """Whether what was there before this run is as it was."""
+        copied = self._beside.copy_of(marker)
+        if copied is None:
+            return True
+        with closing(self.connect()) as connection:
+            connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(copied),))
+            return is_as_in_image(connection, alone=False)
+
+    def connect(self) -> OurConnection:
+        connection = connect(str(self._file))
+        try:
+            patiently(  # a hot journal is rolled back here
+                lambda: connection.execute("PRAGMA schema_version").fetchone(),
+                key=self._key,
+                wait=self._database.wait,
+                end=False,
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _alone(self, action: Any, *, readers: bool = False) -> None:
+        patiently(action, key=self._key, wait=self._database.wait, end=True, readers=readers)
+
+    # What is said of it
+
+    @property
+    def clean_line(self) -> str:
+        return clean_line(shlex.quote(f"sqlite:///{self._file}"), unsafe=self._database.unsafe)
+
+    def refusal(self, why: str, instead: str) -> UnsafeStoreError:
+        return refusal(self._database.name, self._shown, why, instead)
+
+    def _refuse_hurt(self, names: list[str]) -> None:
+        if names:
+            raise self.refusal(
+                "what a run of these tests made cannot be removed, since others refer to it:\n  "
+                + "\n  ".join(names),
+                "Drop that, or remove all of it:  " + self.clean_line,
+            )
+
+    def cannot_restore(self, copied: Path | None, why: str) -> StoreError:
+        where = "It was left as it is."
+        if copied:
+            where = f"What was in it before this run is in {copied}, a SQLite database."
+        return StoreError(
+            f"store {self._database.name!r}: {self._shown} cannot be restored: {why}.\n{where}\n"
+            f"To restore it:  {self.clean_line}",
+            store=self._database.name,
+        )
+
+
+def read_copy(path: Path) -> OurConnection:
+    return connect(_uri(path))
+
+
+def _uri(path: Path) -> str:
+    return f"{path.as_uri()}?mode=ro&immutable=1"
+
+
+def _content(connection: sqlite3.Connection) -> bytes:
+    """All that a database is, whatever its journal."""
+    content = pages(connection)
+    return content[:18] + content[20:]
