@@ -82,7 +82,7 @@ class TracebackTests(SuiteTestCase):
             ("pytest", "--showlocals", "suite_secrets.py"),
         ):
             with self.subTest(store=store, url=url, runner=runner):
-                outcome = self.python("-m", *runner, timeout=90)
+                outcome = self.python("-m", *runner, timeout=240)
                 said = outcome.out + outcome.err
                 self.assertNotEqual(outcome.code, 0, said)
                 self.assertRegex(said, "shop|read")
