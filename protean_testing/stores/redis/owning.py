@@ -13,7 +13,6 @@ import hashlib
 import json
 import platform
 import re
-import shlex
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -287,4 +286,4 @@ def clean_command(address: Address, prefix: bytes, *, unsafe: bool = False) -> s
     url = address.plain
     if prefix and unsafe:
         url += f"{'&' if '?' in url else '?'}prefix={prefix.decode(errors='backslashreplace')}"
-    return clean_line(shlex.quote(url), unsafe=unsafe)
+    return clean_line(url, unsafe=unsafe)
