@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +12,7 @@ from ...errors import OpenTransactionError, ProteanTestingError
 from ...leaks import tell_of_leak
 from ...ownership import Marker
 from ...store import LeftBy
+from ...waiting import turns
 from ..driver_errors import said, translated
 from ..keeper import Database
 from ..urls import with_secrets
@@ -20,7 +20,6 @@ from . import (
     baseline,
     before,
     claiming,
-    content,
     data,
     everything,
     fingerprint,
@@ -33,6 +32,7 @@ from . import (
 from .connection import Connection, NoAnswer, psycopg
 from .data import Data
 from .fast import Fast, Look
+from .made import Made
 from .schema import Schema, Schemas
 from .transactions import OpenTransaction
 
@@ -77,8 +77,7 @@ class PostgreSQLKeeper:
         self._tables: set[tuple[str | None, str]] = set()
         self._marker: Marker | None = None
         self._is_lost = False  # another run has had the database since
-        self._present: set[fingerprint.Address] = set()  # what was there when more was about to be made
-        self._versions: dict[int, str] = {}
+        self._made: Made | None = None
         self._staying: staying.State | None = None
         self._schemas: Schemas | None = None
         self._data: Data | None = None
@@ -97,7 +96,7 @@ class PostgreSQLKeeper:
         elif more:
             with self._told("check"):
                 claiming.refuse_planned(self.database, self._connection, more, marker)
-                self._look_around()
+                self._made = Made(self._connection)
         self._tables |= more
 
     def claim(self) -> bool:
@@ -108,27 +107,14 @@ class PostgreSQLKeeper:
             self._marker, self._staying = claiming.claim(self.database, connection, self._tables)
             if self._staying is None:
                 connection.run(baseline.INSTALL + staying.INSTALL)
-            self._look_around()
+            self._made = Made(connection)
         return self._staying is not None
 
-    def _look_around(self) -> None:
-        """Whatever comes from now on was made by what makes the schema."""
-        self._present = fingerprint.present(self._connection)
-        self._versions = content.versions(self._connection)
-
     def _note_made(self) -> None:
-        """Write down what making the schema made, before tests can touch it.
-
-        Where migrations have moved a database on that was migrated before, nothing is: dropping it would
-        leave a database that says it has what it has not.
-        """
-        assert self._marker is not None, "claim() comes first"
-        there = fingerprint.present(self._connection)
-        made = {f"{classid}:{objid}" for classid, objid in there - self._present}
-        moved_on = not self._versions.items() <= content.versions(self._connection).items()
-        if not (moved_on and self.database.rebuild is not None):
-            there_now = {f"{classid}:{objid}" for classid, objid in there}
-            self._marker = replace(self._marker, made=frozenset(self._marker.made & there_now | made))
+        """Write down what making the schema made, before tests can touch it."""
+        assert self._marker is not None and self._made is not None, "claim() comes first"
+        adopted = self.database.rebuild is None
+        self._marker = self._made.added_to(self._marker, self._connection, adopted=adopted)
         ownership.write_marker(self._connection, self._marker)
 
     def drop(self) -> None:
@@ -409,7 +395,7 @@ class PostgreSQLKeeper:
         assert self._marker is not None and self.database.rebuild is not None
         with claiming.fresh_connection(self.database) as connection:
             claiming.remove(self.database, connection, fingerprint.addresses(self._marker.made))
-        self._look_around()
+        self._made = Made(self._connection)
         self.database.rebuild()
         self._note_made()
 
@@ -476,9 +462,10 @@ class PostgreSQLKeeper:
         connection.renew()
         if self._marker is None:
             return
-        end = time.monotonic() + self.database.wait  # the server may see later than we that it was lost
-        while not (is_ours := ownership.take_lock(connection)) and time.monotonic() < end:
-            time.sleep(0.05)
+        is_ours = False
+        for _ in turns(self.database.wait):  # the server may see later than we that it was lost
+            if is_ours := ownership.take_lock(connection):
+                break
         there = ownership.read_marker(connection)
         if not is_ours or there is None or there.run != self._marker.run:
             self._is_lost = True
