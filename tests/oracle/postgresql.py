@@ -521,6 +521,7 @@ class World:
             s
             for s in work.statements
             if not (self.scopes.altered and s.startswith(("ALTER", "DROP", "COMMENT", "CREATE INDEX")))
+            and (self.scopes.is_open or not s.startswith("CREATE ") or s.startswith("CREATE TEMP"))
         ]
         if work.where == "process":
             _process(self.url, [s for s in statements if not s.startswith("COPY")], work.end)
@@ -641,6 +642,11 @@ class _Scopes:
         self.altered = False  # an outer scope changed the schema, which cannot be made again inside of it
         self._stack: list[bool] = []
         self._inner: list[Any] = []
+
+    @property
+    def is_open(self) -> bool:
+        """What is made beside a run, while none of its scopes is open, is not its own and stays."""
+        return bool(self._stack)
 
     def enter(self) -> Any:
         token = self.keeper.save()
