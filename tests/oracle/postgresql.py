@@ -26,7 +26,7 @@ from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgres
 from protean_testing.stores.keeper import Database
 from protean_testing.stores.postgresql import PostgreSQLKeeper, installed
 
-from .program import Dialect, Dump, Schema, Scopes, Table, Work
+from .program import Dialect, Dump, Schema, Table, Work
 
 SESSION = (
     "SET search_path = public, \"Elsewhere\"; SET lock_timeout = '40ms'; SET statement_timeout = '3s'; "
@@ -495,7 +495,7 @@ class World:
                     connection.execute(statement)
         self.keeper.created()
         self.schema = self.dump(rows=False)
-        self.scopes: Scopes = _Scopes(self, dialect.reset == "fast" and dialect.role in ("granted", "owner"))
+        self.scopes = _Scopes(self, dialect.reset == "fast" and dialect.role in ("granted", "owner"))
 
     def _make(self) -> None:
         with psycopg.connect(self.owner, autocommit=True) as connection:
