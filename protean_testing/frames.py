@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from inspect import iscoroutinefunction
 from threading import get_ident
 from types import FrameType
 from typing import Any
@@ -384,7 +384,7 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
 def _refuse_unawaited(case: unittest.TestCase) -> None:
     """Refuse an async test that its class does not await: it would pass without having run."""
     method = getattr(case, case._testMethodName, None)
-    if inspect.iscoroutinefunction(method) and not (
+    if iscoroutinefunction(method) and not (
         isinstance(case, unittest.IsolatedAsyncioTestCase) or _is_trial(case)
     ):
         raise ConfigurationError(
