@@ -67,13 +67,15 @@ def main(target: str) -> None:
                 continue
             one, other = key.fileobj, key.data
             assert isinstance(one, socket.socket)
+            if one.fileno() < 0:
+                continue
             data = b""
             with suppress(OSError):
                 data = one.recv(65536)
                 other.sendall(data)
             if not data:
                 for end in (one, other):
-                    with suppress(KeyError):
+                    with suppress(KeyError, ValueError):  # closed with its other end a moment ago
                         selector.unregister(end)
                     end.close()
 

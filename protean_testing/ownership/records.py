@@ -86,16 +86,21 @@ class Claim:
             _remove(_record(self.place))
             self._let_go()
 
-    def abandon(self) -> None:
-        """Let the place go with something of ours still in it: the next run finds it left over."""
+    def abandon(self, *, is_silent: bool = False) -> None:
+        """Let the place go with something of ours still in it: the next run finds it left over.
+
+        Parameters:
+            is_silent: Its server does not answer, the watchdog neither: who takes it next waits for that one.
+        """
         if self.owned:
-            self._end_watchdog(left=True)
+            self._end_watchdog(left=True, waits=not is_silent)
             self._let_go()
 
-    def _end_watchdog(self, *, left: bool) -> None:
+    def _end_watchdog(self, *, left: bool, waits: bool = True) -> None:
         if self._watchdog is not None:
             self._watchdog.end(left=left)
-            read_signs(self.file("signs"), self.file("watch"))  # it has ended
+            if waits:
+                read_signs(self.file("signs"), self.file("watch"))  # it has ended
             self._watchdog = None
 
     def _let_go(self) -> None:

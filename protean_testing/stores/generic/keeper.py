@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from ...errors import OpenTransactionError, StoreError
@@ -13,6 +14,7 @@ from ...leaks import tell_of_leak
 from ...store import LeftBy
 from ..keeper import Database
 from . import rows
+from .idle_locks import Prepared
 from .owner import Owner
 from .rows import Copy, Key
 from .schema import Thing, named, shown
@@ -26,11 +28,15 @@ class Mark:
         rows: Copies of the tables that were not empty.
         counters: See `mysql.counters`.
         looks: The schema, by its definitions.
+        prepared: The transactions that were prepared on the server.
+        began: When it was made.
     """
 
     rows: dict[Key, Copy]
     counters: dict[str, int]
     looks: dict[Thing, str]
+    prepared: frozenset[Prepared]
+    began: float = field(default_factory=monotonic)
 
 
 class GenericKeeper:
@@ -78,7 +84,7 @@ class GenericKeeper:
 
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         """See Keeper.free."""
-        return []
+        return self._session.free(left_by)
 
     def close(self) -> None:
         self._session.close()
@@ -124,7 +130,8 @@ class GenericKeeper:
                 store=self.database.name,
             ) from None
         self._session.see_schema()
-        self._marks.append(Mark(self._copied(), self._session.counters(), dict(self._session.looks)))
+        looks, prepared = dict(self._session.looks), self._session.prepared()
+        self._marks.append(Mark(self._copied(), self._session.counters(), looks, prepared))
         return self._marks[-1]
 
     def _copied(self) -> dict[Key, Copy]:
@@ -143,6 +150,8 @@ class GenericKeeper:
     def _reset(self, mark: Mark) -> bool:
         session = self._session
         session.make_way()
+        session.see_schema()
+        session.end_holders(mark.began, mark.prepared)
         changed = self._mend_schema(mark)
         return session.restore(session.tables, mark.rows, mark.counters) or changed
 
@@ -190,7 +199,6 @@ class GenericKeeper:
     def _mend_schema(self, mark: Mark) -> bool:
         """Drop what was made since `mark`, and make again what was altered or dropped."""
         session = self._session
-        session.see_schema()
         if session.looks == mark.looks:
             return False
         session.make_way(readers=True)

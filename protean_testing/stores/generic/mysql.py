@@ -141,6 +141,58 @@ def was_denied(error: SQLAlchemyError) -> bool:
     return _number(error) == 1227
 
 
+def is_gone(error: SQLAlchemyError) -> bool:
+    """Whether there is no such session any more."""
+    return _number(error) == 1094
+
+
+def lock_of(connection: Connection) -> str:
+    """The name of the lock that a live run has on the database in which this session stands."""
+    return _lock(str(rows(connection, "SELECT DATABASE()")[0][0]))
+
+
+_TOGETHER = 50
+"""Tables in one statement: a join has at most 61."""
+
+
+def writes_wait(connection: Connection, tables: Collection[Key]) -> bool:
+    """Whether a writer would have to wait for somebody's lock on tables. Those who only read have none."""
+    names = _names(connection, tables)
+    return any(
+        _waits(connection, f"DELETE {', '.join(some)} FROM {' JOIN '.join(some)} WHERE 1 = 0")
+        for some in (names[n : n + _TOGETHER] for n in range(0, len(names), _TOGETHER))
+    )
+
+
+def is_used(connection: Connection, tables: Collection[Key]) -> bool:
+    """Whether anybody has read or written some of these tables in a transaction that is open."""
+    names = _names(connection, tables)
+    try:
+        return bool(names) and _waits(connection, f"LOCK TABLES {' WRITE, '.join(names)} WRITE")
+    finally:
+        connection.exec_driver_sql("UNLOCK TABLES")
+
+
+def _names(connection: Connection, tables: Collection[Key]) -> list[str]:
+    quoted = connection.dialect.identifier_preparer.quote_identifier
+    return [f"{quoted(_schema(connection, schema))}.{quoted(name)}" for schema, name in tables]
+
+
+def _waits(connection: Connection, statement: str) -> bool:
+    at_once = "SET STATEMENT lock_wait_timeout = 0, innodb_lock_wait_timeout = 0 FOR "
+    if not is_mariadb(connection):
+        at_once = ""  # waits as long as the session does
+    elif statement.startswith("LOCK"):
+        at_once, statement = "", f"{statement} NOWAIT"
+    try:
+        connection.exec_driver_sql(literally(connection, at_once + statement))
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return was_locked(error)
+    return False
+
+
 def ddl_count(connection: Connection) -> object:
     """Changes with every statement of another session that changes a schema, whoever says it."""
     all_of_them, ours = (
@@ -332,7 +384,7 @@ def _make(connection: Connection, thing: Thing, definition: dict[str, str]) -> N
             connection.exec_driver_sql(f"SET SESSION {setting.format(definition[name])}")
         elif name == "mode" and "mode" in definition:
             connection.exec_driver_sql("SET SESSION sql_mode = ''")
-    connection.exec_driver_sql(_literally(connection, definition["statement"]))
+    connection.exec_driver_sql(literally(connection, definition["statement"]))
 
 
 @contextmanager
@@ -459,7 +511,7 @@ def rows(connection: Connection, query: str, **values: str) -> list[Any]:
     return list(connection.execute(text(query), values) if values else connection.exec_driver_sql(query))
 
 
-def _literally(connection: Connection, statement: str) -> str:
+def literally(connection: Connection, statement: str) -> str:
     """Of the user's, for a driver that may take a percent sign for a parameter."""
     return statement.replace("%", "%%") if "format" in connection.dialect.paramstyle else statement
 

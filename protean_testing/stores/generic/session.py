@@ -16,13 +16,15 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ...errors import OpenTransactionError, StoreError
 from ...ownership.marker import RUN
+from ...store import LeftBy
 from ...waiting import LONGEST, Patience
 from ..driver_errors import said, translated
 from ..keeper import Database
 from ..urls import server_of, with_secrets
-from . import mysql, ownership, rows, schema, transactions
+from . import idle_locks, mysql, ownership, rows, schema
 from .rows import Bag, Copy, Key, Table
 from .schema import Thing, shown
+from .transactions import Transactions
 
 Result = TypeVar("Result")
 
@@ -60,6 +62,9 @@ class Session:
         self._was_open = False
         self._ddl: object = None
         self._is_blind = False
+        self._is_separate = False
+        self._transactions = Transactions()
+        self._number = self._first = 0
 
     # The connection
 
@@ -105,7 +110,8 @@ class Session:
         for one in (given, own):
             if one is not None:
                 one.rollback()
-        if own is not None and len(set(places)) == 1:
+        self._is_separate = own is not None and len(set(places)) == 1
+        if own is not None and self._is_separate:
             given.close()
             connection = own
         else:
@@ -116,7 +122,24 @@ class Session:
             _isolate(connection, "REPEATABLE READ")
         with connection.begin():
             mysql.settle(connection, self.database.wait)
+            idle_locks.ours.discard(self._number)
+            ((self._number,),) = mysql.rows(connection, "SELECT CONNECTION_ID()")
+            idle_locks.ours.add(self._number)
+        self._first = self._first or self._number
         return connection
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        """See `Store.free`. On a connection of its own, which is closed again."""
+        if not self.is_mysql or not self._first:
+            return []
+        engine = mysql.own_engine(self.database.url) if self._is_separate else self.database.engine()
+        connection = self._connect(engine)
+        try:
+            connection.detach()
+            _isolate(connection, "READ COMMITTED")
+            return idle_locks.free(connection, self._first, left_by)
+        finally:
+            connection.close()
 
     def _connect(self, engine: sa.Engine) -> sa.Connection:
         seconds = self._patience.seconds
@@ -148,6 +171,7 @@ class Session:
 
     def close(self) -> None:
         if self._open is not None:
+            idle_locks.ours.discard(self._number)
             if self._patience.is_gone:
                 self._open.invalidate()  # else a ROLLBACK is waited for
             self._open.close()
@@ -198,12 +222,15 @@ class Session:
         return said(error, with_secrets(self.database.url))
 
     def make_way(self, *, end: bool = True, readers: bool = False) -> None:
-        """Wait until no other session is in a transaction, or end it; see `transactions.make_way`."""
+        """Wait until no other session is in a transaction, or end it; see `Transactions.make_way`."""
         if not self.is_mysql or self._is_blind:
             return
         try:
             with self.transaction() as connection:
-                self.ended += transactions.make_way(connection, self.database.wait, end=end, readers=readers)
+                keys = [table.key for table in self.tables]
+                self.ended += self._transactions.make_way(
+                    connection, self.database.wait, keys, end=end, readers=readers
+                )
         except DBAPIError as error:
             if not mysql.was_denied(error):
                 raise
@@ -214,6 +241,22 @@ class Session:
                 "*.* TO the user of the URL",
                 stacklevel=2,
             )
+
+    def prepared(self) -> frozenset[idle_locks.Prepared]:
+        """The transactions that were prepared and not ended, of the whole server."""
+        if not self.is_mysql:
+            return frozenset()
+        with self.transaction() as connection:
+            return idle_locks.prepared(connection)
+
+    def end_holders(self, since: float, before: frozenset[idle_locks.Prepared]) -> None:
+        """End what has locked tables, and sleeps since a moment after `since`, or was prepared since."""
+        if not self.is_mysql:
+            return
+        keys = [table.key for table in self.tables]
+        with self.transaction() as connection:
+            self.ended += idle_locks.end_holders(connection, keys, self._first, since, self.database.wait)
+            self.ended += idle_locks.end_prepared(connection, keys, before)
 
     # The schema
 

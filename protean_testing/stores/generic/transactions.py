@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from ... import waiting
 from ...errors import OpenTransactionError
-from .mysql import is_mariadb, rows
+from .idle_locks import Clients, Process, processes
+from .mysql import is_used, rows
+from .rows import Key
 
 _TRANSACTION = re.compile(r"^---TRANSACTION [^\n]*ACTIVE.*?(?=^---|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -40,51 +43,67 @@ class OpenTransaction:
         return self.words
 
 
-def make_way(connection: Connection, wait: float, *, end: bool, readers: bool) -> list[str]:
-    """Wait until no other session that uses this database is in a transaction, see `waiting.make_way`.
+class Transactions:
+    """Finds the transactions that are open in one database."""
 
-    Parameters:
-        wait: Seconds for those at work.
-        end: Whether the sessions that sleep are ended; otherwise they are an error as well.
-        readers: Count transactions that have only read, too.
+    def __init__(self) -> None:
+        self._foreign: set[int] = set()  # sessions in other databases that are not of this process
 
-    Returns:
-        What was ended, in words.
-    """
+    def make_way(
+        self, connection: Connection, wait: float, tables: Collection[Key], *, end: bool, readers: bool
+    ) -> list[str]:
+        """Wait until no other session that uses the database is in a transaction, see `waiting.make_way`.
 
-    def kill(one: OpenTransaction) -> None:
-        try:
-            connection.exec_driver_sql(f"KILL {one.number}")
-        except DBAPIError as error:
-            raise OpenTransactionError(f"  {one}\nOur user may not end it: {error.orig}") from None
+        Parameters:
+            connection: Stands in the database.
+            wait: Seconds for those at work.
+            tables: All that are there.
+            end: Whether the sessions that sleep are ended; otherwise they are an error as well.
+            readers: Count transactions that have only read, too.
 
-    look = partial(_open_transactions, connection, readers)
-    return list(map(str, waiting.make_way(look, wait, kill if end else None)))
+        Returns:
+            What was ended, in words.
+        """
 
+        def kill(one: OpenTransaction) -> None:
+            try:
+                connection.exec_driver_sql(f"KILL {one.number}")
+            except DBAPIError as error:
+                raise OpenTransactionError(f"  {one}\nOur user may not end it: {error.orig}") from None
 
-def _open_transactions(connection: Connection, readers: bool) -> list[OpenTransaction]:
-    # information_schema.innodb_trx is as old as 0.1 s; this is not.
-    (row,) = rows(connection, "SHOW ENGINE INNODB STATUS")
-    active: dict[int, str] = {}
-    for transaction in _TRANSACTION.findall(row[2]):
-        thread = re.search(r"thread id (\d+)", transaction)
-        writes = re.search(r"[1-9]\d* lock struct|undo log entries", transaction)
-        if thread and (readers or writes):
-            active[int(thread[1])] = ", ".join(re.findall(r"\d+ row lock|undo log entries \d+", transaction))
-    if not active:
-        return []
-    return [
-        OpenTransaction(
-            number,
-            command == "Sleep",
-            active[number],
-            f"connection {number} of {user} at {host}, {active[number]}, "
-            + (f"asleep for {float(time) / 1000:.1f} s" if command == "Sleep" else f"at work: {info}"),
-        )
-        for number, user, host, command, time, info in rows(
-            connection,
-            f"SELECT id, user, host, command, {'time_ms' if is_mariadb(connection) else 'time * 1000'}, info "
-            "FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID() "
-            f"AND id IN ({', '.join(map(str, active))})",
-        )
-    ]
+        look = partial(self._open, connection, tables, readers)
+        return list(map(str, waiting.make_way(look, wait, kill if end else None)))
+
+    def _open(self, connection: Connection, tables: Collection[Key], readers: bool) -> list[OpenTransaction]:
+        # information_schema.innodb_trx is as old as 0.1 s; this is not.
+        (row,) = rows(connection, "SHOW ENGINE INNODB STATUS")
+        active: dict[int, str] = {}
+        writers = set()
+        for transaction in _TRANSACTION.findall(row[2]):
+            if thread := re.search(r"thread id (\d+)", transaction):
+                number = int(thread[1])
+                active[number] = ", ".join(re.findall(r"\d+ row lock|undo log entries \d+", transaction))
+                if re.search(r"[1-9]\d* lock struct|undo log entries", transaction):
+                    writers.add(number)
+        active = {number: words for number, words in active.items() if number not in self._foreign}
+        if not active:
+            return []
+        found = [one for one in processes(connection) if one.number in active]
+        inside = [one for one in found if one.is_here]
+        chosen = inside if inside else self._elsewhere(connection, tables, found)
+        return [
+            OpenTransaction(one.number, one.sleeps, active[one.number], f"{one}, {active[one.number]}")
+            for one in chosen
+            if readers or one.number in writers
+        ]
+
+    def _elsewhere(
+        self, connection: Connection, tables: Collection[Key], found: Collection[Process]
+    ) -> list[Process]:
+        """Those of this process that have used our tables and stand in another database since (``USE``)."""
+        if not found:
+            return []
+        clients = Clients.found()
+        self._foreign |= {one.number for one in found if one.number not in clients.numbers}
+        own = [one for one in found if one.number in clients.numbers]
+        return own if own and is_used(connection, tables) else []

@@ -114,7 +114,7 @@ class Place:
             return
         self.closed = True
         if self.claim is not None:
-            self.claim.abandon()
+            self.claim.abandon(is_silent=self.address.patience(0.0).is_gone)
         self.wire.close()
         self._listener.close()
         self._alive.close()
