@@ -168,8 +168,9 @@ class Hold:
 
     @property
     def is_expendable(self) -> bool:
-        """Whether all in it may be discarded, and made again."""
-        return all(store.decided_for is not None for store in self.schemas.values())
+        """Whether all in it may be discarded, and made again: nobody uses it, and no connection is open."""
+        is_over = len(self.line) <= 1 and self._owed is None and not self.is_idle
+        return is_over and all(store.decided_for is not None for store in self.schemas.values())
 
     @property
     def is_idle(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from os import getpid
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ AWAKE = 3
 """Places that keep their connections though no scope is open in them: the next class may use one again."""
 
 HELD = 16
-"""Places whose schema is held, beyond which those that are private and not used go: memory does not grow."""
+"""Places (a domain with all of its own is one) whose schema is held, beyond which those that are private and
+not used go: memory does not grow."""
 
 
 class Run:
@@ -142,13 +143,23 @@ class Run:
 
     def _discard(self) -> None:
         """Remove the private places that were not used for longest: their schema is made again if need be."""
-        asleep = {key: hold for key, hold in self.holds.items() if not hold.is_awake and hold.is_expendable}
+        units: dict[Hashable, dict[Hashable, Hold]] = {}
+        for key, hold in self.holds.items():
+            name = hold.store.unit
+            units.setdefault(key if name is None else name, {})[key] = hold
+        if len(units) <= HELD:
+            return
+        spare = [unit for unit in units.values() if all(hold.is_expendable for hold in unit.values())]
         errors: list[Exception] = []
-        for key in sorted(asleep, key=lambda key: asleep[key].used)[: len(self.holds) - HELD]:
-            hold = self.holds.pop(key)
-            for store in hold.schemas.values():
+        for unit in sorted(spare, key=_last_use)[: len(units) - HELD]:
+            stores = [store for hold in unit.values() for store in hold.schemas.values()]
+            for key in unit:
+                del self.holds[key]
+            for store in stores:
                 self.decided.pop(store.decided_for, None)
-            errors += attempts([*hold.drop(), *(store.discard for store in hold.schemas.values())])
+            for hold in reversed(unit.values()):
+                errors += attempts(hold.drop())
+            errors += attempts(store.discard for store in stores)
         raise_all(errors, "while private databases were discarded")
 
     def open_scopes(self) -> list[Scope]:
@@ -172,6 +183,10 @@ class Run:
 
 run = Run()
 os.register_at_fork(after_in_child=run.forked)
+
+
+def _last_use(unit: Mapping[Hashable, Hold]) -> int:
+    return max(hold.used for hold in unit.values())
 
 
 def raise_all(errors: Sequence[Exception], when: str) -> None:

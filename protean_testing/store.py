@@ -89,12 +89,14 @@ class Store(ABC):
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left something open or at work.
         paranoid: Look at everything after each reset, and tell of what is not as it was.
+        unit: What it is discarded together with: equal for all stores of one domain. None for one alone.
     """
 
     name: str = "store"
     reset_after: ResetAfter = "test"
     on_leak: OnLeak = "warn"
     paranoid: bool = False
+    unit: Hashable = None
 
     def identity(self) -> Hashable:
         """Equal for two stores that mean the same place and the same schema; they share one schema."""
@@ -186,7 +188,10 @@ class Store(ABC):
 
     @property
     def decided_for(self) -> Hashable:
-        """What its place was made for, if that was made for this run and can be made again; else None."""
+        """What its place was made for, if that was made for this run and can be made again; else None.
+
+        What lives in this process only was made for its `unit`.
+        """
         return None
 
     def discard(self) -> None:

@@ -21,7 +21,7 @@ from protean.domain.infrastructure import InfrastructureManager
 
 from .. import environ
 from ..errors import ConfigurationError, ScopeError, redacted
-from ..store import Store
+from ..store import LocatedStore, Store
 from ..stores.protean import forget_repositories
 from .config import Config, own_config, test_environment, wanted
 from .places import Places, passwords
@@ -69,6 +69,9 @@ class Configuration:
             *stores_of(self, places, policy),
             StateStore(self, **policy),
         ]
+        for store in self.stores:
+            if not (isinstance(store, LocatedStore) and store.kind == "redis"):  # which others may share
+                store.unit = domain
 
     def adapter(self, registry: str, name: str) -> Any:
         """The adapter of the moment, also while another configuration is in place.
@@ -122,6 +125,11 @@ class Configuration:
             )
 
     @property
+    def is_in_use(self) -> bool:
+        """Whether the domain has adapters of ours now, of this configuration or of another one."""
+        return id(self.domain) in _entries
+
+    @property
     def is_hidden(self) -> bool:
         """Whether the domain has other adapters now: another configuration was put in place since."""
         entries = _entries.get(id(self.domain), [])
@@ -160,7 +168,7 @@ class Configuration:
         self._internal = _take_internal(domain)
 
     def _close(self) -> None:
-        """The run is over: close the adapters; a later run makes new ones."""
+        """The run, or its use of this, is over: close the adapters; a later use makes new ones."""
         _made.pop(self._key, None)
         for name in ("event_store", "brokers", "caches", "providers"):
             if name in self._adapters:

@@ -24,13 +24,13 @@ class Places:
         config: The configuration; what is for us alone (``testing``) is taken out of it.
 
     Attributes:
-        private: (section, name) of the adapters whose place was made for this run.
+        private: Of the adapters whose place was made for this run what it was made for, by (section, name).
         options: What ``testing`` says for an adapter's store, by (section, name).
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.private: set[tuple[str, str]] = set()
+        self.private: dict[tuple[str, str], Hashable] = {}
         self.options: dict[tuple[str, str], dict[str, Any]] = {}
         for section, name, entry in _entries(config):
             if "testing" in entry:
@@ -50,6 +50,7 @@ class Places:
         for section, name, entry in _entries(self._config):
             provider = entry.get("provider")
             private = False
+            made_for: Hashable = None
             if section == "databases" and provider in ("sqlite", "postgresql"):
                 if _is_open(entry):
                     if not is_managed(entry):
@@ -57,8 +58,8 @@ class Places:
                             f"config: database {name!r} is not managed and has no database_uri. Nobody here "
                             "could make its schema: give it the database_uri of one that has it."
                         )
-                    place = (key, name, json.dumps(entry, sort_keys=True, default=repr))
-                    entry["database_uri"], private = database_url(place, provider)
+                    made_for = (key, name, json.dumps(entry, sort_keys=True, default=repr))
+                    entry["database_uri"], private = database_url(made_for, provider)
             elif section in ("brokers", "caches") and provider in REDIS and not entry.get("URI"):
                 number += 1
                 entry["URI"], private = redis_url(min(number, _LAST_REDIS))
@@ -66,9 +67,10 @@ class Places:
                 number += 1
                 entry["redis_url"], private = redis_url(min(number, _LAST_REDIS))
             elif section == "event_store" and provider == "message_db" and not entry.get("database_uri"):
-                entry["database_uri"], private = self._message_db(key)
+                made_for = (key, "event store")
+                entry["database_uri"], private = self._message_db(made_for)
             if private:
-                self.private.add((section, name))
+                self.private[section, name] = made_for
             elif section != "databases" or is_managed(entry):
                 self._move(section, name, entry)
 
@@ -99,7 +101,7 @@ class Places:
         given = environ.url("MESSAGE_DB_URL") if is_full else None
         if given is not None:
             return given, False
-        url = private_database((key, "event store"), "postgresql").replace("+psycopg", "", 1)
+        url = private_database(key, "postgresql").replace("+psycopg", "", 1)
         self.options["event_store", ""] = {"url": url, **self.options.get(("event_store", ""), {})}
         return url.replace("postgres@", "message_store@", 1), True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,10 @@ class StateStore(Store):
         self._configuration, self._domain = configuration, configuration.domain
         self.name = f"state of {self._domain.name}"
         self.on_leak, self.paranoid = on_leak, paranoid
+
+    @property
+    def decided_for(self) -> Hashable:
+        return None if self._configuration.is_in_use else self.unit
 
     def refuse_hidden(self, what: str) -> None:
         if self._configuration.is_hidden:
@@ -138,6 +142,10 @@ class EndStore(Store):
     def __init__(self, name: str, at_end: Callable[[], None]) -> None:
         self.name = name
         self._at_end = at_end
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self.unit
 
     def reset_data(self, mark: Mark) -> bool:
         return False

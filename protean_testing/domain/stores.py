@@ -59,6 +59,7 @@ def _databases(configuration: Configuration, places: Places, policy: Policy) -> 
                     entry["database_uri"],
                     private=("databases", name) in places.private,
                     owner=(configuration.domain, name, has_outbox(config)),
+                    decided_for=places.private.get(("databases", name)),
                     name=name,
                     **{**policy, **places.options.get(("databases", name), {})},
                 )
@@ -112,6 +113,7 @@ def _event_store(configuration: Configuration, places: Places, policy: Policy) -
                 **{
                     "url": entry["database_uri"],
                     "private": ("event_store", "") in places.private,
+                    "decided_for": places.private.get(("event_store", "")),
                     **policy,
                     **places.options.get(("event_store", ""), {}),
                 }

@@ -57,6 +57,7 @@ class MessageDBStore(LocatedStore):
             ``message_store`` may not).
         name: What messages call it.
         private: True for an empty database of this run's own: Message DB is installed in it.
+        decided_for: What that was made for.
         package: The directory of the npm package with its SQL; otherwise see `message_db_sql.find`.
         unsafe: Allow a database that is no test database by its name. What is there is kept all the same.
         wait: Seconds to wait at a reset for a writer that is still at work.
@@ -74,6 +75,7 @@ class MessageDBStore(LocatedStore):
         *,
         name: str = "event store",
         private: bool = False,
+        decided_for: Hashable = None,
         package: Path | str | None = None,
         unsafe: bool = False,
         wait: float = 2.0,
@@ -91,6 +93,7 @@ class MessageDBStore(LocatedStore):
         self.name = name
         self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self._private, self._package, self._unsafe, self._wait = private, package, unsafe, wait
+        self._decided_for = decided_for
         self._own = None if private else own_of(parsed_url(self._url))
         self._connection: Any = None
         self._claim: Claim | None = None
@@ -299,6 +302,19 @@ class MessageDBStore(LocatedStore):
                 store=self.name,
             )
         return True
+
+    def rest(self) -> None:
+        if self._private and self._connection is not None:
+            self._connection.close()  # else it holds the lock of this run
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self._decided_for
+
+    def discard(self) -> None:
+        from .postgresql.connection import drop_database
+
+        drop_database(parsed_url(self._url))
 
     def close(self) -> None:
         if self._connection is not None:

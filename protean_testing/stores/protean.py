@@ -52,20 +52,33 @@ class ProviderStore(SQLAlchemyStore):
         url: Where it is.
         private: True where that was made for this run alone.
         owner: Equal for two providers that stand for the same tables.
+        decided_for: What a private place was made for.
         options: As for `SQLAlchemyStore`: name, unsafe, reset, wait, on_leak, reset_after.
     """
 
     def __init__(
-        self, provider: Adapter, url: str, *, private: bool, owner: Hashable, **options: Any
+        self,
+        provider: Adapter,
+        url: str,
+        *,
+        private: bool,
+        owner: Hashable,
+        decided_for: Hashable = None,
+        **options: Any,
     ) -> None:
         super().__init__(schema=self._make_artifacts, engine=lambda: provider()._engine, **options)
         self.bind(url, private=private)
         self._provider = provider
         self._owner = owner
+        self._decided_for = decided_for
         self._is_advised = True  # the domain's other stores stand beside it
 
     def schema_key(self) -> Hashable:
         return self._owner
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self._decided_for
 
     def share(self, first: Store) -> None:
         """Several providers, or several configurations, of one domain may be in one database."""
@@ -118,6 +131,10 @@ class UnmanagedStore(Store):
     def __init__(self, provider: Adapter, name: str) -> None:
         self._provider, self.name = provider, name
 
+    @property
+    def decided_for(self) -> Hashable:
+        return self.unit
+
     def create_schema(self) -> None:
         provider = self._provider()
         warn_of_stale_tables(self.name, lambda: provider._engine, [_metadata_of(provider)])
@@ -165,6 +182,10 @@ class ProcessStore(Store):
         look: Callable[[Any], dict[str, list[str]]] = described,
     ) -> None:
         self._read, self._write, self.name, self._look = read, write, name, look
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self.unit
 
     def look_at_all(self) -> dict[str, list[str]]:
         return self._look(self._read())
