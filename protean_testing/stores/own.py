@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
+from sqlalchemy import URL
+
 from ..workers import Worker
 from .definition import Definition
+from .keeper import Database
 
 LONGEST = 63  # bytes of a PostgreSQL name
 _MARK = "_protean_testing_"
@@ -21,15 +24,25 @@ class Own(Protocol):
 
     Attributes:
         needs_keeper: Its keeper must drop what came into it, and lets go of it by that.
+        given: The URL that was given.
     """
 
     needs_keeper: bool
+    given: URL
 
     def reserve(self, store: str, *, copy: bool = False) -> None:
         """Make it now, empty or as a copy of the given one: something connects to it before the rest."""
 
     def check(self, store: str, *, unsafe: bool) -> None:
         """Refuse, before anything is made: no test database by the given name, or nobody may make one."""
+
+    def examine(self, database: Database, tables: Collection[tuple[str | None, str]]) -> None:
+        """Refuse what a run of one process in the given database would refuse. Nothing there is touched.
+
+        Parameters:
+            database: The given one.
+            tables: As for `Keeper.check`.
+        """
 
     def making(
         self, definition: Definition, *, adopt: bool, keep: bool, alone: Alone

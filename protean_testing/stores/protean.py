@@ -88,6 +88,7 @@ class ProviderStore(SQLAlchemyStore):
             super().share(first)
 
     def check(self) -> None:
+        self._examine_given(self._live())
         self._keeper().check(self._tables())
 
     def drop_schema(self) -> None:

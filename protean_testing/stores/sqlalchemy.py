@@ -266,8 +266,10 @@ class SQLAlchemyStore(LocatedStore):
                 "this would be a new and empty database.\n"
                 "Pass url= or engine=, or set TEST_DB and DATABASE_URL."
             )
-        if place.own is not None and not place.claimed:
-            place.own.check(self.name, unsafe=self.unsafe)
+        if place.own is not None:
+            if not place.claimed:
+                place.own.check(self.name, unsafe=self.unsafe)
+            self._examine_given(place)
         elif place.sibling is None or place.sibling.check(self.name, unsafe=self.unsafe):
             self._keeper().check(self._tables())
 
@@ -374,21 +376,33 @@ class SQLAlchemyStore(LocatedStore):
     def _keeper(self) -> Keeper:
         place = self._live()
         if place.keeper is None:
-            place.keeper = _keeper_for(
-                Database(
-                    name=self.name,
-                    url=place.url,
-                    engine=place.engine,
-                    private=place.private or place.own is not None,
-                    adopt=self.adopt,
-                    unsafe=self.unsafe,
-                    tables=self._tables(),
-                    rebuild=None if self.adopt else place.make_all,
-                    definition=self._described().digest if place.own or self._keeps(place) else "",
-                    **self._options,
-                )
-            )
+            place.keeper = _keeper_for(self._database(place))
         return place.keeper
+
+    def _database(self, place: Place) -> Database:
+        """What its keeper knows of a place."""
+        return Database(
+            name=self.name,
+            url=place.url,
+            engine=place.engine,
+            private=place.private or place.own is not None,
+            adopt=self.adopt,
+            unsafe=self.unsafe,
+            tables=self._tables(),
+            rebuild=None if self.adopt else place.make_all,
+            definition=self._described().digest if place.own or self._keeps(place) else "",
+            **self._options,
+        )
+
+    def _examine_given(self, place: Place) -> None:
+        """Refuse in a worker what one process would refuse: what stands in its own database is a copy."""
+        if place.own is None or self.empty:
+            return
+        given = Place(place.own.given)
+        try:
+            place.own.examine(self._database(given), self._tables())
+        finally:
+            given.close()
 
     def _own_database(self, place: Place) -> AbstractContextManager[None]:
         """Make a worker's own database round this; nothing for one that is used as it was given."""

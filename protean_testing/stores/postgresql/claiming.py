@@ -40,6 +40,21 @@ def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[T
     content.to_remove(database, connection, tables, marker)
 
 
+def refuse_content(database: Database, connection: Connection, tables: Iterable[TableName]) -> None:
+    """Refuse what is in the way of a run in a database that is only copied. Nothing in it is touched.
+
+    A run that is at work there answers itself for what it found, and what it made is in nobody's way.
+
+    Raises:
+        UnsafeStoreError: Something is in the way, or holds data of others.
+    """
+    marker = read_marker(database, connection)
+    if marker is not None and ownership.is_live(connection):
+        return
+    if not staying.is_there(connection, definition_of(database)):
+        content.to_remove(database, connection, tables, marker)
+
+
 def refuse_planned(
     database: Database, connection: Connection, tables: Iterable[TableName], marker: Marker
 ) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, nullcontext
 
 from sqlalchemy import URL
 
@@ -13,11 +13,14 @@ from ...errors import ConfigurationError
 from ...ownership import refuse_other_name
 from ...workers import Worker
 from ..definition import Definition
+from ..keeper import Database
 from ..own import Alone, derived_name
 from ..urls import shown
-from .connection import OURS, quoted
+from .claiming import refuse_content
+from .connection import OURS, Connection, quoted
+from .content import TableName
 from .likeness import digest
-from .meeting import BUILDING, KEPT, NEEDED, OWN, RUN, Meeting
+from .meeting import BUILDING, KEPT, MAKING, NEEDED, OWN, RUN, Meeting
 
 
 class Clone:
@@ -33,11 +36,12 @@ class Clone:
     why = "each worker has a database of its own"
 
     def __init__(self, given: URL, name: str, me: Worker) -> None:
-        self._given, self._name, self._me = given, name, me
+        self.given, self._name, self._me = given, name, me
         self._meeting = Meeting(given, "database")
         self._template, self._definition = "", Definition("")
         self._like = ""  # what the given database holds, if the template is to outlive this run
         self._is_there = False
+        self._examined: set[TableName] | None = None
 
     def check(self, store: str, *, unsafe: bool) -> None:
         """See Own.check.
@@ -46,10 +50,10 @@ class Clone:
             UnsafeStoreError: The given database is none for tests by its name.
             ConfigurationError: The role may not create databases, or the server has no room for a worker.
         """
-        meeting, name = self._meeting, str(self._given.database)
+        meeting, name = self._meeting, str(self.given.database)
         meeting.store = store
         if not unsafe:
-            refuse_other_name(store, shown(self._given), name)
+            refuse_other_name(store, shown(self.given), name)
         with meeting.told("reach the server"):
             may, role = meeting.row(
                 "SELECT rolsuper OR rolcreatedb, rolname FROM pg_roles WHERE rolname = current_user"
@@ -65,6 +69,21 @@ class Clone:
                     f"store {store!r}: there is no database {name!r} on the server of its URL. "
                     "Create it: the workers' own take after it."
                 )
+
+    def examine(self, database: Database, tables: Collection[TableName]) -> None:
+        """See Own.examine. Our connection would be in the way of a worker that copies the given one.
+
+        Raises:
+            UnsafeStoreError: Something is in the way, or holds data of others.
+        """
+        if self._examined is not None and self._examined.issuperset(tables):
+            return
+        every = (self._examined or set()).union(tables)
+        meeting = self._meeting
+        with meeting.told("look at the given database"), meeting.locked(MAKING, ""):
+            with closing(Connection(database)) as connection:
+                refuse_content(database, connection, every)
+        self._examined = every
 
     def _refuse_full_server(self) -> None:
         """Every worker that is there, we too, may need its connections at any time."""
@@ -98,7 +117,7 @@ class Clone:
                 return
         with self._meeting.told("create the database of a worker"):
             self._begin()
-            self._meeting.create(self._name, like=str(self._given.database))
+            self._meeting.create(self._name, like=str(self.given.database))
             self._is_there = True
 
     @contextmanager
@@ -109,7 +128,7 @@ class Clone:
             StoreError: It could not be created.
             ConfigurationError: Another worker of this run makes another schema by the same URL.
         """
-        meeting, given = self._meeting, str(self._given.database)
+        meeting, given = self._meeting, str(self.given.database)
         kept = derived_name(given, KEPT, f"t_{_digest(meeting.store)}")
         fleeting = derived_name(given, self._me.run, f"t_{_digest(definition.digest)}")
         self._template, self._definition = kept if keep else fleeting, definition
@@ -165,7 +184,7 @@ class Clone:
             return  # nobody else would make the same, as far as can be told
         with alone(), self._meeting.told("clone the database of a worker"):
             self._build(self._name)
-            self._refuse_other_schema(str(self._given.database))
+            self._refuse_other_schema(str(self.given.database))
 
     def _build(self, source: str) -> None:
         if self._meeting.is_there(self._template):

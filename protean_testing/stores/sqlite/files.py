@@ -82,6 +82,14 @@ class TestFile:
         if self._marker is not None:
             self._there = identities(self._content.things_there())
 
+    def examine(self, tables: Collection[tuple[str | None, str]]) -> None:
+        """Refuse what is in the way of a run in a file that is only copied.
+
+        A run that is at work there answers itself for what it found.
+        """
+        if not self._beside.is_in_use():
+            self._found(tables)
+
     def claim(self) -> bool:
         """Take the file for this run; restore and remove what a dead run left.
 

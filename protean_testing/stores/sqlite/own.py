@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ...errors import ConfigurationError, StoreError
 from ...ownership import refuse_other_name
 from ...workers import Worker
 from ..definition import Definition
+from ..keeper import Database
 from ..own import Alone
 from .beside import ENDING, Beside
 from .files import TestFile
@@ -48,15 +49,19 @@ class OwnFile:
     needs_keeper = True
 
     def __init__(self, given: URL, url: URL) -> None:
-        self._given, self._url = given, url
+        self.given, self._url = given, url
 
     def check(self, store: str, *, unsafe: bool) -> None:
         """See Own.check."""
-        given = _file(self._given).resolve()
+        given = _file(self.given).resolve()
         if not unsafe:
             refuse_other_name(store, given, given.stem, what="file", end=given.suffix)
         if not given.parent.is_dir():
             raise ConfigurationError(f"store {store!r}: there is no directory {given.parent} for its file.")
+
+    def examine(self, database: Database, tables: Collection[tuple[str | None, str]]) -> None:
+        """See Own.examine."""
+        TestFile(_file(self.given), place_of(self.given, database.name), database).examine(tables)
 
     def reserve(self, store: str, *, copy: bool = False) -> None:
         """See Own.reserve. Whoever connects to a file makes it."""
@@ -64,7 +69,7 @@ class OwnFile:
     @contextmanager
     def making(self, definition: Definition, *, adopt: bool, keep: bool, alone: Alone) -> Iterator[None]:
         """See Own.making. To make a schema anew is as quick as to copy one."""
-        sweep(_file(self._given))
+        sweep(_file(self.given))
         if adopt:
             self._copy_given()
         yield
@@ -74,7 +79,7 @@ class OwnFile:
 
     def _copy_given(self) -> None:
         """Copy it under a name that is removed if we are killed meanwhile."""
-        given = _file(self._given)
+        given = _file(self.given)
         if not given.exists():
             raise ConfigurationError(
                 f"a schema that exists is to be adopted, but there is no database in {given}."
