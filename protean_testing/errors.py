@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 
 class ProteanTestingError(Exception):
@@ -75,8 +75,10 @@ class NeverResetWarning(UserWarning):
 _NAMES = r"(?:ssl)?password|passwd|passfile|pwd"
 _HIDDEN = "***"
 _IN_URL = re.compile(r"(://[^\s:/?#@]*:)\S*(?=@)")
+_LOGIN = re.compile(r"(://[^\s:/?#@]*:)(.*)(?=@)", re.DOTALL)  # of a text that is nothing but a URL
 _ASSIGNED = re.compile(
-    rf"""(?<![a-z])((?:{_NAMES})(?:\s*=\s*|%3D|['"]\s*[:,]\s*(?=['"])))('(?:[^'\\]|\\.)*'|"[^"]*"|[^\s&'",;)]+)""",
+    rf"""(?:(?<![a-z])|(?<=pg)|(?<=%[0-9a-f][a-f]))((?:{_NAMES})(?:\s*=\s*|%3D|['"]\s*[:,]\s*(?=b?['"])))"""
+    r"""(b?'(?:[^'\\]|\\.)*'|b?"[^"]*"|[^\s&'",;)]+)""",
     re.IGNORECASE,
 )
 _IS_NAME = re.compile(_NAMES, re.IGNORECASE)
@@ -96,11 +98,12 @@ def redacted(text: str, *secrets: str | None) -> str:
     text = _ASSIGNED.sub(rf"\1{_HIDDEN}", text)
     for given in filter(None, secrets):
         is_url = "://" in given
-        rest = _ASSIGNED.sub("", _IN_URL.sub("", given)).lower() if is_url else ""
+        rest = _ASSIGNED.sub("", _LOGIN.sub("", given)).lower() if is_url else ""
         for secret in _passwords(given) if is_url else [given]:
             for form in {
                 secret,
                 unquote(secret),
+                unquote_plus(secret),
                 quote(unquote(secret), safe=""),
                 quote_plus(unquote(secret)),
             }:
@@ -115,14 +118,16 @@ def redacted(text: str, *secrets: str | None) -> str:
 
 def _passwords(url: str) -> Iterator[str]:
     """Those in a URL, as they are written there."""
-    where, _, query = url.partition("://")[2].partition("?")
-    login, at, _ = where.rpartition("@")
-    if at and ":" in login:
-        yield login.partition(":")[2]
-    for part in query.split("&"):
+    for whole in dict.fromkeys((url, url.partition("?")[0])):  # a "?" may be a part of it, or end it
+        login = _LOGIN.search(whole)
+        if login is not None and login[2]:
+            yield login[2]
+    for part in url.partition("?")[2].split("&"):
         name, _, value = part.partition("=")
         if value and is_secret(name):
             yield value
+        for assigned in _ASSIGNED.finditer(unquote_plus(value)):  # a driver's own text, such as ODBC's
+            yield assigned[2].strip("'\"{}")
 
 
 def is_secret(name: str) -> bool:
@@ -136,4 +141,4 @@ class Secret(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return repr(redacted(str(self)) if "://" in self else _HIDDEN)
+        return repr(redacted(str(self), str(self)) if "://" in self else _HIDDEN)

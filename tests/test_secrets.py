@@ -60,6 +60,20 @@ class RedactedTests(unittest.TestCase):
             ("cannot use p@ss/w rd", f"postgresql://a:{coded}@h/x", "cannot use ***"),
             (f"cannot use {coded}", f"redis://h?password={coded}", "cannot use ***"),
             ('invalid port "hunter2"', "hunter2", 'invalid port "***"'),
+            (
+                "bad postgresql://ann:a b@h/x now",
+                "postgresql://ann:a b@h/x",
+                "bad postgresql://ann:***@h/x now",
+            ),
+            ("cannot use a?b", "postgresql://ann:a?b@h/x", "cannot use ***"),
+            ("cannot use a b", "postgresql://h/db?password=a+b", "cannot use ***"),
+            ("{'PGPASSWORD': 'one', 'PGUSER': 'x'}", "", "{'PGPASSWORD': ***, 'PGUSER': 'x'}"),
+            ("connect(password=b'one', user='x')", "", "connect(password=***, user='x')"),
+            (
+                "login 'one' failed for odbc_connect=UID%3Dann%3BPWD%3Done",
+                "mssql+pyodbc:///?odbc_connect=UID%3Dann%3BPWD%3Done",
+                "login '***' failed for odbc_connect=UID%3Dann%3BPWD%3D***",
+            ),
         ):
             with self.subTest(text=text):
                 self.assertEqual(redacted(text, secret), expected)
@@ -67,6 +81,7 @@ class RedactedTests(unittest.TestCase):
     def test_the_repr_of_a_secret_hides_it(self) -> None:
         self.assertEqual(repr({"password": Secret("one")}), "{'password': '***'}")
         self.assertEqual(repr([Secret("redis://:one@h/1")]), "['redis://:***@h/1']")
+        self.assertEqual(repr(Secret("postgresql://ann:a b@h/x")), "'postgresql://ann:***@h/x'")
         self.assertEqual(Secret("one"), "one")
 
 
@@ -98,6 +113,7 @@ class TracebackTests(SuiteTestCase):
             (MESSAGE_DB, f"postgresql://127.0.0.1:1/events_test?user=ann&password={coded}"),
             (REDIS, f"redis://:{coded}@127.0.0.1:1/1"),
             (REDIS, f"redis://127.0.0.1:1/1?password={coded}"),
+            (REDIS, f"redis://:{coded}@127.0.0.1:1/first"),
             (MYSQL, f"mysql+pymysql://ann:{coded}@127.0.0.1:1/shop_test"),
         ):
             self.check_suite(store, url)

@@ -293,6 +293,7 @@ def _write(place: str, facts: dict[str, Any]) -> None:
     }
     path = _record(place)
     fresh = path.with_suffix(f".{me.pid}")
+    fresh.touch(mode=0o600)
     fresh.write_text(json.dumps(record), encoding="utf-8")
     fresh.replace(path)  # whole or not at all, whenever we are killed
 

@@ -96,7 +96,7 @@ class Address:
             "path": path and os.path.abspath(path),
             "host": host,
             "port": int(self.arguments.get("port") or 6379),
-            "login": [str(part) for part in self.login],
+            "login": [Secret(part) for part in self.login],
             "db": self.db,
             **more,
         }
@@ -143,7 +143,7 @@ def from_url(url: str) -> Address:
     """
     url = Secret(url)
     try:
-        arguments = parse_url(url)  # type: ignore[no-untyped-call]
+        arguments = _hidden(parse_url(url))  # type: ignore[no-untyped-call]
         parts = urlsplit(url)
         if parts.scheme != "unix" and parts.path.strip("/"):
             int(parts.path.strip("/"))  # redis-py takes database 0 for what is no number
@@ -152,6 +152,12 @@ def from_url(url: str) -> Address:
             "a Redis URL cannot be read (it is not shown here, since it may hold a password). " + _EXAMPLE
         ) from None
     return Address(url, arguments.pop("connection_class", redis.Connection), arguments)
+
+
+def _hidden(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a connection; tracebacks that print local variables do not show the password."""
+    password = arguments.get("password")
+    return {**arguments, "password": Secret(password)} if isinstance(password, str) else arguments
 
 
 def with_db(address: Address, number: int) -> Address:
@@ -178,11 +184,13 @@ def from_client(client: Any) -> Address:
         raise ConfigurationError(
             f"RedisStore cannot tell where a {type(client).__name__} leads to: pass the URL of the database."
         )
-    arguments = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if value is not None and (name in _KEPT or name.startswith("ssl_"))
-    }
+    arguments = _hidden(
+        {
+            name: value
+            for name, value in pool.connection_kwargs.items()
+            if value is not None and (name in _KEPT or name.startswith("ssl_"))
+        }
+    )
     if isinstance(client, redis.asyncio.Redis):
         return from_url(_url(arguments, is_tls="ssl_cert_reqs" in arguments))
     is_tls = issubclass(pool.connection_class, redis.SSLConnection)

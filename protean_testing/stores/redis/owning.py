@@ -272,6 +272,7 @@ def _looked(wire: Wire, left: Left, signs: Signs, mine: set[bytes]) -> None:
         path = left.file("signs")
         fresh = path.with_suffix(".looked")
         with suppress(OSError):
+            fresh.touch(mode=0o600)
             fresh.write_text(json.dumps(asdict(seen)))
             fresh.replace(path)
 
