@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -42,6 +43,7 @@ class Outcome:
     failed: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     output: str = ""
 
 
@@ -63,9 +65,15 @@ def run_here(name: str, report: Path) -> None:
     result = unittest.TextTestRunner(resultclass=_Counting).run(suite)
     assert isinstance(result, _Counting)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    counts = {"passed": result.passed, "failed": failed, "skipped": len(result.skipped)}
+    counts = {"passed": result.passed, "failed": failed, "skipped": len(result.skipped), "cpu": _cpu()}
     report.write_text(json.dumps(counts))
     sys.exit(1 if failed else 0)
+
+
+def _cpu() -> float:
+    """Seconds of a processor that this process and those that it waited for have taken."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def run_module(name: str) -> Outcome:
@@ -91,7 +99,7 @@ def run_module(name: str) -> Outcome:
             outcome.output = output.read().decode(errors="replace")
         if report.exists():
             counts = json.loads(report.read_text())
-            outcome.passed, outcome.failed, outcome.skipped = counts.values()
+            outcome.passed, outcome.failed, outcome.skipped, outcome.cpu = counts.values()
         if not outcome.failed and (code or not outcome.passed + outcome.skipped):
             outcome.failed = 1
             outcome.output += f"\n{name} ended with exit code {code} after {outcome.passed} passed tests\n"
@@ -122,7 +130,10 @@ def main() -> int:
         ):
             outcomes.append(outcome := future.result())
             counts = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.skipped} skipped"
-            print(f"{outcome.name:36} {counts}  ({outcome.seconds:.1f} s)", flush=True)
+            print(
+                f"{outcome.name:36} {counts}  ({outcome.seconds:.1f} s, processor {outcome.cpu:.0f} s)",
+                flush=True,
+            )
             if outcome.failed:
                 print(outcome.output, flush=True)
     passed, failed, skipped = (
