@@ -141,6 +141,15 @@ class Beside:
         except (OSError, UnicodeDecodeError):
             return None
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether there is a marker that cannot be read."""
+        return self.marker() is None and self._path("marker.json").exists()
+
+    def copies(self) -> list[Path]:
+        """All copies of what was in the file, whosever."""
+        return sorted(self.directory.glob("before-*.db"))
+
     def proof(self, marker: Marker) -> Proof:
         """Say what the marker proves of the file that is there now."""
         facts = marker.facts

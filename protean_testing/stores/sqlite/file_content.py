@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from .beside import Beside, sync
 from .content import add_definitions, drop, is_as_in_image, things
 from .image import copy
 from .open_transactions import patiently
-from .place import OurConnection, connect
+from .place import OurConnection, connect, is_rubbish
 from .private import pages
 from .rows import IMAGE
 
@@ -56,14 +56,21 @@ class FileContent:
         self._file, self._shown, self._beside, self._key = file, shown, beside, key
         self._database = database
 
-    def things_there(self, planned: Collection[str] = ()) -> list[Thing]:
-        """List all that is in it; `planned` names what is about to be created."""
+    def things_there(self, planned: Collection[str] = (), *, has_copy: bool = False) -> list[Thing]:
+        """List all that is in it.
+
+        Parameters:
+            planned: Names of what is about to be created.
+            has_copy: What was in it will be restored, so that it may be no database now.
+        """
         if not self.is_there():
             return []
         try:
             with closing(self.connect()) as connection:
                 return things(connection, planned)
         except sqlite3.DatabaseError as error:
+            if has_copy and is_rubbish(error):
+                return []
             raise ConfigurationError(
                 f"store {self._database.name!r}: {self._shown} cannot be read: {error}."
             ) from None
@@ -88,7 +95,29 @@ class FileContent:
 
     def restore(self, found: Found) -> None:
         """Restore what was there before the run of the marker, and remove what is doomed."""
+        self._restore(found)
+        if found.marker is not None and "wal" in found.marker.facts and self.is_there():
+            wal = bool(found.marker.facts["wal"])
+            if self.has_wal() != wal:
+                with closing(self.connect()) as connection, suppress(sqlite3.OperationalError):
+                    connection.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
+
+    def has_wal(self) -> bool:
+        """Whether its journal is a write-ahead log, which is written into the file's header."""
+        with open(self._file, "rb") as file:
+            return file.read(20)[18:] == b"\x02\x02"
+
+    def _is_rubbish(self) -> bool:
+        try:
+            self.connect().close()
+        except sqlite3.DatabaseError as error:
+            return is_rubbish(error)
+        return False
+
+    def _restore(self, found: Found) -> None:
         marker = found.marker
+        if found.copy and self._file.is_file() and self._is_rubbish():
+            self._beside.remove_file()
         if marker is not None and not found.copy and not found.staying and not marker.before:
             if marker.facts["absent"]:
                 self._beside.remove_file()

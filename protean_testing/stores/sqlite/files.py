@@ -166,7 +166,7 @@ class TestFile:
             if copy_of is None:
                 self._beside.remove()
             raise self._content.cannot_restore(copy_of, "another file has come into its place")
-        now = self._content.things_there()
+        now = self._content.things_there(has_copy=self._beside.copy_of(marker) is not None)
         doomed = tuple(now) if self._is_ours else tuple(t for t in now if t.identity in marker.made)
         staying = tuple(t for t in now if t not in doomed and t.identity not in marker.before)
         self._content.restore(Found(marker, self._beside.copy_of(marker), doomed, staying))
@@ -175,7 +175,7 @@ class TestFile:
 
     def abandon(self) -> None:
         """Let the file go with what is in it: the next run finds the marker, if there is one."""
-        if self._beside.is_held and self._beside.marker() is None:
+        if self._beside.is_held and self._beside.marker() is None and not self._beside.is_damaged:
             self._beside.remove()
         elif self._beside.is_held:
             self._beside.release()
@@ -202,7 +202,8 @@ class TestFile:
         """See Leftovers.listed."""
         marker = self._beside.marker()
         if marker is None:
-            return [str(self._beside.directory)] if self._beside.directory.is_dir() else []
+            copies = [f"{path}, a copy of what was in the file: removed" for path in self._beside.copies()]
+            return [str(self._beside.directory), *copies] if self._beside.directory.is_dir() else []
         lines = [] if marker.facts.get("kept") else [f"the marker of a run that was killed ({marker})"]
         found = self._all_of_it(marker)
         if found.copy is not None:
@@ -247,7 +248,8 @@ class TestFile:
         if proof == "replaced":
             return Found(marker, copied) if copied else Found()
         kept = marker.facts.get("kept")
-        now = [thing for thing in self._content.things_there() if not kept or thing.identity in marker.made]
+        there = self._content.things_there(has_copy=copied is not None)
+        now = [thing for thing in there if not kept or thing.identity in marker.made]
         return Found(marker, copied, tuple(t for t in now if t.identity not in marker.before))
 
     # What is there
@@ -262,6 +264,8 @@ class TestFile:
         planned = [name for schema, name in tables if schema in (None, "main")]
         marker = self._beside.marker() if self._marker is None else None  # else a second store joins
         copied, identity = None, ""
+        if self._marker is None and self._beside.is_damaged and not self._trusted:
+            raise self._refuse_damaged()
         if marker is not None:
             copied, proof = self._beside.copy_of(marker), self._beside.proof(marker)
             identity = "" if proof == "copied" else marker.identity
@@ -282,7 +286,7 @@ class TestFile:
                 marker = None
             elif proof == "unlinked":  # nothing was made yet, or nothing proves that it is in this file
                 marker = replace(marker, made=frozenset())
-        now = self._content.things_there(planned) if self._content.is_there() else []
+        now = self._content.things_there(planned, has_copy=copied is not None)
         if copied:
             self._beside.was_opened()
         if marker is not None and marker.facts.get("kept"):  # whatever came since, came after its end
@@ -335,6 +339,7 @@ class TestFile:
         is_empty = (kept is not None and not before) or not self._content.is_there()
         if self._is_ours:
             before, absent, is_empty = [], True, True
+        facts = {} if is_empty else {"wal": self._content.has_wal()}
         if not is_empty:
             self._beside.watch()
             self._content.copy_beside(name, [thing for thing in there if thing.identity in made])
@@ -343,6 +348,7 @@ class TestFile:
             set(identities(before)),
             absent=absent,
             copied=not is_empty,
+            **facts,
         )
         self._marker = marker if not made else self._beside.write(marker.having_made(made))
         self._there = identities(before)
@@ -353,6 +359,14 @@ class TestFile:
         file = self._file
         if not self._trusted:
             refuse_other_name(self._database.name, self._shown, file.stem, what="file", end=file.suffix)
+
+    def _refuse_damaged(self) -> UnsafeStoreError:
+        directory, copies = self._beside.directory, self._beside.copies()
+        before = "".join(f"\nWhat was in the file before that run is in {path}" for path in copies)
+        return self._content.refusal(
+            f"the marker of the run that used it last, in {directory}, cannot be read.{before}",
+            f"If the file is as it should be:  remove {directory}",
+        )
 
     def _in_use(self) -> UnsafeStoreError:
         marker = self._beside.marker()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 from .image import Image, copy
 from .open_transactions import patiently
-from .place import Place
+from .place import Place, is_rubbish
 from .rows import IMAGE, Inexact, Rows, Tables
 from .widening import put_rows
 
@@ -39,6 +40,8 @@ class Mark:
         self._replaced = replaced
         self._wait = wait
         self._fleeting = fleeting
+        self._target = None if place.file is None else place.file.resolve()
+        self._mode: int | None = None  # the permissions of the file
         self.image = Image()
         with ExitStack() as undo:
             undo.callback(self.image.close)
@@ -51,6 +54,8 @@ class Mark:
         self._connection = self._alone(lambda: self._place.connect(fleeting=self._fleeting))
         self._connection.execute(f"ATTACH ? AS {IMAGE}", (self.image.uri,))
         self._file = self._identity()
+        if self._target is not None and self._mode is None:
+            self._mode = self._target.stat().st_mode & 0o7777
         self._version: int | None = None  # of the data, for this connection, where it equals the image
         self._schema: int | None = None  # the same of the schema
         self._planned: int | None = None  # the version of the schema that `_tables` are of
@@ -98,9 +103,12 @@ class Mark:
         replaced = self._identity() != self._file
         if replaced:  # the file was removed, or another one put in its place
             self._connection.close()
+            self._make_way()
             self._open()
+            if self._target is not None and self._mode is not None:
+                os.chmod(self._target, self._mode)
         try:  # around the BEGIN too: interrupted behind it, the connection would keep the lock
-            self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"), ended)
+            replaced |= self._begin(ended)
             (version,) = self._one("PRAGMA main.data_version")
             if version == self._version and not replaced:
                 self._connection.rollback()
@@ -148,6 +156,36 @@ class Mark:
         """Forget it."""
         self._connection.close()
         self.image.close()
+
+    def _make_way(self) -> None:
+        """Remove a link from the file's place: to write there would be to write into what it leads to.
+
+        Raises:
+            sqlite3.OperationalError: A link on the way to the file leads elsewhere now.
+        """
+        target, file = self._target, self._place.file
+        if target is None or file is None:
+            return
+        if target.is_symlink() or (target.is_file() and target.stat().st_nlink > 1):
+            target.unlink()
+        if file.resolve() != target:
+            raise sqlite3.OperationalError(f"{file} led to {target}, and leads to {file.resolve()} now")
+
+    def _begin(self, ended: list[str]) -> bool:
+        """Begin to write. True if what stands in the file was no database, and was removed from it."""
+        try:
+            self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"), ended)
+            return False
+        except sqlite3.DatabaseError as error:
+            if self._target is None or not is_rubbish(error):
+                raise
+        self._connection.close()
+        for ending in ("-journal", "-wal", "-shm"):
+            self._target.with_name(self._target.name + ending).unlink(missing_ok=True)
+        os.truncate(self._target, 0)
+        self._open()
+        self._alone(lambda: self._connection.execute("BEGIN IMMEDIATE"), ended)
+        return True
 
     def _copy_image(self) -> None:
         journal = self._one("PRAGMA main.journal_mode")

@@ -75,6 +75,12 @@ def connect(source: str) -> OurConnection:
     )
 
 
+def is_rubbish(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file holds no database, or a damaged one."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def place_of(url: URL, name: str) -> Place:
     """Where the URL leads, by what SQLAlchemy makes of it.
 
