@@ -185,6 +185,19 @@ def _restore_sequences(connection: Connection, catalog: Catalog) -> None:
     sequences.put_back(connection, {s: places[s.oid] for s in there if now[s.key] != places[s.oid]})
 
 
+def owed(connection: Connection) -> list[str]:
+    """For each table that copies of rows are kept of, the query that shows them."""
+    try:
+        return [
+            f"The rows of {one.was}:  SELECT (line::{one.was}).* FROM {OURS}.kept "
+            f"WHERE number = {one.number} AND copy IN ({', '.join(map(str, one.state))})"
+            for one in _kept(connection)
+            if one.state and one.state != views.UNFILLED
+        ]
+    except psycopg.ProgrammingError:  # that schema is none of ours
+        return []
+
+
 # What cannot be restored
 
 

@@ -93,9 +93,15 @@ def read_marker(database: Database, connection: Connection) -> Marker | None:
             "Run the tests as that role, or let it drop that schema.",
         ) from None
     if marker is None and ownership.schema_is_there(connection):
+        why, instead = (
+            "which is not ours, or of another version of this library.",
+            "Rename that schema, or if",
+        )
+        if owed := before.owed(connection):
+            why = "with copies of rows that were there before a run, and without a marker that can be read."
+            instead = "\n".join((*owed, "If all rows are as they should be, and"))
         raise database.refusal(
-            f"it has a schema {OURS}, which is not ours, or of another version of this library.",
-            f"Rename that schema, or if nobody needs it:  DROP SCHEMA {OURS} CASCADE",
+            f"it has a schema {OURS}, {why}", f"{instead} nobody needs it:  DROP SCHEMA {OURS} CASCADE"
         )
     if marker is not None and database.private:
         return replace(marker, identity=ownership.identity(connection))

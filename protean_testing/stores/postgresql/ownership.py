@@ -8,7 +8,11 @@ from .connection import OURS, Connection, literal, psycopg
 
 LOCK = 0x70726F7465616E  # an advisory lock is known by a number
 
-INSTALL = f"CREATE SCHEMA {OURS}; CREATE TABLE {OURS}.owner (marker text NOT NULL);"
+# A publication FOR ALL TABLES lets nobody update a table that has neither a key nor a replica identity.
+INSTALL = (
+    f"CREATE SCHEMA {OURS}; CREATE TABLE {OURS}.owner (marker text NOT NULL); "
+    f"ALTER TABLE {OURS}.owner REPLICA IDENTITY FULL;"
+)
 
 _RELATIONS = (
     "owner",

@@ -17,7 +17,10 @@ from . import baseline, fingerprint, sequences, views
 from .catalog import Catalog, Sequence, Table
 from .connection import OURS, Connection, listed, literal
 
-INSTALL = f"CREATE TABLE {OURS}.ready (definition text, state text);"
+INSTALL = (
+    f"CREATE TABLE {OURS}.ready (definition text, state text); "
+    f"ALTER TABLE {OURS}.ready REPLICA IDENTITY FULL;"
+)
 
 State = dict[str, Any]
 """What JSON can hold: lists in place of tuples, and text in place of numbers as keys."""

@@ -24,6 +24,7 @@ CREATE TABLE protean_testing.position (
     number int, sequence oid NOT NULL, last_value bigint NOT NULL, is_called bool NOT NULL, cached bool NOT NULL
 );
 CREATE INDEX ON protean_testing.position (number);
+ALTER TABLE protean_testing.position REPLICA IDENTITY FULL;
 
 -- What sequences look like, apart from where they stand.
 CREATE TABLE protean_testing.sequence (oid oid PRIMARY KEY, looks text NOT NULL);
@@ -37,6 +38,7 @@ $looks$;
 -- Partitions and heirs, near and far, of the tables that have any.
 CREATE TABLE protean_testing.heir (number int NOT NULL, child int NOT NULL);
 CREATE INDEX ON protean_testing.heir (number);
+ALTER TABLE protean_testing.heir REPLICA IDENTITY FULL;
 
 -- For a plain owner: the parts of a statement that empty a table, and that give it back the rows of some keys, or
 -- all of them (whole); the other tables that it refers to, or that refer to it.
