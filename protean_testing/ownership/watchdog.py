@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BEAT = 1.0  # seconds between two signs of life
 DEAD_WITHIN = 2.0  # seconds from the end of the pipe to the end of the process
 LISTED_WITHIN = 1.0  # seconds after a death in which what is there is still the run's
+LATE = 0.5  # seconds more than a beat after which this process was stopped, and does not know the moment
 RECENT = 2  # seconds in which somebody else may have written what was there at a death
 MOST_KEYS = 10_000
 AT_ONCE = 500
@@ -115,15 +116,16 @@ class Server:
             self.close()
             return None
 
-    def recent(self, names: list[str]) -> set[str]:
-        """Those of the keys that were touched in the last seconds, as far as the server knows."""
+    def recent(self, names: list[str], since: float) -> set[str]:
+        """Those of the keys that were touched in the last seconds, or since then, as far as it is known."""
         found = set()
         for begin in range(0, len(names), AT_ONCE):
             some = names[begin : begin + AT_ONCE]
             idle = self.ask(*(("OBJECT", "IDLETIME", name.encode("latin-1")) for name in some))
             counts = self.ask(*(("OBJECT", "REFCOUNT", name.encode("latin-1")) for name in some))
+            recent = max(RECENT, uptime() - since + 1)
             for name, seconds, count in zip(some, idle, counts, strict=True):
-                if seconds is None or count != b"1" or int(seconds) <= RECENT:
+                if seconds is None or count != b"1" or int(seconds) <= recent:
                     found.add(name)
         return found
 
@@ -212,6 +214,7 @@ def main() -> None:
         os.replace(fresh, given["signs"])
 
     end = end_of(run)
+    alive = uptime()
     write(dead=False)
     os.write(1, b"\n")
     os.close(1)
@@ -224,19 +227,24 @@ def main() -> None:
             return
         if orders or readable:
             break
+        before = uptime()
         if not lives(run):
             break
+        alive = before
         if alarm is not None and alarm.alarmed():
             alarm.close()  # nobody reads what it is told
         write(dead=False)
     noticed = uptime()
+    if not orders and noticed - alive > BEAT + LATE:
+        noticed = alive  # somebody else may have written since
     keys: dict[str, Any] = {}
     if server is not None:
         try:
             found, keys["complete"] = server.keys()
             if not orders and alarm is not None and alarm.alarmed():
-                doubtful = server.recent(list(found))
+                doubtful = server.recent(list(found), alive)
                 keys["complete"] = False
+                noticed = alive
                 found = {name: digest for name, digest in found.items() if name not in doubtful}
             keys["keys"] = found
         except (OSError, TypeError, ValueError):

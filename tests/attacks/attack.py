@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ..suite import MODELS, Outcome, SuiteTestCase
 
@@ -124,3 +127,20 @@ class AttackTestCase(SuiteTestCase):
         outcome = self.python("-m", "protean_testing", "clean", url, "--yes", timeout=LIMIT, **self.variables)
         self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
         return outcome
+
+
+def watchdogs(directory: Path) -> list[psutil.Process]:
+    """Those of runs whose state is below that directory."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(word.endswith("watchdog.py") for word in process.info["cmdline"] or ())
+        and str(directory) in " ".join(file.path for file in _files(process))
+    ]
+
+
+def _files(process: psutil.Process) -> list[Any]:
+    try:
+        return list(process.open_files())
+    except psutil.Error:
+        return []

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import redis
 
 from protean_testing.ownership.watching import read_signs
@@ -19,7 +18,7 @@ from protean_testing.ownership.watching import read_signs
 from ..oracle_redis import SYSTEM
 from ..redis_servers import OwnServer
 from ..suite import Outcome
-from .attack import HELPERS, SUITE, AttackTestCase
+from .attack import HELPERS, SUITE, AttackTestCase, watchdogs
 
 SOURCE = """
 import ast, os, sys, time, unittest
@@ -255,17 +254,25 @@ class KilledTests(RedisAttacks):
         time.sleep(4)
         self.theirs.set("fresh", "x")
         time.sleep(0.1)
-        (watchdog,) = [
-            one
-            for one in psutil.process_iter(["cmdline"])
-            if any(word.endswith("watchdog.py") for word in one.info["cmdline"] or ())
-            and str(self.directory) in " ".join(file.path for file in _files(one))
-        ]
+        (watchdog,) = watchdogs(self.directory)
         watchdog.kill()
         process.send_signal(signal.SIGKILL)
         process.wait()
         said = self.refused("'fresh'")
         self.assertNotIn("'left'", said, "it was there before the last sign of life")
+
+    def test_its_watchdog_is_stopped_meanwhile(self) -> None:
+        process = self.start_suite()
+        time.sleep(2.5)
+        (watchdog,) = watchdogs(self.directory)
+        watchdog.suspend()
+        process.kill()
+        process.wait()
+        self.theirs.set("mine", "kept")
+        time.sleep(6)
+        watchdog.resume()
+        self.refused("'mine'")
+        self.assertEqual(self.theirs.get("mine"), b"kept")
 
     def test_another_url_of_the_server(self) -> None:
         self.server.kill()
@@ -477,10 +484,3 @@ class MeetingTests(RedisAttacks):
         self.kill_suite(**variables)
         self.runs()
         self.assertEqual(set(self.theirs.info("keyspace")), set())
-
-
-def _files(process: psutil.Process) -> list[Any]:
-    try:
-        return list(process.open_files())
-    except psutil.Error:
-        return []
