@@ -145,10 +145,9 @@ class Leftover:
             return not (self.unknown or self.back)
         doubtful = [name for name in (*self.unknown, *self.since) if name not in self.back]
         self.values.delete([*self.gone, *(doubtful if all_of_it else ())])
-        now = self.values.time()
-        back = {name: value for name, value in self.back.items() if not value.expiry or value.expiry > now}
+        back = self.back
         for some in parts(back):
-            self.values.write({name: back[name] for name in some})
+            self.values.write({name: back[name] for name in some})  # what was to expire by now goes
             there = self.values.read(some)
             now = self.values.time()
             for name in some:
