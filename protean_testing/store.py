@@ -64,6 +64,9 @@ def validate(what: object, **arguments: object) -> None:
         elif name == "wait":
             is_right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
             say = "a number of seconds, 0 or more"
+        elif name == "copy_limit":
+            is_right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            say = "a whole number, 0 or more"
         else:
             is_right, say = isinstance(value, str), "text"
         if not is_right:

@@ -60,6 +60,7 @@ class MessageDBStore(LocatedStore):
         decided_for: What that was made for.
         package: The directory of the npm package with its SQL; otherwise see `message_db_sql.find`.
         unsafe: Allow a database that is no test database by its name. What is there is kept all the same.
+        copy_limit: How many messages, of 1 kB each on average, are copied at most: those that are there.
         wait: Seconds to wait at a reset for a writer that is still at work.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, or a thread that
@@ -78,13 +79,14 @@ class MessageDBStore(LocatedStore):
         decided_for: Hashable = None,
         package: Path | str | None = None,
         unsafe: bool = False,
+        copy_limit: int = 1_000_000,
         wait: float = 2.0,
         reset_after: ResetAfter = "test",
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
     ) -> None:
         validate(self, name=name, reset_after=reset_after, on_leak=on_leak, wait=wait)
-        validate(self, unsafe=unsafe, paranoid=paranoid)
+        validate(self, unsafe=unsafe, paranoid=paranoid, copy_limit=copy_limit)
         scheme, _, rest = Secret(url).partition("://")
         self._url = Secret(f"{scheme.partition('+')[0]}://{rest}")
         if not private:
@@ -94,6 +96,7 @@ class MessageDBStore(LocatedStore):
         self.reset_after, self.on_leak, self.paranoid = reset_after, on_leak, paranoid
         self._private, self._package, self._unsafe, self._wait = private, package, unsafe, wait
         self._decided_for = decided_for
+        self._copy_limit = copy_limit
         self._own = None if private else own_of(parsed_url(self._url))
         self._connection: Any = None
         self._claim: Claim | None = None
@@ -139,7 +142,8 @@ class MessageDBStore(LocatedStore):
                 )
             if before.identity(connection) not in _in_use:
                 self._refuse_live_run(before.is_locked(connection), connection)
-                self._refuse_doubtful(before.judge(connection))
+                self._refuse_doubtful(left := before.judge(connection))
+                self._refuse_too_many(connection, left.ours if left is not None else 0)
 
     def refuse_name(self) -> None:
         """Refuse a database that is no test database by its name.
@@ -172,6 +176,22 @@ class MessageDBStore(LocatedStore):
             f"({left.why or 'it was dead when they were written'}; streams {streams}).",
             f"If they may go:  {clean_line(self._place())}",
         )
+
+    def _refuse_too_many(self, connection: Any, going: int) -> None:
+        """Refuse to copy more than was allowed; `going` messages will not be there any more."""
+        limit = self._copy_limit
+        few = f"SELECT FROM {_MESSAGES} LIMIT {limit + going + 1}"
+        query = f"SELECT (SELECT count(*) FROM ({few}) few), pg_table_size('{_MESSAGES}') >> 10"
+        there, kilobytes = connection.execute(query).fetchone()
+        if there - going > limit or kilobytes > max(limit + going, 1024):
+            large = f"more than {limit} messages" if there - going > limit else f"{kilobytes} kB of messages"
+            raise refusal(
+                self.name,
+                self._place(),
+                f"every message that is there is copied once before the first test, and there are {large}.",
+                "If that may take its time and space, say MessageDBStore(..., "
+                f"copy_limit={max(2 * limit, kilobytes):_}). Else give it an empty Message DB.",
+            )
 
     def create_schema(self) -> None:
         self._again("create", self._create)

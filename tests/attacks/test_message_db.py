@@ -15,7 +15,7 @@ from protean_testing.servers.postgresql import private_postgresql
 from ..message_db import bring
 from ..suite import Outcome
 from ..test_message_db import all_of, new, write
-from .attack import HELPERS, SUITE, AttackTestCase
+from .attack import HELPERS, SUITE, AttackTestCase, watchdogs
 
 SOURCE = """
 import ast, os, sys, time, unittest
@@ -127,6 +127,27 @@ class TestNamedTests(MessageDBAttacks):
         self.assertIn("remove 1 message that came", said)
         self.assertEqual(self.content(), self.before)
         self.runs()
+
+    def test_more_messages_than_are_copied(self) -> None:
+        said = self.run_suite(OPTIONS="{'copy_limit': 1}")
+        self.assertRefused(said, "more than 1 messages", "copy_limit=")
+        self.assertEqual(self.content(), self.before)
+        self.kill_suite(OPTIONS="{'copy_limit': 2}", DO=TEAR)
+        self.assertPassed(self.run_suite(OPTIONS="{'copy_limit': 2}"), 1)
+        self.assertEqual(self.content(), self.before)
+
+    def test_messages_that_came_while_its_watchdog_was_stopped(self) -> None:
+        process = self.start_suite()
+        time.sleep(2.5)
+        (watchdog,) = watchdogs(self.directory)
+        watchdog.suspend()
+        process.kill()
+        process.wait()
+        write(self.url, "mine-1")
+        time.sleep(4)
+        watchdog.resume()
+        self.assertRefused(self.run_suite(), "mine-1")
+        self.assertEqual(self.ask("SELECT count(*) FROM message_store.messages")[0][0], 6)
 
     def test_messages_that_came_since_and_unsafe(self) -> None:
         self.kill_suite(DO=TEAR)

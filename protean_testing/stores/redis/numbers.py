@@ -20,7 +20,7 @@ from . import server
 from .address import Address, from_url, with_db
 from .owning import KIND, ask_now, clean_command, judge, new_facts, place_text
 from .place import Place
-from .taking import watch
+from .taking import refuse_too_many, watch
 from .values import Values, parts
 from .wire import LOST, Wire
 
@@ -67,6 +67,14 @@ class Number:
             self._claim.abandon()
         finally:
             self._held.close()
+
+    def refuse_too_many(self, store: str, limit: int) -> None:
+        """As of `taking`, for the given database, which each worker copies."""
+        given = Place(self._given, "", TIME_LIMIT)
+        try:
+            refuse_too_many(given, store, limit)
+        finally:
+            given.close()
 
     def copy_given(self) -> None:
         """Put a copy of every key of the given database into it.

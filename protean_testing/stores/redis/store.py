@@ -50,6 +50,8 @@ class RedisStore(LocatedStore):
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         unsafe: Clear a database that holds keys of others.
         adopt: Keep the keys that are there: they are the baseline.
+        copy_limit: How many keys ``adopt=True`` copies at most, of 4 kB each on average: they are held in
+            memory and written to the disk once. More are refused.
         wait: Seconds to wait for a server that does not answer, and for what is still at work in it.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a MULTI open, a client that
             subscribes or waits for a key, or a thread that writes.
@@ -71,12 +73,13 @@ class RedisStore(LocatedStore):
         reset_after: ResetAfter = "test",
         unsafe: bool = False,
         adopt: bool = False,
+        copy_limit: int = 100_000,
         wait: float = 5.0,
         on_leak: OnLeak = "warn",
         paranoid: bool = False,
     ) -> None:
         validate(self, name=name, prefix=prefix, reset_after=reset_after, on_leak=on_leak, wait=wait)
-        validate(self, adopt=adopt, unsafe=unsafe, paranoid=paranoid)
+        validate(self, adopt=adopt, unsafe=unsafe, paranoid=paranoid, copy_limit=copy_limit)
         if url is not None and client is not None:
             raise ConfigurationError("RedisStore takes url= or client=, not both.")
         if unsafe and adopt:
@@ -85,7 +88,7 @@ class RedisStore(LocatedStore):
                 "clears them."
             )
         self.name, self.reset_after = name, reset_after
-        self.prefix, self.unsafe, self.adopt = prefix, unsafe, adopt
+        self.prefix, self.unsafe, self.adopt, self.copy_limit = prefix, unsafe, adopt, copy_limit
         url = None if url is None else Secret(url)
         self._given = from_client(client) if client is not None else None if url is None else from_url(url)
         self._client_given = client is not None
@@ -166,11 +169,14 @@ class RedisStore(LocatedStore):
         place = self._live()
         taking.refuse_overlap(place, self.name)
         server.check(place, self.name)
+        own = place.own
+        if own is not None and self.adopt:
+            self._again("look at", lambda: own.refuse_too_many(self.name, self.copy_limit))
         if not place.private:
             data = place.new_data(self._tell)
+            most = self.copy_limit if self.adopt else None
             self._again(
-                "look at",
-                lambda: taking.look(place, data, self.name, adopt=self.adopt, unsafe=self.unsafe),
+                "look at", lambda: taking.look(place, data, self.name, adopt=most, unsafe=self.unsafe)
             )
 
     def create_schema(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from redis.exceptions import NoPermissionError
 
@@ -12,9 +12,11 @@ from . import copies, live
 from .data import Data
 from .owning import Leftover, ask_now, clean_command, judge, left_in, new_facts, place_text, shown
 from .place import Place, in_use
-from .values import pattern
+from .values import Values, parts, pattern
 
 _SHOWN = 3  # names of keys in a message
+_COUNTED = 10_000  # keys of others that are counted for a message
+_SIZE = 4096  # bytes of an average key, of as many as may be copied
 
 
 def refuse_overlap(place: Place, store: str) -> None:
@@ -31,8 +33,11 @@ def refuse_overlap(place: Place, store: str) -> None:
             )
 
 
-def look(place: Place, data: Data, store: str, *, adopt: bool, unsafe: bool) -> None:
+def look(place: Place, data: Data, store: str, *, adopt: int | None, unsafe: bool) -> None:
     """Refuse a place that `take` would refuse. Nothing is touched.
+
+    Parameters:
+        adopt: How many keys may be copied; None where none are adopted.
 
     Raises:
         UnsafeStoreError: Another run is at work in it, or it holds keys that are not known to be of ours.
@@ -45,8 +50,45 @@ def look(place: Place, data: Data, store: str, *, adopt: bool, unsafe: bool) -> 
     if not unsafe:
         judged = [judge(place.wire, left, now) for left in left_in(place.address, place.prefix, now)]
         _refuse_doubtful(place, judged, store)
-        if not adopt:
+        if adopt is None:
             _refuse_keys_of_others(place, data, judged, store)
+        else:
+            going = {name for leftover in judged for name in leftover.gone}
+            refuse_too_many(place, store, adopt, going)
+
+
+def refuse_too_many(place: Place, store: str, limit: int, going: Collection[bytes] = ()) -> None:
+    """Refuse to copy more keys than `limit`, of `_SIZE` on average. They are counted without reading them.
+
+    Parameters:
+        going: Keys that will not be there any more.
+
+    Raises:
+        UnsafeStoreError: With the line that allows it.
+    """
+    most = limit + len(going)
+    (count,) = (None,) if place.prefix else place.wire.attempt(("DBSIZE",))
+    names = (
+        [] if isinstance(count, int) and count > most else Values(place.wire, place.prefix).names(most + 1)
+    )
+    there = count if isinstance(count, int) else len(names)
+    size = 0
+    if there <= most:
+        for some in parts(name for name in names if name not in going):
+            sizes = place.wire.attempt(*(("MEMORY", "USAGE", name) for name in some))
+            size += sum(one for one in sizes if isinstance(one, int))  # it may be gone, or we may not ask
+        if size <= limit * _SIZE:
+            return
+    large = f"{size >> 10} kB of keys" if size else f"{there - len(going)} keys"
+    needed = max(2 * limit, there, size // _SIZE + 1)
+    raise ownership.refusal(
+        store,
+        place,
+        f"adopt=True copies every key that is there, and there are {large}"
+        f"{' or more' if place.prefix and not size else ''}.",
+        f"If that may take its time and memory, say RedisStore(..., adopt=True, copy_limit={needed:_}). "
+        "Else give it an empty database, or a prefix with fewer keys.",
+    )
 
 
 def take(
@@ -168,8 +210,9 @@ def _refuse_doubtful(place: Place, judged: list[Leftover], store: str) -> None:
 def _refuse_keys_of_others(place: Place, data: Data, judged: list[Leftover], store: str) -> None:
     gone = {name for leftover in judged for name in leftover.gone}
     names: list[bytes] = []
-    if data.count() > len(gone) or place.prefix:
-        names = [name for name in data.values.names() if name not in gone]
+    if place.prefix or data.count() > len(gone):
+        few = data.values.names(len(gone) + _COUNTED + 1)
+        names = [name for name in few if name not in gone]
     if not names:
         return
     since = {name for leftover in judged for name in leftover.since}
@@ -183,6 +226,8 @@ def _refuse_keys_of_others(place: Place, data: Data, judged: list[Leftover], sto
 
 
 def _count(names: list[bytes]) -> str:
+    if len(names) > _COUNTED:
+        return f"more than {_COUNTED} keys"
     return f"{len(names)} key{'s' * (len(names) != 1)}"
 
 
