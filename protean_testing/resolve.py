@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from . import environ
@@ -214,9 +214,9 @@ def _redis() -> Once[PrivateRedis]:
 
 def _started(what: str, server: Once[Any]) -> Any:
     """A private server. How long was waited for it is noted."""
-    began = time.perf_counter()
+    began = perf_counter()
     found = server()
-    run.figures.started(f"{what} {found.version} (private)", found.seconds, time.perf_counter() - began)
+    run.figures.started(f"{what} {found.version} (private)", found.seconds, perf_counter() - began)
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unittest
+from traceback import walk_tb
 from urllib.parse import quote
 
+from protean_testing import ConfigurationError, RedisStore
 from protean_testing.errors import Secret, redacted
 from protean_testing.servers.postgresql import start_postgresql
 
@@ -84,6 +86,16 @@ class RedactedTests(unittest.TestCase):
         self.assertEqual(repr(Secret("postgresql://ann:a b@h/x")), "'postgresql://ann:***@h/x'")
         self.assertEqual(Secret("one"), "one")
 
+    def test_a_url_that_cannot_be_read_is_in_no_frame_of_ours(self) -> None:
+        try:
+            RedisStore("redis://:hunter2@127.0.0.1:1/first")
+        except ConfigurationError as error:
+            ours = [frame for frame, _ in walk_tb(error.__traceback__)][1:]
+            self.assertGreater(len(ours), 1)
+            self.assertNotIn("hunter2", "".join(repr(frame.f_locals) for frame in ours))
+        else:
+            self.fail("no database is called 'first'")
+
 
 class TracebackTests(SuiteTestCase):
     """With ``--locals`` and pytest's ``-l`` every frame is printed with what it holds."""
@@ -113,7 +125,6 @@ class TracebackTests(SuiteTestCase):
             (MESSAGE_DB, f"postgresql://127.0.0.1:1/events_test?user=ann&password={coded}"),
             (REDIS, f"redis://:{coded}@127.0.0.1:1/1"),
             (REDIS, f"redis://127.0.0.1:1/1?password={coded}"),
-            (REDIS, f"redis://:{coded}@127.0.0.1:1/first"),
             (MYSQL, f"mysql+pymysql://ann:{coded}@127.0.0.1:1/shop_test"),
         ):
             self.check_suite(store, url)

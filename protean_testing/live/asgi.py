@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic, sleep
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -54,12 +54,12 @@ class ASGIThread:
             target=self._server.run, args=([listening],), name="protean_testing live server", daemon=True
         )
         self._thread.start()
-        until = time.monotonic() + START_WITHIN
+        until = monotonic() + START_WITHIN
         while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > until:
+            if not self._thread.is_alive() or monotonic() > until:
                 self._server.should_exit = True
                 raise ConfigurationError("the ASGI application does not start: its lifespan has failed.")
-            time.sleep(0.002)
+            sleep(0.002)
 
     def hang_up(self) -> None:
         """Cancel the requests that do not end."""

@@ -7,10 +7,10 @@ import os
 import select
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
 
@@ -125,16 +125,16 @@ def _await_end(lock: Path) -> None:
         return
     import fcntl
 
-    until = time.monotonic() + _WRITTEN_WITHIN
+    until = monotonic() + _WRITTEN_WITHIN
     try:
         descriptor = os.open(lock, os.O_RDWR)
     except OSError:
         return
     try:
-        while time.monotonic() < until:
+        while monotonic() < until:
             try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                time.sleep(0.005)
+                sleep(0.005)
     finally:
         os.close(descriptor)

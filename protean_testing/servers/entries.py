@@ -14,9 +14,10 @@ import signal
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic, sleep
+from time import time as now
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -102,7 +103,7 @@ def reap_entry(entry: Path, *, own: bool = False) -> None:
             except ValueError:
                 continue  # the machine went down while it was written
             directories += known.pop("directories", ())
-        young = not known and os.fstat(file.fileno()).st_mtime > time.time() - FRESH
+        young = not known and os.fstat(file.fileno()).st_mtime > now() - FRESH
         if not own and (young or lives(known.get("run"))):
             return
         _end(known.get("server"), known.get("stop", signal.SIGTERM))
@@ -112,7 +113,7 @@ def reap_entry(entry: Path, *, own: bool = False) -> None:
 
 def _end(server: Sequence[float] | None, signum: int) -> None:
     """End a server that outlived its guard, where the kernel does not see to that."""
-    until = time.monotonic() + 5
+    until = monotonic() + 5
     while server is not None and lives(server):
-        os.kill(int(server[0]), signum if time.monotonic() < until else signal.SIGKILL)
-        time.sleep(0.02)
+        os.kill(int(server[0]), signum if monotonic() < until else signal.SIGKILL)
+        sleep(0.02)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import ConfigurationError, StoreError
+from ..waiting import DEADLINE, Patience, limit
 from . import binaries as find
 from .extra import expect, library
 from .once import Once
@@ -20,6 +21,7 @@ from .template import initialized
 READY_WITHIN = 60.0  # seconds
 PORT = 5432  # a part of the socket's name
 TRIES = 3  # for a TCP port, which another process may take first
+_BRIEF = 2.0  # seconds, for the question whether it still answers
 ALONE = 0x70726F74  # the advisory lock round CREATE and DROP DATABASE
 
 SETTINGS = {
@@ -98,11 +100,24 @@ class PrivatePostgreSQL:
         self._process.stop()
         self.stopped = True
 
-    def _connect(self) -> Any:
-        return library("psycopg").connect(
+    def _connect(self, seconds: float = DEADLINE) -> Any:
+        """A connection, each of whose calls has an end: after a while, unless the server is still at work."""
+        psycopg = library("psycopg")
+        connection = psycopg.connect(
             host=str(self._process.sockets), port=self._port or PORT,
-            user="postgres", dbname="postgres", autocommit=True, connect_timeout=10,
+            user="postgres", dbname="postgres", autocommit=True, connect_timeout=round(seconds),
         )  # fmt: skip
+        works = self._answers if seconds == DEADLINE else bool
+        limit(connection, Patience(object(), least=seconds), psycopg.OperationalError, works)
+        return connection
+
+    def _answers(self) -> bool:
+        try:
+            with self._connect(_BRIEF) as connection:
+                connection.execute("SELECT 1")
+        except library("psycopg").Error:
+            return False
+        return True
 
     def _execute(self, statement: str, name: str) -> None:
         """Execute a statement about the database `name` while no other of these is on."""
@@ -123,7 +138,7 @@ class PrivatePostgreSQL:
         while not self._ready():
             if self._process.ended(within=0.002) is not None:
                 return False
-            if time.monotonic() > began + READY_WITHIN:
+            if monotonic() > began + READY_WITHIN:
                 raise ConfigurationError(
                     f"PostgreSQL of {self.origin} did not answer within {READY_WITHIN:.0f} s."
                 )
@@ -137,7 +152,7 @@ class PrivatePostgreSQL:
             connection.execute("SELECT 1")
             number = connection.info.server_version
         self.version = f"{number // 10000}.{number % 10000}"
-        self.seconds = time.monotonic() - began
+        self.seconds = monotonic() - began
         return True
 
     def _ready(self) -> bool:
@@ -166,7 +181,7 @@ def start_postgresql(
         ConfigurationError: No server is found, a library is missing, or it does not start; the message
             has what to install, or the end of the log.
     """
-    began = time.monotonic()
+    began = monotonic()
     expect("psycopg")
     found = find.postgresql(binaries)
     try:

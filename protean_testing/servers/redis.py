@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import signal
-import time
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -82,21 +82,23 @@ class PrivateRedis:
         redis: Any = library("redis")
         retry: Any = library("redis.retry").Retry(library("redis.backoff").NoBackoff(), 0)
         password = None if self._port is None else self._password
-        with redis.Redis(unix_socket_path=str(self._socket), password=password, retry=retry) as client:
+        with redis.Redis(
+            unix_socket_path=str(self._socket), password=password, retry=retry, socket_timeout=READY_WITHIN
+        ) as client:
             while True:
                 try:
                     about = client.info("server")
                     break
-                except redis.exceptions.ConnectionError:
+                except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
                     pass
                 if self._process.ended(within=0.002) is not None:
                     return False
-                if time.monotonic() > began + READY_WITHIN:
+                if monotonic() > began + READY_WITHIN:
                     raise ConfigurationError(
                         f"Redis of {self.origin} did not answer within {READY_WITHIN:.0f} s."
                     )
         self.version = str(about.get("valkey_version") or about["redis_version"])
-        self.seconds = time.monotonic() - began
+        self.seconds = monotonic() - began
         return True
 
     def __repr__(self) -> str:
@@ -114,7 +116,7 @@ def start_redis(*, binary: Path | None = None, tcp: bool = False) -> PrivateRedi
         ConfigurationError: No server is found, a library is missing, or it does not start; the message
             has what to install, or the end of the log.
     """
-    began = time.monotonic()
+    began = monotonic()
     expect("redis")
     found = find.redis(binary)
     try:

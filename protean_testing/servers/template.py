@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from time import time as now
 
 from ..errors import ConfigurationError
 from .binaries import Found
@@ -151,5 +151,5 @@ def _options(major: int) -> list[str]:
 def _clear(directory: Path, partial: Path) -> None:
     """Remove what a killed run left half made, and templates that nobody used for long."""
     for path in directory.iterdir():
-        if path == partial or (not path.suffix and path.stat().st_mtime < time.time() - UNUSED_FOR):
+        if path == partial or (not path.suffix and path.stat().st_mtime < now() - UNUSED_FOR):
             shutil.rmtree(path, ignore_errors=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import URL, create_engine, inspect, text
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigurationError
 from ..ownership import refusal, refuse_other_name
+from ..waiting import DEADLINE
+from .generic import mysql
 from .place import Place
 from .placing import empty_url
 from .urls import sync_url
@@ -52,10 +57,11 @@ class Sibling:
             refuse_other_name(store, self._given.render_as_string(), str(self._given.database))
         there = create_engine(self._beside, poolclass=NullPool)
         try:
-            there.connect().close()
+            with _connected(there) as connection:
+                is_known = self._is_ours or unsafe or inspect(connection).has_table("protean_testing")
         except DBAPIError:
             return False
-        if not (self._is_ours or unsafe or inspect(there).has_table("protean_testing")):
+        if not is_known:
             raise refusal(
                 store,
                 self._beside.render_as_string(),
@@ -74,7 +80,7 @@ class Sibling:
             self._is_ours = True
             return
         try:
-            with self._engine.connect() as connection:
+            with _connected(self._engine) as connection:
                 connection.execute(text(f"CREATE DATABASE {self._name}"))
         except DBAPIError as error:
             raise ConfigurationError(
@@ -87,6 +93,16 @@ class Sibling:
     def drop(self) -> None:
         """Drop it. Harmless if this run has not created it."""
         if self._is_ours:
-            with self._engine.connect() as connection:
+            with _connected(self._engine) as connection:
                 connection.execute(text(f"DROP DATABASE IF EXISTS {self._name}"))
             self._is_ours = False
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """Connect; each call has an end, if the driver knows such a thing."""
+    with mysql.connecting(engine, DEADLINE):
+        connection = engine.connect()
+    with connection:
+        mysql.deadlines(connection.connection.dbapi_connection, DEADLINE)
+        yield connection

@@ -189,6 +189,51 @@ def _holders(connection: Connection) -> set[int] | None:
     return None
 
 
+# Who waits
+
+
+_TOGETHER = 50
+"""Tables in one statement: a join has at most 61."""
+
+
+def writes_wait(connection: Connection, tables: Collection[Key]) -> bool:
+    """Whether a writer would have to wait for somebody's lock on tables. Those who only read have none."""
+    names = _names(connection, tables)
+    return any(
+        _waits(connection, f"DELETE {', '.join(some)} FROM {' JOIN '.join(some)} WHERE 1 = 0")
+        for some in (names[n : n + _TOGETHER] for n in range(0, len(names), _TOGETHER))
+    )
+
+
+def is_used(connection: Connection, tables: Collection[Key]) -> bool:
+    """Whether anybody has read or written some of these tables in a transaction that is open."""
+    names = _names(connection, tables)
+    try:
+        return bool(names) and _waits(connection, f"LOCK TABLES {' WRITE, '.join(names)} WRITE")
+    finally:
+        connection.exec_driver_sql("UNLOCK TABLES")
+
+
+def _names(connection: Connection, tables: Collection[Key]) -> list[str]:
+    quoted = connection.dialect.identifier_preparer.quote_identifier
+    return sorted({f"{quoted(mysql.schema_of(connection, of))}.{quoted(name)}" for of, name in tables})
+
+
+def _waits(connection: Connection, statement: str) -> bool:
+    at_once = "SET STATEMENT lock_wait_timeout = 0, innodb_lock_wait_timeout = 0 FOR "
+    if not is_mariadb(connection):
+        at_once = ""  # waits as long as the session does
+    elif statement.startswith("LOCK"):
+        at_once, statement = "", f"{statement} NOWAIT"
+    try:
+        connection.exec_driver_sql(mysql.literally(connection, at_once + statement))
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return mysql.was_locked(error)
+    return False
+
+
 # At the end of a test
 
 
@@ -225,13 +270,13 @@ def end_holders(
     Raises:
         OpenTransactionError: Somebody keeps us from it all the same.
     """
-    if not mysql.writes_wait(connection, tables):
+    if not writes_wait(connection, tables):
         return []
     known: list[Clients] = []
     old: list[bool] = []
 
     def look() -> list[Holder]:
-        if not mysql.writes_wait(connection, tables):
+        if not writes_wait(connection, tables):
             return []
         now = monotonic()
         found, clients, is_told = suspects(connection, processes(connection), first)
@@ -311,7 +356,7 @@ def end_prepared(connection: Connection, tables: Collection[Key], before: frozen
         OpenTransactionError: It is not known which one is ours, or it cannot be ended.
     """
     new = sorted(prepared(connection) - before, key=str)
-    if not new or not mysql.is_used(connection, tables):
+    if not new or not is_used(connection, tables):
         return []
     if len(new) > 1:
         named = "\n".join(f"  {one}" for one in new)

@@ -151,48 +151,6 @@ def lock_of(connection: Connection) -> str:
     return _lock(str(rows(connection, "SELECT DATABASE()")[0][0]))
 
 
-_TOGETHER = 50
-"""Tables in one statement: a join has at most 61."""
-
-
-def writes_wait(connection: Connection, tables: Collection[Key]) -> bool:
-    """Whether a writer would have to wait for somebody's lock on tables. Those who only read have none."""
-    names = _names(connection, tables)
-    return any(
-        _waits(connection, f"DELETE {', '.join(some)} FROM {' JOIN '.join(some)} WHERE 1 = 0")
-        for some in (names[n : n + _TOGETHER] for n in range(0, len(names), _TOGETHER))
-    )
-
-
-def is_used(connection: Connection, tables: Collection[Key]) -> bool:
-    """Whether anybody has read or written some of these tables in a transaction that is open."""
-    names = _names(connection, tables)
-    try:
-        return bool(names) and _waits(connection, f"LOCK TABLES {' WRITE, '.join(names)} WRITE")
-    finally:
-        connection.exec_driver_sql("UNLOCK TABLES")
-
-
-def _names(connection: Connection, tables: Collection[Key]) -> list[str]:
-    quoted = connection.dialect.identifier_preparer.quote_identifier
-    return [f"{quoted(_schema(connection, schema))}.{quoted(name)}" for schema, name in tables]
-
-
-def _waits(connection: Connection, statement: str) -> bool:
-    at_once = "SET STATEMENT lock_wait_timeout = 0, innodb_lock_wait_timeout = 0 FOR "
-    if not is_mariadb(connection):
-        at_once = ""  # waits as long as the session does
-    elif statement.startswith("LOCK"):
-        at_once, statement = "", f"{statement} NOWAIT"
-    try:
-        connection.exec_driver_sql(literally(connection, at_once + statement))
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        return was_locked(error)
-    return False
-
-
 def ddl_count(connection: Connection) -> object:
     """Changes with every statement of another session that changes a schema, whoever says it."""
     all_of_them, ours = (
@@ -214,7 +172,7 @@ def tables(connection: Connection, schemas: Iterable[str | None], besides: Colle
     columns: dict[Key, list[tuple[str, str]]] = {}
     parents: dict[Key, set[Key]] = {}
     for schema in schemas:
-        where = _schema(connection, schema)
+        where = schema_of(connection, schema)
         for table, name, kind in rows(
             connection,
             "SELECT table_name, column_name, data_type FROM information_schema.columns JOIN "
@@ -276,7 +234,7 @@ def looks(connection: Connection, schemas: Iterable[str | None]) -> dict[Thing, 
 
 
 def _looks(connection: Connection, schema: str | None) -> dict[Thing, str]:
-    where = _schema(connection, schema)
+    where = schema_of(connection, schema)
     quoted = connection.dialect.identifier_preparer.quote_identifier
     found = {}
 
@@ -372,7 +330,7 @@ def make(connection: Connection, things: Mapping[Thing, str]) -> None:
 
 def _make(connection: Connection, thing: Thing, definition: dict[str, str]) -> None:
     quoted = connection.dialect.identifier_preparer.quote_identifier
-    connection.exec_driver_sql(f"USE {quoted(_schema(connection, thing[1]))}")
+    connection.exec_driver_sql(f"USE {quoted(schema_of(connection, thing[1]))}")
     for name, setting in (
         ("mode", "sql_mode = '{}'"),
         ("charset", "character_set_client = {}"),
@@ -417,7 +375,7 @@ def other_definers(connection: Connection, schemas: Iterable[str | None]) -> dic
             connection,
             "SELECT trigger_name, definer FROM information_schema.triggers WHERE trigger_schema = :schema "
             "AND definer <> CURRENT_USER()",
-            schema=_schema(connection, schema),
+            schema=schema_of(connection, schema),
         )
     }
 
@@ -441,7 +399,7 @@ def unrestorable(connection: Connection, schemas: Iterable[str | None]) -> dict[
             connection,
             "SELECT table_name, table_type, engine FROM information_schema.tables WHERE table_schema = "
             ":schema AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')",
-            schema=_schema(connection, schema),
+            schema=schema_of(connection, schema),
         ):
             thing = ("TABLE", schema, name)
             if kind == "SYSTEM VERSIONED":
@@ -458,7 +416,7 @@ def counters(
     quoted = connection.dialect.identifier_preparer.quote_identifier
     found = {}
     for schema in schemas:
-        where = _schema(connection, schema)
+        where = schema_of(connection, schema)
         for name, value in rows(
             connection,
             "SELECT table_name, auto_increment FROM information_schema.tables "
@@ -468,7 +426,7 @@ def counters(
             found[f"ALTER TABLE {quoted(where)}.{quoted(name)} AUTO_INCREMENT ="] = int(value)
     for kind, schema, name in things:
         if kind == "SEQUENCE":
-            sequence = f"{quoted(_schema(connection, schema))}.{quoted(name)}"
+            sequence = f"{quoted(schema_of(connection, schema))}.{quoted(name)}"
             ((value,),) = rows(connection, f"SELECT next_not_cached_value FROM {sequence}")
             found[f"ALTER SEQUENCE {sequence} RESTART"] = int(value)
     return found
@@ -494,7 +452,7 @@ def without_triggers(
     }
     for _, schema, name in dropped:
         connection.exec_driver_sql(
-            f"DROP TRIGGER IF EXISTS {quoted(_schema(connection, schema))}.{quoted(name)}"
+            f"DROP TRIGGER IF EXISTS {quoted(schema_of(connection, schema))}.{quoted(name)}"
         )
     try:
         yield
@@ -516,7 +474,7 @@ def literally(connection: Connection, statement: str) -> str:
     return statement.replace("%", "%%") if "format" in connection.dialect.paramstyle else statement
 
 
-def _schema(connection: Connection, schema: str | None) -> str:
+def schema_of(connection: Connection, schema: str | None) -> str:
     return schema or str(connection.dialect.default_schema_name)
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ... import waiting
 from ...errors import OpenTransactionError
-from .idle_locks import Clients, Process, processes
-from .mysql import is_used, rows
+from .idle_locks import Clients, Process, is_used, processes
+from .mysql import rows
 from .rows import Key
 
 _TRANSACTION = re.compile(r"^---TRANSACTION [^\n]*ACTIVE.*?(?=^---|\Z)", re.MULTILINE | re.DOTALL)

@@ -144,9 +144,9 @@ def from_url(url: str) -> Address:
     url = Secret(url)
     try:
         arguments = _hidden(parse_url(url))  # type: ignore[no-untyped-call]
-        parts = urlsplit(url)
-        if parts.scheme != "unix" and parts.path.strip("/"):
-            int(parts.path.strip("/"))  # redis-py takes database 0 for what is no number
+        number = urlsplit(url).path.strip("/")
+        if not url.startswith("unix:") and number:
+            int(number)  # redis-py takes database 0 for what is no number
     except (ValueError, TypeError, AttributeError):
         raise ConfigurationError(
             "a Redis URL cannot be read (it is not shown here, since it may hold a password). " + _EXAMPLE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-import time
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -108,16 +108,16 @@ def refuse_live_runs(wire: Wire, db: int, prefix: bytes, where: str, *, named: b
     Raises:
         UnsafeStoreError: Naming that run.
     """
-    until = time.monotonic() + _GONE_WITHIN
+    until = monotonic() + _GONE_WITHIN
     while found := live_runs(wire, db, prefix):
         (me,) = wire.attempt(("CLIENT", "ID"))
         first = next((run for run in found if not run.has_just_died), found[0])
         comes_first = not named or not isinstance(me, int) or first.number < me
-        if (comes_first and not first.has_just_died) or time.monotonic() > until:
+        if (comes_first and not first.has_just_died) or monotonic() > until:
             raise UnsafeStoreError(
                 f"{where} is in use by {first}: two runs in one place would destroy each other's data. "
                 "Wait for it to end, or give this run a database of its own, or a prefix with which none of "
                 "the other's keys begins."
             )
-        time.sleep(_PAUSE)
+        sleep(_PAUSE)
     return found is not None

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
@@ -22,10 +21,12 @@ from weakref import WeakSet
 
 from ...ownership import Marker, new_marker
 from ...ownership.watching import Watchdog, read_signs
+from ...waiting import turns
 
 ENDING = ".protean_testing"
 JOURNALS = ("-journal", "-wal", "-shm")
 _BEAT = 2_000_000_000  # nanoseconds that a run may have lived on, if its watchdog died with it
+_PAUSE = 0.01  # seconds
 _RETRY = 0.3  # seconds: somebody who only looks whether it is free holds the lock for a moment
 
 Proof = Literal["itself", "gone", "replaced", "unlinked", "copied"]
@@ -51,8 +52,7 @@ class Beside:
 
     def acquire(self) -> bool:
         """Take the file for this run. False if a live run has it."""
-        deadline = time.monotonic() + _RETRY
-        while True:
+        for _ in turns(_RETRY, first=_PAUSE, longest=_PAUSE):
             self.directory.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):  # the run that ended has just removed it
                 self._lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o666)
@@ -61,9 +61,7 @@ class Beside:
                     _held.add(self)
                     return True
                 self.release()
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
+        return False
 
     def is_in_use(self) -> bool:
         """Whether a live run has the file; nothing is made."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import sqlite3
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from time import sleep
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from ...leaks import differences
+from ...waiting import turns
 from ..checkouts import caller
 from .image import Busy, everything, is_busy
 from .place import OurConnection, connect
@@ -56,13 +57,11 @@ def patiently(
     """
     attempt = partial(_attempt, action)
     ended: list[str] = []
-    begun = time.monotonic()
-    pause = 0.0005
     looked = not readers  # unread results are found by a look at every object: once is enough
-    while True:
+    for turn in turns(wait, first=0.0005):
         with suppress(Busy):
             return attempt(), ended
-        everywhere = not looked and time.monotonic() > begun + _QUIET
+        everywhere = not looked and turn.seconds > _QUIET
         looked |= everywhere
         for left in _left_open(key, readers=readers, everywhere=everywhere):
             if not left.stuck:
@@ -74,14 +73,10 @@ def patiently(
                     return attempt(), [*ended, str(left)]
                 if left.transaction:
                     ended.append(str(left))
-        if time.monotonic() >= begun + wait:
-            break
-        time.sleep(pause)
-        pause = min(pause * 2, 0.05)
     suspects = _left_open(key, readers=readers, everywhere=True)
     if end:
         before = [left.connection.total_changes for left in suspects]
-        time.sleep(_QUIET)
+        sleep(_QUIET)
         for left, changes in zip(suspects, before, strict=True):
             if left.connection.total_changes == changes and left.end():
                 with suppress(Busy):

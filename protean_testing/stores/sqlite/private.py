@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
-import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from ...errors import ConfigurationError
+from ...waiting import turns
 from ..keeper import Database
 from .image import Busy, Image, copy
 from .open_transactions import StillOpen, driver_connection
@@ -149,11 +149,10 @@ class PrivateMark:
 
     def _settle(self, engine: Engine) -> list[str]:
         """Wait for a transaction that changes something, and roll back one that does not."""
-        deadline = time.monotonic() + self._wait + _QUIET
-        seen, since = -1, time.monotonic()
-        while True:
+        seen, since = -1, 0.0
+        for turn in turns(self._wait + _QUIET, first=_POLL, longest=_POLL):
             changes = within(engine, lambda found: found.total_changes if found.in_transaction else None)
-            now = time.monotonic()
+            now = turn.seconds
             if changes is None:
                 return []
             if changes != seen:
@@ -161,9 +160,7 @@ class PrivateMark:
             if now - since > _QUIET:
                 within(engine, lambda found: found.rollback())
                 return [_TRANSACTION]
-            if now > deadline:
-                raise StillOpen(_TRANSACTION)
-            time.sleep(_POLL)
+        raise StillOpen(_TRANSACTION)
 
 
 _TRANSACTION = "a transaction, on the application's connection"
