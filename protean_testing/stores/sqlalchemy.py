@@ -18,6 +18,7 @@ from ..awaiting import finished
 from ..errors import ConfigurationError, NotKeptWarning, StoreError
 from ..store import LeftBy, LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
 from .advice import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
+from .backends import backend_for
 from .beside import empty_place
 from .checkouts import Taken
 from .definition import Definition, define, schema_key, unchanged
@@ -376,7 +377,7 @@ class SQLAlchemyStore(LocatedStore):
     def _keeper(self) -> Keeper:
         place = self._live()
         if place.keeper is None:
-            place.keeper = _keeper_for(self._database(place))
+            place.keeper = backend_for(self._database(place))
         return place.keeper
 
     def _database(self, place: Place) -> Database:
@@ -487,22 +488,6 @@ def _all_metadata(metadata: Any) -> tuple[MetaData, ...]:
             meant = " Where the database is comes by its name: url=..." if isinstance(one, str) else meant
             raise ConfigurationError(f"SQLAlchemyStore: {one!r} is no SQLAlchemy MetaData.{meant}")
     return given
-
-
-def _keeper_for(database: Database) -> Keeper:
-    match database.url.get_backend_name():
-        case "sqlite":
-            from .sqlite import SQLiteKeeper
-
-            return SQLiteKeeper(database)
-        case "postgresql":
-            from .postgresql import PostgreSQLKeeper
-
-            return PostgreSQLKeeper(database)
-        case _:
-            from .generic import GenericKeeper
-
-            return GenericKeeper(database)
 
 
 def _dotted(table: Any) -> str:
