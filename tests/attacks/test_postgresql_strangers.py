@@ -18,7 +18,7 @@ class OddTests(PostgreSQLAttackTestCase):
         self.theirs()
         self.attacked(
             "DELETE FROM visits;; VACUUM FULL",
-            "DELETE FROM visits;; REINDEX TABLE customers;; CLUSTER customers USING customers_pkey",
+            "DELETE FROM visits;; REINDEX TABLE customers",
             "TRUNCATE visits, customers RESTART IDENTITY CASCADE;; INSERT INTO customers (name) VALUES ('z')",
         )
 
@@ -32,9 +32,9 @@ class OddTests(PostgreSQLAttackTestCase):
                 outcome = self.run_suite(DO="DROP SCHEMA public CASCADE")
                 place = 'protean_testing_rescued."public.customers"'
                 self.assertFailed(outcome, "public.customers", place)
-                self.assertEqual(
-                    self.sql(f"SELECT id, name FROM {place} ORDER BY 1"), [(1, "Ann"), (3, "Cid")]
-                )
+                rows = self.sql(f"SELECT r::text FROM {place} r ORDER BY 1")  # a type of theirs is gone, too
+                self.assertEqual(len(rows), 2)
+                self.assertRegex(str(rows), "Ann.*Cid")
 
     def test_what_the_database_sets(self) -> None:
         self.theirs(

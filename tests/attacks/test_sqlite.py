@@ -84,6 +84,7 @@ class SQLiteAttackTestCase(AttackTestCase):
         if path.is_symlink() or path.is_dir():
             return os.readlink(path) if path.is_symlink() else sorted(os.listdir(path))
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.text_factory = lambda text: text.decode(errors="surrogateescape")
             return dump(connection), connection.execute("PRAGMA user_version").fetchone()
 
     def assertUntouched(self, outcome: Outcome, before: Any, *texts: str) -> None:

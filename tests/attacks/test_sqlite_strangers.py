@@ -205,7 +205,8 @@ class OneAfterAnotherTests(SQLiteAttackTestCase):
         self.written("other, url=URL", "pass")
         path = self.directory / f"{SUITE}.py"
         other = (
-            "from sqlalchemy import *\nother = MetaData()\nTable('parcels', other, Column('id', Integer))\n"
+            "from sqlalchemy import Column, Integer, MetaData, Table\n"
+            "other = MetaData()\nTable('parcels', other, Column('id', Integer))\n"
         )
         path.write_text(path.read_text().replace("\nclass AttackTests", other + "\nclass AttackTests"))
         self.assertRestored(self.run_suite(*CLEAN), {})

@@ -13,6 +13,7 @@ from sqlalchemy import URL, Engine
 
 from ...errors import ConfigurationError, StoreError, UnsafeStoreError
 from ...ownership import Marker, examine, refuse_other_name
+from ...waiting import turns
 from ..keeper import Database
 from .beside import JOURNALS, Beside
 from .content import identities, things
@@ -85,10 +86,29 @@ class TestFile:
     def examine(self, tables: Collection[tuple[str | None, str]]) -> None:
         """Refuse what is in the way of a run in a file that is only copied.
 
-        A run that is at work there answers itself for what it found.
+        A run that is at work there answers for what it found. What a killed one owes is restored first, by the
+        first worker that comes: else it would be copied as that run left it.
         """
+        if self._database.adopt:
+            self._restore_owed()
         if not self._beside.is_in_use():
             self._found(tables)
+
+    def _restore_owed(self) -> None:
+        for _ in turns(self._database.wait):  # another worker may be at it
+            if self._beside.marker() is None:
+                return
+            if self._beside.acquire():
+                break
+        else:
+            return
+        try:
+            found = self._found(())
+            if found.copy:
+                self._content.restore(found)
+                self._beside.remove()
+        finally:
+            self._beside.release()
 
     def claim(self) -> bool:
         """Take the file for this run; restore and remove what a dead run left.
