@@ -13,7 +13,6 @@ from typing import Any
 from . import environ
 from .exits import at_exit, is_pool_worker
 from .lifecycle import run
-from .workers import worker
 
 _owner: str | None = None
 _summaries: list[str] = []
@@ -163,5 +162,10 @@ def _at_exit() -> None:
         print(f"protean_testing: the end of the run failed:\n{text}", file=sys.stderr, flush=True)
     if run.inherited:
         return
-    for line in [*([] if worker() else remarks()), *(_summaries if environ.wants_summary() else ())]:
+    said = remarks()
+    if said:
+        from .workers import worker  # it needs psutil, which whoever only imports this package may lack
+
+        said = [] if worker() else said
+    for line in [*said, *(_summaries if environ.wants_summary() else ())]:
         print(f"protean_testing: {line}", file=sys.stderr, flush=True)

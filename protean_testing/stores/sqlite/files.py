@@ -86,8 +86,8 @@ class TestFile:
     def examine(self, tables: Collection[tuple[str | None, str]]) -> None:
         """Refuse what is in the way of a run in a file that is only copied.
 
-        A run that is at work there answers for what it found. What a killed one owes is restored first, by the
-        first worker that comes: else it would be copied as that run left it.
+        A run that is at work there answers for what it found. What a killed one owes is restored first, by
+        the first worker that comes: else it would be copied as that run left it.
         """
         if self._database.adopt:
             self._restore_owed()
