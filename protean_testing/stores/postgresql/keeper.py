@@ -74,7 +74,7 @@ class PostgreSQLKeeper:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._open: Connection | None = None
-        self._tables: set[tuple[str | None, str]] = set()
+        self._tables = set(database.tables)  # a worker checks the given database in place of this one
         self._marker: Marker | None = None
         self._is_lost = False  # another run has had the database since
         self._made: Made | None = None
