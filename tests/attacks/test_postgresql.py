@@ -183,18 +183,18 @@ class SecondTests(DatabaseTestCase):
 
     def test_a_lock_that_was_lost_with_its_connection(self) -> None:
         self.suite(
-            SUITE.replace("{store}", BESIDE).replace("        ready()", "        self.lose()")
+            SUITE.replace("{store}", BESIDE).replace("        ready()", "        lose(self)")
             + """
-    def lose(self):
-        if os.environ.get("SECOND"):
-            return ready()
-        sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE application_name = 'protean_testing' AND datname = current_database()")
-        second = subprocess.Popen([sys.executable, "-m", "unittest", "test_attack"], stdout=subprocess.PIPE,
-                                  env={**os.environ, "SECOND": "1", "KILL": "1"})
-        self.addCleanup(second.kill)
-        assert second.stdout.readline() == b"ready\\n"
-        place(self.engine, "second")
+def lose(test):
+    if os.environ.get("SECOND"):
+        return ready()
+    sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE application_name = 'protean_testing' AND datname = current_database()")
+    second = subprocess.Popen([sys.executable, "-m", "unittest", "test_attack"], stdout=subprocess.PIPE,
+                              env={**os.environ, "SECOND": "1", "KILL": "1"})
+    test.addCleanup(second.kill)
+    assert second.stdout.readline() == b"ready\\n"
+    place(test.engine, "second")
 """.replace("\\\\n", "\\n")
         )
         outcome = self.run_suite()
