@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import active_count, current_thread
 from threading import enumerate as all_threads
 from time import monotonic
@@ -40,7 +41,8 @@ class Background:
         started = self.started()
         until = monotonic() + patience
         for thread in started:
-            thread.join(max(0.0, until - monotonic()))
+            with suppress(RuntimeError):  # another one is starting it at this moment
+                thread.join(max(0.0, until - monotonic()))
         left = [thread for thread in started if thread.is_alive()]
         self._left += left
         return left

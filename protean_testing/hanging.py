@@ -41,7 +41,7 @@ class HangWatch:
         self._open: dict[Scope, float] = {}
         self._of_test: dict[Scope, float] = {}  # of the test that runs now, not of its class
         self._since = 0.0
-        self._ended: list[tuple[Store, str, str]] = []
+        self._ended: list[tuple[Store, str, str, str]] = []
 
     # What the scopes tell
 
@@ -65,12 +65,12 @@ class HangWatch:
         if not self._open:
             self._since = 0.0
 
-    def ended(self, store: Store) -> list[tuple[str, str]]:
-        """The sessions that were ended on a store: which test had left each, and what it was."""
+    def ended(self, store: Store) -> list[tuple[str, str, str]]:
+        """The sessions that were ended on a store: which test had left each, what it was, which test hung."""
         if not self._ended:
             return []
         with self._lock:
-            found = [(label, text) for one, label, text in self._ended if one is store]
+            found = [(label, text, hung) for one, label, text, hung in self._ended if one is store]
             self._ended = [entry for entry in self._ended if entry[0] is not store]
         return found
 
@@ -84,11 +84,13 @@ class HangWatch:
                 continue
             try:
                 stores = {id(hold.store): hold.store for scope in list(self._open) for hold in scope.holds}
+                scopes = list(self._of_test) or list(self._open)
+                hung = scopes[-1].label if scopes else "a later test"  # freed, it may be over at once
                 for store in stores.values():
                     if type(store).free is not Store.free:
                         found = store.free(self._left_by)
                         with self._lock:
-                            self._ended += [(store, label, text) for label, text in found]
+                            self._ended += [(store, label, text, hung) for label, text in found]
             except Exception:  # the server is gone, or the run ended meanwhile: whoever needs it will say so
                 continue
 

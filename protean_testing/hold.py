@@ -314,10 +314,10 @@ class Hold:
         )
 
     def _tell_of_hanging(self, level: Level, leak: LeakError | None) -> LeakError | None:
-        for label, what in watch.ended(self.store):
+        for label, what, hung in watch.ended(self.store):
             token = ended_scope.set(label)
             text = (
-                f"left a lock held on store {self.store.name!r}, and {self._last} hung on it:\n"
+                f"left a lock held on store {self.store.name!r}, and {hung} hung on it:\n"
                 f"{listed([what])}"
                 "Its session was ended. Close it in the test, e.g.  self.addCleanup(connection.close)"
             )
