@@ -53,9 +53,9 @@ class ClassFrame:
         self._last: unittest.TestCase | None = None
 
     def begin(self) -> None:
-        self.began_in_suite = _end_what_is_over()  # first: it may discard places that are not in use
         resolve(self.stores)
         run_end.arm()
+        self.began_in_suite = _end_what_is_over()
         with self._entered("class") as stack:
             self.scope.enter()
             self._class_hooks = stack.pop_all()
