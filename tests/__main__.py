@@ -123,6 +123,8 @@ def main() -> int:
     if arguments.report:
         run_here(arguments.modules[0], arguments.report)
 
+    # Started in the background, as CI systems do, it is ignored, which every process below would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     outcomes = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for future in as_completed(
