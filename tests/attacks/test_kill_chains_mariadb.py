@@ -55,7 +55,7 @@ class KillChainTests(MariaDBAttackTestCase):
         self.assertGreater(killed, 10)
         outcome = self.run_suite()
         for database in names:
-            if f"python -m protean_testing clean {self.server.url(database).split('?')[0]}" in outcome.err:
+            if f"python -m protean_testing clean '{self.server.url(database).split('?')[0]}" in outcome.err:
                 self.clean(self.server.url(database))
                 outcome = self.run_suite()
         self.assertEqual((outcome.code, outcome.ran), (0, 4), outcome.err)

@@ -152,10 +152,24 @@ class Clone:
 
     def _begin(self) -> None:
         """Say that this worker lives."""
+        if self._meeting.try_lock(RUN, self._me.run):
+            self._forget_earlier_run()
+            self._meeting.unlock(RUN, self._me.run)
         self._meeting.lock(RUN, self._me.run, shared=True)
         self._meeting.lock(OWN, self._name)
         self._refuse_full_server()
         self._meeting.sweep(self._me.run)
+
+    def _forget_earlier_run(self) -> None:
+        """One parent may start workers of one run after those of another: what it left is not of this run."""
+        for found in self._meeting.found():
+            if found.run == self._me.run and found.is_template:
+                self._meeting.drop(found.name)
+            elif found.run == KEPT:
+                with self._meeting.locked(BUILDING, found.name):
+                    digest, opaque, run, store, like = _read(self._meeting.comment(found.name))
+                    if run == self._me.run:
+                        self._meeting.write_comment(found.name, json.dumps([digest, opaque, "", store, like]))
 
     def _create(self, given: str, adopt: bool, alone: Alone) -> None:
         if adopt and not self._fits():
