@@ -8,6 +8,7 @@ where none failed and some passed.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import resource
@@ -125,6 +126,7 @@ def main() -> int:
 
     # Started in the background, as CI systems do, it is ignored, which every process below would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    compileall.compile_dir(HERE.parent / "protean_testing", quiet=1)  # once, not in each of many processes
     outcomes = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for future in as_completed(

@@ -22,6 +22,7 @@ from protean_testing.stores.keeper import Database
 from protean_testing.stores.sqlite import SQLiteKeeper
 from protean_testing.stores.sqlite.place import place_of
 
+from . import interpreters
 from .oracle.sqlite import dump
 
 ROOT = Path(__file__).parent.parent
@@ -104,7 +105,7 @@ class SQLiteTestCase(unittest.TestCase):
 
     def subprocess(self, code: str, *arguments: str) -> subprocess.Popen[str]:
         """Another process that runs the code, then waits for a line on its stdin."""
-        process = subprocess.Popen(
+        process = interpreters.Program(
             [sys.executable, "-c", code + "\nprint('ready', flush=True); sys.stdin.readline()", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import textwrap
 import unittest
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import interpreters
 
 ROOT = Path(__file__).resolve().parent.parent
 CHOOSING = (
@@ -130,12 +131,10 @@ class SuiteTestCase(unittest.TestCase):
 
     def python(self, *arguments: str, timeout: float = 120, **variables: str) -> Outcome:
         """Run Python in the suite's directory; `variables` are added to its environment."""
-        done = subprocess.run(
+        done = interpreters.run(
             [sys.executable, *arguments],
             cwd=self.directory,
             env=self.environment(**variables),
-            capture_output=True,
-            text=True,
             timeout=timeout,
         )
         log = self.directory / "log"

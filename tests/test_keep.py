@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 
+from . import interpreters
 from .server_log import ServerLogTestCase
 from .suite import MODELS, Outcome, SuiteTestCase
 
@@ -115,7 +116,7 @@ class PostgreSQLKeepTests(ServerLogTestCase):
     def test_a_killed_run_keeps_nothing_and_ctrl_c_all(self) -> None:
         self.run_kept()
         for number, made in ((signal.SIGINT, 0), (signal.SIGKILL, 1)):
-            process = subprocess.Popen(
+            process = interpreters.Program(
                 [sys.executable, "-m", "unittest", "test_keep"],
                 cwd=self.directory,
                 env=self.environment(PROTEAN_TESTING_KEEP="1", STOP="1"),

@@ -16,6 +16,7 @@ import redis
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
 from protean_testing.servers.redis import PrivateRedis, start_redis
 
+from . import interpreters
 from .processes import of_run
 from .suite import MODELS, SuiteTestCase
 
@@ -103,7 +104,7 @@ class KilledTests(SuiteTestCase):
 
     def start(self, stage: str) -> subprocess.Popen[str]:
         """A run that has stopped at `stage`."""
-        process = subprocess.Popen(
+        process = interpreters.Program(
             [sys.executable, "-m", "unittest", "test_a"],
             cwd=self.directory,
             env=self.environment(STAGE=stage, **self.variables),

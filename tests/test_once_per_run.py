@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+from . import interpreters
 from .suite import RECORDER, SuiteTestCase
 
 TWO_CLASSES = """
@@ -318,7 +319,7 @@ if __name__ == "__main__":
             """,
             before=RECORDER,
         )
-        process = subprocess.Popen(
+        process = interpreters.Program(
             [sys.executable, "-m", "unittest", "test_a"],
             cwd=self.directory,
             env=self.environment(),

@@ -32,6 +32,8 @@ from protean_testing.ownership import (
 )
 from protean_testing.ownership.watchdog import uptime
 
+from . import interpreters
+
 CLAIM = """
 import sys
 from protean_testing.ownership import claim
@@ -46,7 +48,7 @@ class OwnershipTests(unittest.TestCase):
         self.enterContext(patch.dict(os.environ, {STATE_VARIABLE: str(self.directory)}))
 
     def other(self, code: str = "") -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+        process = interpreters.Program(
             [sys.executable, "-c", CLAIM + code + "\nprint('ready', flush=True); sys.stdin.readline()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

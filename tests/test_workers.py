@@ -17,6 +17,7 @@ from protean_testing.stores.placing import worker_url
 from protean_testing.stores.postgresql.meeting import OWN, RUN, Meeting
 from protean_testing.workers import Worker, worker
 
+from . import interpreters
 from .server_log import ServerLogTestCase
 from .suite import Outcome
 from .worker_suite import SUITE
@@ -57,7 +58,7 @@ class WorkerTests(ServerLogTestCase):
         self.statements()
         commands = [("suite.py", "fork", "2"), ("suite.py", "fork", "2"), ("-m", "unittest", "suite")]
         processes = [
-            subprocess.Popen(
+            interpreters.Program(
                 [sys.executable, *command],
                 cwd=self.directory,
                 env=self.environment(),

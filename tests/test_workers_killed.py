@@ -14,6 +14,7 @@ import redis
 
 from protean_testing.servers.redis import PrivateRedis, start_redis
 
+from . import interpreters
 from .server_log import ServerLogTestCase
 from .worker_suite import SUITE
 
@@ -36,7 +37,7 @@ class KilledWorkerTests(ServerLogTestCase):
 
     def start(self, way: str = "fork", *, stop: int = 2) -> tuple[subprocess.Popen[str], list[int]]:
         """A run of two workers, of which so many stop, in their first test. Returns it, and their pids."""
-        run = subprocess.Popen(
+        run = interpreters.Program(
             [sys.executable, "suite.py", way, "2"],
             cwd=self.directory,
             env=self.environment(STOP="1"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from .. import interpreters
 from ..suite import MODELS, Outcome, SuiteTestCase
 
 SUITE = "test_attack"
@@ -97,7 +98,7 @@ class AttackTestCase(SuiteTestCase):
     def _start(self, tests: tuple[str, ...], **variables: str) -> subprocess.Popen[str]:
         names = [f"{SUITE}.{test}" for test in tests] or [SUITE]
         with open(self.directory / "errors", "w") as errors:
-            return subprocess.Popen(
+            return interpreters.Program(
                 [sys.executable, "-m", "unittest", *names],
                 cwd=self.directory,
                 env=self.environment(**{**self.variables, **variables}),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from .. import interpreters
 from ..suite import CHOOSING, ROOT, Outcome, SuiteTestCase
 from .servers import Servers
 
@@ -119,7 +120,7 @@ class SampleTestCase(SuiteTestCase):
         self, *arguments: str, environment: dict[str, str], stderr: int = subprocess.STDOUT
     ) -> subprocess.Popen[str]:
         """A run in a session of its own, so that a signal reaches all its processes."""
-        return subprocess.Popen(
+        return interpreters.Program(
             [sys.executable, *arguments],
             cwd=self.directory,
             env=environment,
