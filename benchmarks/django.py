@@ -82,7 +82,7 @@ def case(name: str, base: type, written: Sequence[Any], tests: int) -> type[unit
 
 def seconds(cases: Sequence[type[unittest.TestCase]], parallel: int = 0) -> float:
     """From the first test to the last, without making Django's databases."""
-    from protean_testing.runners.django import Runner
+    from protean_testing.django import Runner
 
     class Timed(Runner):  # type: ignore[misc]
         taken = 0.0
@@ -120,7 +120,7 @@ def main() -> None:
     server = configure()
     from django.test import TestCase, TransactionTestCase
 
-    from protean_testing.runners.django import DjangoTestCase
+    from protean_testing.django import DjangoTestCase
 
     bases = {"TestCase": TestCase, "TransactionTestCase": TransactionTestCase, "ours": DjangoTestCase}
     print(f"milliseconds for a test that writes to {WRITTEN} models and commits (for a class)")

@@ -20,8 +20,8 @@ from protean import Domain
 from protean.fields import String
 from sqlalchemy import text
 
+from protean_testing.core.run import run
 from protean_testing.domain import DomainTestCase, test_domain
-from protean_testing.lifecycle import run
 
 os.environ["PROTEAN_NO_AUTO_LOGGING"] = "1"
 WRITTEN = 3
@@ -63,17 +63,17 @@ def on_postgresql(aggregates: int, times: int) -> dict[str, float]:
                 connection.execute(text("SELECT 1"))
 
         whole = timed(db.reset, times, write)
-        mark = store.save_data()
+        snapshot = store.save_data()
         found = {
             "all of the domain, ours": whole,
             "SELECT 1": timed(select, times * 10),
-            "ours": timed(lambda: store.reset_data(mark), times, write),
-            "ours, nothing written": timed(lambda: store.reset_data(mark), times),
+            "ours": timed(lambda: store.reset_data(snapshot), times, write),
+            "ours, nothing written": timed(lambda: store.reset_data(snapshot), times),
             "Protean": timed(provider._data_reset, times, write),
             "SELECT 1 again": timed(select, times * 10),
         }
-        store.reset_data(mark)
-        store.forget_data(mark)
+        store.reset_data(snapshot)
+        store.forget_data(snapshot)
     found["SELECT 1"] = (found["SELECT 1"] + found.pop("SELECT 1 again")) / 2
     return found
 

@@ -59,7 +59,7 @@ def measure(server: PrivateRedis, class_keys: int, written: int, prefix: str, ti
     dumps = {name: client.dump(name) for name in client.keys()}
     if prefix:
         dumps = {}
-    mark = store.save_data()
+    snapshot = store.save_data()
 
     def write() -> None:
         for number in range(written):
@@ -67,8 +67,8 @@ def measure(server: PrivateRedis, class_keys: int, written: int, prefix: str, ti
 
     costs = {
         "PING": timed(client.ping, times),
-        "save": timed(store.save_data, times, lambda: store.reset_data(mark)),
-        "reset": timed(lambda: store.reset_data(mark), times, write),
+        "save": timed(store.save_data, times, lambda: store.reset_data(snapshot)),
+        "reset": timed(lambda: store.reset_data(snapshot), times, write),
     }
     store.drop_schema()
     costs["FLUSHDB"] = timed(client.flushdb, times, lambda: (fill(client, class_keys), write()))

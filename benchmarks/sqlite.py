@@ -18,8 +18,8 @@ from statistics import median
 
 from sqlalchemy import URL, create_engine, make_url
 
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.sqlite import SQLiteKeeper
+from protean_testing.stores.sql.backend import Database
+from protean_testing.stores.sqlite import SQLiteBackend
 
 WAYS = ("reset", "DELETE all", "backup", "next statement", "rollback")
 
@@ -77,11 +77,11 @@ def measure(prepare: Callable[[], object], action: Callable[[], object], seconds
 def row(kind: str, tables: int, written: int, class_rows: int, seconds: float) -> list[float]:
     with place(kind) as (url, connection):
         engine = create_engine(url)
-        keeper = SQLiteKeeper(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
-        keeper.claim()
+        backend = SQLiteBackend(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
+        backend.claim()
         make(connection, tables, class_rows)
-        keeper.created()
-        mark = keeper.save()
+        backend.created()
+        snapshot = backend.save()
 
         def writes() -> None:
             if written or class_rows:
@@ -107,15 +107,15 @@ def row(kind: str, tables: int, written: int, class_rows: int, seconds: float) -
             image.backup(connection)
 
         costs = [
-            measure(writes, lambda: keeper.reset(mark), seconds),
+            measure(writes, lambda: backend.reset(snapshot), seconds),
             measure(writes, delete_all, seconds),
             measure(writes, lambda: image.backup(connection), seconds),
             measure(backup, lambda: connection.execute("SELECT 1 FROM t0").fetchall(), seconds),
             measure(writes_inside, lambda: connection.execute("ROLLBACK"), seconds),
         ]
         image.close()
-        keeper.drop()
-        keeper.close()
+        backend.drop()
+        backend.close()
         return costs
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from .context import test_database, uses_database
+from .blocks import end_run, test_database, uses_database
 from .database import Database
 from .errors import (
     ConfigurationError,
@@ -18,13 +20,14 @@ from .errors import (
     UnsafeStoreError,
 )
 from .hooks import Hook
-from .store import EMPTY, Mark, Store
-from .stores.memory import CallableStore
+from .store import EMPTY, Snapshot, Store
+from .stores.callable import CallableStore
 from .testcase import AsyncDatabaseTestCase, DatabaseTestCase
 
 if TYPE_CHECKING:
-    from .stores.redis import RedisStore as RedisStore
-    from .stores.sqlalchemy import SQLAlchemyStore as SQLAlchemyStore
+    from .stores.message_db.store import MessageDBStore
+    from .stores.redis import RedisStore
+    from .stores.sql.store import SQLAlchemyStore
 
 __all__ = [
     "EMPTY",
@@ -37,27 +40,38 @@ __all__ = [
     "LateWriteWarning",
     "LeakError",
     "LeakWarning",
-    "Mark",
     "OpenTransactionError",
     "ProteanTestingError",
     "ScopeError",
+    "Snapshot",
     "Store",
     "StoreError",
     "UnsafeStoreError",
+    "end_run",
     "test_database",
     "uses_database",
 ]
 
-_OPTIONAL = {"SQLAlchemyStore": ("sqlalchemy", "sqlalchemy"), "RedisStore": ("redis", "redis")}
+# Each needs a package of its own, so it is imported when it is first asked for.
+_OPTIONAL = {
+    "MessageDBStore": ("message_db.store", "psycopg", "postgresql"),
+    "RedisStore": ("redis", "redis", "redis"),
+    "SQLAlchemyStore": ("sql.store", "sqlalchemy", "sqlalchemy"),
+}
+
+# `import *` asks for all of them.
+if find_spec("psycopg") is not None:
+    __all__ += ["MessageDBStore"]
+if find_spec("redis") is not None:
+    __all__ += ["RedisStore"]
+if find_spec("sqlalchemy") is not None:
+    __all__ += ["SQLAlchemyStore"]
 
 
 def __getattr__(name: str) -> Any:
-    """The stores that need another package are imported when they are first asked for."""
     if name not in _OPTIONAL:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, extra = _OPTIONAL[name]
-    from importlib import import_module
-
+    module, _, extra = _OPTIONAL[name]
     try:
         return getattr(import_module(f".stores.{module}", __name__), name)
     except ImportError as error:

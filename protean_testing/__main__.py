@@ -19,7 +19,7 @@ KINDS = {
     "redis": "redis.leftovers",
     "rediss": "redis.leftovers",
     "unix": "redis.leftovers",
-    "message_db": "message_db_leftovers",
+    "message_db": "message_db.leftovers",
 }
 """By the URL's scheme, the module below ``stores`` that has its `Leftovers`."""
 

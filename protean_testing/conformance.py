@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import TYPE_CHECKING, Any
 
-from .awaiting import finished
+from .core.run_sync import run_sync
 from .store import EMPTY, Store
 
 if TYPE_CHECKING:
@@ -40,20 +40,20 @@ class StoreConformance(Base):
     def setUp(self) -> None:
         super().setUp()
         self.store = self.make_store()
-        finished(self.store.check())
-        finished(self.store.create_schema())
-        self.addCleanup(lambda: finished(self.store.close()))
-        self.addCleanup(lambda: finished(self.store.drop_schema()))
-        self.first = finished(self.store.save_data())
+        run_sync(self.store.check())
+        run_sync(self.store.create_schema())
+        self.addCleanup(lambda: run_sync(self.store.close()))
+        self.addCleanup(lambda: run_sync(self.store.drop_schema()))
+        self.first = run_sync(self.store.save_data())
 
-    def test_the_data_of_a_mark_comes_back(self) -> None:
+    def test_the_data_of_a_snapshot_comes_back(self) -> None:
         before = self.read(self.store)
         self.write(self.store, "one")
         self.assertNotEqual(self.read(self.store), before, "write() wrote nothing that read() sees")
         self._reset(self.first)
         self.assertEqual(self.read(self.store), before)
 
-    def test_a_mark_stays_valid(self) -> None:
+    def test_a_snapshot_stays_valid(self) -> None:
         before = self.read(self.store)
         for value in ("one", "two", "three"):
             self.write(self.store, value)
@@ -65,26 +65,26 @@ class StoreConformance(Base):
         self.assertFalse(self._reset(self.first), "a reset tells of a write where there was none")
         self.assertEqual(self.read(self.store), before)
 
-    def test_an_inner_mark_keeps_what_the_outer_scope_wrote(self) -> None:
+    def test_an_inner_snapshot_keeps_what_the_outer_scope_wrote(self) -> None:
         self._needs_save()
         before = self.read(self.store)
         self.write(self.store, "outer")
         outer = self.read(self.store)
-        inner = finished(self.store.save_data())
+        inner = run_sync(self.store.save_data())
         for value in ("one", "two"):
             self.write(self.store, value)
             self._reset(inner)
             self.assertEqual(self.read(self.store), outer, value)
-        finished(self.store.forget_data(inner))
+        run_sync(self.store.forget_data(inner))
         self.assertEqual(self.read(self.store), outer)
         self._reset(self.first)
         self.assertEqual(self.read(self.store), before)
 
-    def test_an_outer_reset_voids_inner_marks(self) -> None:
+    def test_an_outer_reset_voids_inner_snapshots(self) -> None:
         self._needs_save()
         before = self.read(self.store)
         self.write(self.store, "outer")
-        finished(self.store.save_data())
+        run_sync(self.store.save_data())
         self.write(self.store, "inner")
         self._reset(self.first)
         self.assertEqual(self.read(self.store), before)
@@ -95,10 +95,10 @@ class StoreConformance(Base):
     def test_forgetting_leaves_the_data(self) -> None:
         self._needs_save()
         before = self.read(self.store)
-        inner = finished(self.store.save_data())
+        inner = run_sync(self.store.save_data())
         self.write(self.store, "one")
         there = self.read(self.store)
-        finished(self.store.forget_data(inner))
+        run_sync(self.store.forget_data(inner))
         self.assertEqual(self.read(self.store), there)
         self._reset(self.first)
         self.assertEqual(self.read(self.store), before)
@@ -106,16 +106,16 @@ class StoreConformance(Base):
     def test_dropping_twice_is_harmless(self) -> None:
         self.write(self.store, "one")
         self._reset(self.first)
-        finished(self.store.drop_schema())
-        finished(self.store.drop_schema())
+        run_sync(self.store.drop_schema())
+        run_sync(self.store.drop_schema())
 
     def test_it_has_a_name_and_an_identity(self) -> None:
         self.assertTrue(self.store.name)
         self.assertEqual(hash(self.store.identity()), hash(self.store.identity()))
         self.assertEqual(self.store.identity(), self.store.identity())
 
-    def _reset(self, mark: Any) -> bool:
-        return bool(finished(self.store.reset_data(mark)))
+    def _reset(self, snapshot: Any) -> bool:
+        return bool(run_sync(self.store.reset_data(snapshot)))
 
     def _needs_save(self) -> None:
         if self.first is EMPTY:

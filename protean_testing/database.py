@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
+from .core.scopes import Scope, tests_running
 from .errors import ConfigurationError
 from .hooks import Hook
-from .scope import Scope, tests_running
 from .store import LocatedStore, Store
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .live import LiveServer
-    from .stores.sqlalchemy import SQLAlchemyStore
+    from .stores.sql.store import SQLAlchemyStore
 
 
 class Database:
@@ -105,7 +105,7 @@ class Database:
 
         scope = self._scope()
         server = LiveServer(application, **options)
-        scope.keep_beside(server)
+        scope.keep_companion(server)
         return server
 
     def scope(self) -> Block:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from .errors import ConfigurationError
 
-Mark: TypeAlias = Any
+Snapshot: TypeAlias = Any
 """What ``save_data`` returns: known to its store alone."""
 
 ResetAfter: TypeAlias = Literal["test", "class"]
@@ -36,7 +36,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
     "around": ("test", "class"),
     "on_leak": ("reset", "warn", "fail"),
     "reset": ("fast", "generic"),
-    "paranoid": _ANSWERS,
+    "verify": _ANSWERS,
     "unsafe": _ANSWERS,
     "adopt": _ANSWERS,
     "empty": _ANSWERS,
@@ -79,7 +79,7 @@ class _Empty(Enum):
 
 
 EMPTY: Final = _Empty.EMPTY
-"""The mark of a store that can only be cleared: it stands for *nothing in it*."""
+"""The snapshot of a store that can only be cleared: it stands for *nothing in it*."""
 
 
 class Store(ABC):
@@ -91,21 +91,21 @@ class Store(ABC):
         name: What messages call the store.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left something open or at work.
-        paranoid: Look at everything after each reset, and tell of what is not as it was.
+        verify: Look at everything after each reset, and tell of what is not as it was.
         unit: What it is discarded together with: equal for all stores of one domain. None for one alone.
     """
 
     name: str = "store"
     reset_after: ResetAfter = "test"
     on_leak: OnLeak = "warn"
-    paranoid: bool = False
+    verify: bool = False
     unit: Hashable = None
 
     def identity(self) -> Hashable:
         """Equal for two stores that mean the same place and the same schema; they share one schema."""
         return self
 
-    def place(self) -> Hashable:
+    def location(self) -> Hashable:
         """Equal for two stores in the same place, whatever their schema; they share one line of scopes."""
         return self.identity()
 
@@ -130,7 +130,7 @@ class Store(ABC):
     def drop_schema(self) -> Any:
         """Remove what `create_schema` made. Harmless where there is nothing, or only a part of it."""
 
-    def save_data(self) -> Mark:
+    def save_data(self) -> Snapshot:
         """Remember the data as it is now, all of it or nothing. `EMPTY` where a store can only be cleared.
 
         Raises:
@@ -139,11 +139,11 @@ class Store(ABC):
         return EMPTY
 
     @abstractmethod
-    def reset_data(self, mark: Mark) -> Any:
-        """Bring back the data of `mark`, which stays valid; marks saved after it become void.
+    def reset_data(self, snapshot: Snapshot) -> Any:
+        """Bring back the data of `snapshot`, which stays valid; snapshots saved after it become void.
 
         Returns:
-            True where something had been written since the mark was saved or last reset.
+            True where something had been written since the snapshot was saved or last reset.
 
         Raises:
             LeakError: The data is back, but something was left open.
@@ -160,19 +160,18 @@ class Store(ABC):
             ScopeError: It does.
         """
 
-    def forget_data(self, mark: Mark) -> Any:
-        """Drop `mark` and those saved after it. The data stays as it is."""
+    def forget_data(self, snapshot: Snapshot) -> Any:
+        """Drop `snapshot` and those saved after it. The data stays as it is."""
 
-    def left_open(self, mark: Mark) -> Any:
-        """What was opened since `mark` and still is, in a line each; a reset leaves it as it is. Each is told
-        once."""
+    def left_open(self, snapshot: Snapshot) -> Any:
+        """List what was opened since `snapshot` and still is, in a line each. Each is listed once."""
         return []
 
-    def mend_data(self, mark: Mark) -> Any:
+    def restore_fully(self, snapshot: Snapshot) -> Any:
         """As `reset_data`, where looking at everything has shown that something is not as it was."""
-        return self.reset_data(mark)
+        return self.reset_data(snapshot)
 
-    def look_at_all(self) -> Any:
+    def dump_data(self) -> Any:
         """Everything that is there now, for `paranoid`: by table, key or other thing, its rows or values.
 
         Returns:
@@ -182,7 +181,7 @@ class Store(ABC):
             ConfigurationError: The store cannot look.
         """
         raise ConfigurationError(
-            f"store {self.name!r} cannot be paranoid: {type(self).__name__} has no look_at_all(), which says "
+            f"store {self.name!r} cannot be verify: {type(self).__name__} has no dump_data(), which says "
             "what is there."
         )
 

@@ -6,9 +6,9 @@ import unittest
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .class_fixture import begin_class, clean_up, fixture_of, run_in_fixture
 from .database import Database
 from .errors import ConfigurationError
-from .frames import begin_class, clean_up, frame_of, run_framed
 from .handles import sentinel_handles
 from .hooks import Hook
 from .store import Store
@@ -57,9 +57,9 @@ class DatabaseTestCase(unittest.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        frame = frame_of(self)
-        if frame is not None and isinstance(self, unittest.IsolatedAsyncioTestCase):
-            frame.enter_hooks()  # here, and not in run(), they reach the context of the test's loop
+        fixture = fixture_of(self)
+        if fixture is not None and isinstance(self, unittest.IsolatedAsyncioTestCase):
+            fixture.enter_hooks()  # here, and not in run(), they reach the context of the test's loop
 
     def tearDown(self) -> None:
         """Nothing: the reset comes after the test's last cleanup, so it also follows a failed setUp."""
@@ -67,13 +67,13 @@ class DatabaseTestCase(unittest.TestCase):
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         call = super().run
-        framed: unittest.TestResult | None = run_framed(
+        wrapped: unittest.TestResult | None = run_in_fixture(
             self, result, lambda: call(result), self._unless_overridden()
         )
-        return framed
+        return wrapped
 
     def debug(self) -> None:
-        run_framed(self, None, super().debug, self._unless_overridden())
+        run_in_fixture(self, None, super().debug, self._unless_overridden())
 
     def doCleanups(self) -> Any:
         return clean_up(self, super().doCleanups)

@@ -30,8 +30,8 @@ from psycopg.pq import DiagnosticField, ExecStatus
 from sqlalchemy import create_engine, make_url
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.postgresql import PostgreSQLKeeper
+from protean_testing.stores.postgresql import PostgreSQLBackend
+from protean_testing.stores.sql.backend import Database
 
 from .oracle.postgresql import old_binaries
 
@@ -233,24 +233,24 @@ class World:
     def __init__(self, server: PrivatePostgreSQL, name: str, installed: bool) -> None:
         url = server.create_database(name)
         self.watch = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
-        self.keeper: PostgreSQLKeeper | None = None
+        self.backend: PostgreSQLBackend | None = None
         if installed:
             engine = create_engine(url)
             database = Database(
                 name="pairs", url=make_url(url), engine=lambda: engine, private=True, on_leak="fail"
             )
-            self.keeper = PostgreSQLKeeper(database)
-            self.keeper.check(())
-            self.keeper.claim()
+            self.backend = PostgreSQLBackend(database)
+            self.backend.check(())
+            self.backend.claim()
         self.watch.execute((SCHEMA + SCHEMA_ROWS).encode())
-        if self.keeper is not None:
-            self.keeper.created()
-            self.outer = self.keeper.save()
+        if self.backend is not None:
+            self.backend.created()
+            self.outer = self.backend.save()
         self.watch.execute(ROWS.encode())
-        if self.keeper is not None:
-            self.mark = self.keeper.save()
+        if self.backend is not None:
+            self.snapshot = self.backend.save()
         self.first = self._state()
-        self.watch.execute("SET session_replication_role = replica; SET protean_testing.keeper = 'on'")
+        self.watch.execute("SET session_replication_role = replica; SET protean_testing.backend = 'on'")
         self.sessions = tuple(Session(url.replace("+psycopg", "")) for _ in range(2))
 
     def outcomes(self, pair: Pair) -> list[Outcome]:
@@ -265,8 +265,8 @@ class World:
             self._advance()
         for session in self.sessions:
             session.connection.execute("DISCARD ALL")
-        if self.keeper is not None:
-            self.keeper.reset(self.mark)
+        if self.backend is not None:
+            self.backend.reset(self.snapshot)
             assert self._state() == self.first, f"{pair}\n  left {self._state()},\n  not {self.first}"
         return [session.outcome for session in self.sessions]
 
@@ -290,9 +290,9 @@ class World:
     def close(self) -> None:
         for session in self.sessions:
             session.connection.close()
-        if self.keeper is not None:
-            self.keeper.drop()
-            self.keeper.close()
+        if self.backend is not None:
+            self.backend.drop()
+            self.backend.close()
         self.watch.close()
 
 

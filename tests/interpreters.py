@@ -8,6 +8,7 @@ made a child of this process, so that whoever looks at processes, parents, signa
 from __future__ import annotations
 
 import array
+import atexit
 import ctypes
 import json
 import os
@@ -168,6 +169,7 @@ def _started(request: bytes, fds: list[int]) -> int:
             env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
             nothing = subprocess.DEVNULL
             subprocess.Popen(command, pass_fds=[its.fileno()], env=env, stdin=nothing, stdout=nothing)
+        atexit.register(_server.close)  # which ends that process
     assert _prctl is not None
     _prctl(_SUBREAPER, 1, 0, 0, 0)
     try:

@@ -14,7 +14,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from protean_testing.stores.message_db_sql import PACKAGE, VARIABLE
+from protean_testing.stores.message_db.install import PACKAGE, VARIABLE
 
 BROUGHT = Path(__file__).parent.parent / "build" / "message_db"
 VERSION, CLIENT = "1.3.1", "message-db-py==0.3.5"

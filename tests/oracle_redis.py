@@ -246,23 +246,23 @@ def run(program: Program, world: World) -> None:
         world.do(Do(0, "plainly", (words,)))
     with store_of(program, world) as store:
         first = world.dump()
-        marks = [(store.save_data(), first)]
+        snapshots = [(store.save_data(), first)]
         for number, step in enumerate(program.steps):
             if isinstance(step, Do):
                 world.do(step)
             elif step == "enter":
-                marks.append((store.save_data(), world.dump()))
+                snapshots.append((store.save_data(), world.dump()))
             elif step == "forget":
-                if len(marks) > 1:
-                    store.forget_data(marks.pop()[0])
+                if len(snapshots) > 1:
+                    store.forget_data(snapshots.pop()[0])
             else:
-                give_back(store, world, marks, f"after step {number}\n{program!r}")
-                if step == "leave" and len(marks) > 1:
-                    store.forget_data(marks.pop()[0])
-        while len(marks) > 1:
-            give_back(store, world, marks, f"at the end\n{program!r}")
-            store.forget_data(marks.pop()[0])
-        give_back(store, world, marks, f"of the run\n{program!r}")
+                give_back(store, world, snapshots, f"after step {number}\n{program!r}")
+                if step == "leave" and len(snapshots) > 1:
+                    store.forget_data(snapshots.pop()[0])
+        while len(snapshots) > 1:
+            give_back(store, world, snapshots, f"at the end\n{program!r}")
+            store.forget_data(snapshots.pop()[0])
+        give_back(store, world, snapshots, f"of the run\n{program!r}")
 
 
 @contextmanager
@@ -277,9 +277,9 @@ def store_of(program: Program, world: World) -> Iterator[RedisStore]:
         store.close()
 
 
-def give_back(store: RedisStore, world: World, marks: list[tuple[Any, Dump]], where: str) -> None:
-    mark, before = marks[-1]
-    store.reset_data(mark)
+def give_back(store: RedisStore, world: World, snapshots: list[tuple[Any, Dump]], where: str) -> None:
+    snapshot, before = snapshots[-1]
+    store.reset_data(snapshot)
     after = world.dump()
     parts = [
         f"{name!r}:\n  at its start {before.get(name)!r}\n  at its end   {after.get(name)!r}"
@@ -287,9 +287,9 @@ def give_back(store: RedisStore, world: World, marks: list[tuple[Any, Dump]], wh
         if before.get(name) != after.get(name)
     ]
     if parts:
-        raise Difference(f"scope {len(marks) - 1} {where}\n" + "\n".join(parts))
-    if store.reset_data(mark):
-        raise Difference(f"scope {len(marks) - 1} {where}\nA second reset tells of a write.")
+        raise Difference(f"scope {len(snapshots) - 1} {where}\n" + "\n".join(parts))
+    if store.reset_data(snapshot):
+        raise Difference(f"scope {len(snapshots) - 1} {where}\nA second reset tells of a write.")
 
 
 def search(server: PrivateRedis, cases: int, *, at: int | None = None, shrink: bool = True) -> float:

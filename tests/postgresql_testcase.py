@@ -1,4 +1,4 @@
-"""A database of its own for every test, on servers that a module shares, and a keeper of it."""
+"""A database of its own for every test, on servers that a module shares, and a backend of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import psycopg
 from sqlalchemy import Engine, create_engine, make_url
 
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.postgresql import PostgreSQLKeeper
+from protean_testing.stores.postgresql import PostgreSQLBackend
+from protean_testing.stores.sql.backend import Database
 
 from .oracle.postgresql import VERSIONS, server
 
@@ -51,22 +51,22 @@ class PostgreSQLTestCase(unittest.TestCase):
         self.addCleanup(connection.close)
         return connection
 
-    def keeper(
+    def backend(
         self, *, schema: str | Callable[[], None] = "", claim: bool = True, **options: Any
-    ) -> PostgreSQLKeeper:
-        """A keeper of the database, and in it the schema that `schema` makes, as if metadata did."""
+    ) -> PostgreSQLBackend:
+        """A backend of the database, and in it the schema that `schema` makes, as if metadata did."""
         make = schema if callable(schema) else lambda: self.run_sql(schema)
         arguments: dict[str, Any] = {"rebuild": make, "wait": 1.0, "reset": self.reset, **options}
-        keeper = PostgreSQLKeeper(
+        backend = PostgreSQLBackend(
             Database(name="shop", url=make_url(self.url), engine=lambda: self.engine, **arguments)
         )
-        self.addCleanup(keeper.close)
+        self.addCleanup(backend.close)
         if claim:
-            keeper.check([("public", "none of this name")])
-            keeper.claim()
+            backend.check([("public", "none of this name")])
+            backend.claim()
             make()
-            keeper.created()
-        return keeper
+            backend.created()
+        return backend
 
     def run_sql(self, *statements: str, role: str | None = None) -> None:
         """Each statement in a transaction of its own."""

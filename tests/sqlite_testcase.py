@@ -1,4 +1,4 @@
-"""What the tests of the SQLite keeper share."""
+"""What the tests of the SQLite backend share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from unittest.mock import patch
 from sqlalchemy import Engine, create_engine, make_url
 
 from protean_testing.ownership import STATE_VARIABLE
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.sqlite import SQLiteKeeper
-from protean_testing.stores.sqlite.place import place_of
+from protean_testing.stores.sql.backend import Database
+from protean_testing.stores.sqlite import SQLiteBackend
+from protean_testing.stores.sqlite.location import location_of
 
 from . import interpreters
 from .oracle.sqlite import dump
@@ -36,7 +36,7 @@ SHOP = """
 
 
 class SQLiteTestCase(unittest.TestCase):
-    """A keeper of a database of its own for each test."""
+    """A backend of a database of its own for each test."""
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
@@ -50,25 +50,25 @@ class SQLiteTestCase(unittest.TestCase):
     def make_url(self) -> str:
         return f"sqlite:///file:/test{next(_numbers)}?vfs=memdb&uri=true"
 
-    def keeper(self, url: str | None = None, **options: Any) -> SQLiteKeeper:
+    def backend(self, url: str | None = None, **options: Any) -> SQLiteBackend:
         parsed = make_url(url or self.url)
         engine = options.pop("engine", None) or (lambda: create_engine(parsed))
-        keeper = SQLiteKeeper(Database(name="shop", url=parsed, engine=engine, **{"wait": 0.3, **options}))
-        self.addCleanup(keeper.close)
-        return keeper
+        backend = SQLiteBackend(Database(name="shop", url=parsed, engine=engine, **{"wait": 0.3, **options}))
+        self.addCleanup(backend.close)
+        return backend
 
-    def prepared(self, script: str = SHOP, **options: Any) -> SQLiteKeeper:
-        """A keeper of a database with a schema."""
-        keeper = self.keeper(**options)
-        keeper.check(())
-        keeper.claim()
+    def prepared(self, script: str = SHOP, **options: Any) -> SQLiteBackend:
+        """A backend of a database with a schema."""
+        backend = self.backend(**options)
+        backend.check(())
+        backend.claim()
         self.script(script)
-        keeper.created()
-        return keeper
+        backend.created()
+        return backend
 
     def connect(self, **options: Any) -> sqlite3.Connection:
         """A connection of the code under test."""
-        source = place_of(make_url(self.url), "shop").source
+        source = location_of(make_url(self.url), "shop").source
         connection: sqlite3.Connection = sqlite3.connect(source, uri=True, **{"timeout": 1, **options})
         connection.execute("PRAGMA synchronous = OFF")
         return connection
@@ -93,14 +93,14 @@ class SQLiteTestCase(unittest.TestCase):
         return engine
 
     @contextmanager
-    def assertGivenBack(self, keeper: SQLiteKeeper, *, different: bool = True) -> Iterator[None]:
+    def assertGivenBack(self, backend: SQLiteBackend, *, different: bool = True) -> Iterator[None]:
         before = self.dump()
-        mark = keeper.save()
+        snapshot = backend.save()
         yield
-        self.assertIs(keeper.reset(mark), different)
+        self.assertIs(backend.reset(snapshot), different)
         self.assertEqual(self.dump(), before)
-        self.assertIs(keeper.reset(mark), False)
-        keeper.forget(mark)
+        self.assertIs(backend.reset(snapshot), False)
+        backend.forget(snapshot)
         self.assertEqual(self.dump(), before)
 
     def subprocess(self, code: str, *arguments: str) -> subprocess.Popen[str]:

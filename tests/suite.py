@@ -41,9 +41,9 @@ class Recorder(Store):
     def create_schema(self): self.log("create")
     def drop_schema(self): self.log("drop")
     def save_data(self): return list(self.rows)
-    def reset_data(self, mark):
+    def reset_data(self, snapshot):
         self.log("reset")
-        changed, self.rows[:] = self.rows != mark, mark
+        changed, self.rows[:] = self.rows != snapshot, snapshot
         return changed
 """
 

@@ -380,11 +380,11 @@ class BaseClassTests(SuiteTestCase):
             """
             class Stuck(Recorder):
                 fails = 0
-                def reset_data(self, mark):
+                def reset_data(self, snapshot):
                     if self.fails:
                         self.fails -= 1
                         raise StoreError("stuck", store=self.name)
-                    return super().reset_data(mark)
+                    return super().reset_data(snapshot)
             stuck, other = Stuck("stuck"), Recorder("other")
             class StuckTests(DatabaseTestCase):
                 stores = [other, stuck]
@@ -410,7 +410,7 @@ class BaseClassTests(SuiteTestCase):
             "test_a.py",
             """
             class Stuck(Recorder):
-                def reset_data(self, mark): raise StoreError(f"{self.name} is stuck", store=self.name)
+                def reset_data(self, snapshot): raise StoreError(f"{self.name} is stuck", store=self.name)
             fine = Recorder("fine")
             class StuckTests(DatabaseTestCase):
                 stores = [Stuck("one"), fine, Stuck("two")]
@@ -587,8 +587,8 @@ class AsyncBaseClassTests(SuiteTestCase):
         self.write(
             "test_a.py",
             """
-            from protean_testing import async_end
-            async_end.PATIENCE = async_end.AGAIN = 0.05
+            from protean_testing import async_cleanup
+            async_cleanup.PATIENCE = async_cleanup.AGAIN = 0.05
             async def stubborn(times):
                 while times:
                     try: await asyncio.sleep(60)

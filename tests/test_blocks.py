@@ -227,7 +227,7 @@ class BlockTests(SuiteTestCase):
                         self.assertTrue(db.reset())
                 def test_the_blocks_own_error_stays_first(self):
                     class Stuck(Recorder):
-                        def reset_data(self, mark): raise StoreError("stuck")
+                        def reset_data(self, snapshot): raise StoreError("stuck")
                     with self.assertRaisesRegex(KeyError, "mine") as caught:
                         with test_database(Stuck(self.id())): raise KeyError("mine")
                     self.assertIn("stuck", str(caught.exception.__notes__))

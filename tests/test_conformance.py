@@ -107,11 +107,11 @@ class AsyncStore(Store):
     async def save_data(self) -> dict[bytes, bytes]:  # type: ignore[override]
         return await self.client.hgetall("counters")
 
-    async def reset_data(self, mark: dict[bytes, bytes]) -> bool:
-        changed = bool(await self.client.hgetall("counters") != mark)
+    async def reset_data(self, snapshot: dict[bytes, bytes]) -> bool:
+        changed = bool(await self.client.hgetall("counters") != snapshot)
         await self.client.delete("counters")
-        if mark:
-            await self.client.hset("counters", mapping=mark)
+        if snapshot:
+            await self.client.hset("counters", mapping=snapshot)
         return changed
 
     async def close(self) -> None:
@@ -150,11 +150,11 @@ class DirectoryStore(Store):
     def save_data(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.directory.iterdir()}
 
-    def reset_data(self, mark: dict[str, bytes]) -> bool:
-        changed = self.save_data() != mark
+    def reset_data(self, snapshot: dict[str, bytes]) -> bool:
+        changed = self.save_data() != snapshot
         for path in self.directory.iterdir():
             path.unlink()
-        for name, content in mark.items():
+        for name, content in snapshot.items():
             (self.directory / name).write_bytes(content)
         return changed
 
@@ -257,10 +257,12 @@ class BrokenStoresAreFoundTests(unittest.TestCase):
         return {case.id().rpartition(".")[2] for case, _ in [*result.failures, *result.errors]}
 
     def test_one_that_resets_nothing(self) -> None:
-        self.assertIn("test_the_data_of_a_mark_comes_back", self.failing(reset_data=lambda self, mark: False))
+        self.assertIn(
+            "test_the_data_of_a_snapshot_comes_back", self.failing(reset_data=lambda self, snapshot: False)
+        )
 
     def test_one_that_only_clears_and_says_it_saves(self) -> None:
-        def reset_data(self: DirectoryStore, mark: Any) -> bool:
+        def reset_data(self: DirectoryStore, snapshot: Any) -> bool:
             changed = self.save_data() != {}
             for path in self.directory.iterdir():
                 path.unlink()
@@ -268,12 +270,12 @@ class BrokenStoresAreFoundTests(unittest.TestCase):
 
         self.assertEqual(
             self.failing(reset_data=reset_data),
-            {"test_an_inner_mark_keeps_what_the_outer_scope_wrote"},
+            {"test_an_inner_snapshot_keeps_what_the_outer_scope_wrote"},
         )
 
     def test_one_that_always_tells_of_a_write(self) -> None:
-        def reset_data(self: DirectoryStore, mark: Any) -> bool:
-            DirectoryStore.reset_data(self, mark)
+        def reset_data(self: DirectoryStore, snapshot: Any) -> bool:
+            DirectoryStore.reset_data(self, snapshot)
             return True
 
         self.assertEqual(
@@ -281,7 +283,7 @@ class BrokenStoresAreFoundTests(unittest.TestCase):
         )
 
     def test_one_whose_forgetting_resets(self) -> None:
-        failing = self.failing(forget_data=lambda self, mark: self.reset_data(mark))
+        failing = self.failing(forget_data=lambda self, snapshot: self.reset_data(snapshot))
         self.assertIn("test_forgetting_leaves_the_data", failing)
 
 

@@ -136,7 +136,7 @@ import os, sys
 import django
 from django.conf import settings
 settings.configure(
-    INSTALLED_APPS=[], TEST_RUNNER="protean_testing.runners.django.Runner",
+    INSTALLED_APPS=[], TEST_RUNNER="protean_testing.django.Runner",
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
 django.setup()
 if __name__ == "__main__":
@@ -201,7 +201,7 @@ class DeclaredSchemaTests(ServerLogTestCase):
     def test_ways_of_a_store(self) -> None:
         for made in (
             "reset='generic'",
-            "paranoid=True",
+            "verify=True",
             "unsafe=True",
             "engine=lambda: sa.create_engine(URL)",
         ):

@@ -16,9 +16,9 @@ from protean.fields import String
 from sqlalchemy import create_engine, inspect, text
 
 from protean_testing import ConfigurationError, ScopeError, UnsafeStoreError
+from protean_testing.core.run import run
 from protean_testing.domain import test_domain, uses_domain
 from protean_testing.domain.config import own_config, wanted
-from protean_testing.lifecycle import run
 from protean_testing.servers.postgresql import private_postgresql
 from protean_testing.servers.redis import private_redis
 

@@ -11,8 +11,8 @@ from protean import Domain, apply
 from protean.fields import Integer, String
 
 from protean_testing import ConfigurationError, UnsafeStoreError
+from protean_testing.core.run import run
 from protean_testing.domain import DomainTestCase, test_domain
-from protean_testing.lifecycle import run
 
 from . import library  # for its settings of logs
 from .elasticsearch import url

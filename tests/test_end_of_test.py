@@ -17,19 +17,19 @@ PACKAGE = Path(protean_testing.__file__).parent
 
 # What happens at the begin and the end of each test, without the stores.
 HOT = (
-    "async_end",
-    "awaiting",
-    "background",
-    "figures",
-    "frames",
+    "async_cleanup",
+    "class_fixture",
     "handles",
-    "hold",
-    "leaks",
-    "lifecycle",
-    "scope",
     "testcase",
-    "stores/checkouts",
-    "stores/memory",
+    "core/figures",
+    "core/leaks",
+    "core/resource",
+    "core/run",
+    "core/run_sync",
+    "core/scopes",
+    "core/threads",
+    "stores/callable",
+    "stores/sql/checkouts",
 )
 MOCKED = {"time", "os", "threading", "socket", "warnings", "gc", "inspect", "random", "uuid"}
 

@@ -16,16 +16,16 @@ from protean_testing import (
     uses_database,
 )
 from protean_testing.domain import uses_domain
+from protean_testing.domain.elasticsearch import ElasticsearchStore
 from protean_testing.live import LiveServer
-from protean_testing.stores.elasticsearch import ElasticsearchStore
-from protean_testing.stores.message_db import MessageDBStore
+from protean_testing.stores.message_db.store import MessageDBStore
 
 from .suite import MODELS, RECORDER, SuiteTestCase
 
 ASYNC = """
 class AsyncRecorder(Recorder):
-    async def reset_data(self, mark):
-        return Recorder.reset_data(self, mark)
+    async def reset_data(self, snapshot):
+        return Recorder.reset_data(self, snapshot)
 """
 
 
@@ -174,7 +174,7 @@ class RerunTests(SuiteTestCase):
         said = self.run_program(
             """
             with test_database(AsyncRecorder("first")): pass
-            from protean_testing.run_end import end_run
+            from protean_testing.core.run_end import end_run
             end_run()
             pid = os.fork()
             if pid == 0:
@@ -258,8 +258,8 @@ class RerunTests(SuiteTestCase):
         self.run_program(
             """
             class Leaks(Recorder):
-                def reset_data(self, mark):
-                    super().reset_data(mark)
+                def reset_data(self, snapshot):
+                    super().reset_data(snapshot)
                     raise LeakError("left open")
             try:
                 with test_database(Leaks(), drop=True): pass
@@ -437,7 +437,7 @@ class ArgumentTests(unittest.TestCase):
         wrong: dict[str, tuple[object, ...]] = {
             "reset_after": ("module", None, 1),
             "on_leak": ("error", "FAIL", None, True),
-            "paranoid": ("yes", 1, None),
+            "verify": ("yes", 1, None),
             "name": (None, 3),
         }
         for store, make in makers.items():

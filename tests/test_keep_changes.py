@@ -443,7 +443,7 @@ class Changes(SuiteTestCase):
     dialect = "sqlite"
     kinds = KINDS
 
-    def place(self) -> str:
+    def location(self) -> str:
         return f"sqlite:///{self.directory}/NAME_test.db"
 
     def write_cases(self) -> None:
@@ -469,7 +469,7 @@ class Changes(SuiteTestCase):
 
     def run_all(self, **variables: str) -> Outcome:
         outcome = self.unittest(
-            "discover", PLACE=self.place(), PROTEAN_TESTING_KEEP="1", timeout=300, **variables
+            "discover", PLACE=self.location(), PROTEAN_TESTING_KEEP="1", timeout=300, **variables
         )
         self.assertPassed(outcome, len(self.kinds))
         return outcome
@@ -535,7 +535,7 @@ class SQLiteChangeTests(Changes):
         found = []
         for index in ("i", "i", "j"):
             self.write("test_all.py", source.replace("INDEX i", f"INDEX {index}"))
-            outcome = self.unittest("test_all", PLACE=self.place(), PROTEAN_TESTING_KEEP="1")
+            outcome = self.unittest("test_all", PLACE=self.location(), PROTEAN_TESTING_KEEP="1")
             self.assertPassed(outcome, 1)
             self.assertIn("listener listens to the creation of table 'one'", outcome.err)
             found.append(value(outcome, "all"))
@@ -556,7 +556,7 @@ class SQLiteChangeTests(Changes):
         for number in (1, 2, 3):
             if number == 3:
                 shutil.rmtree(self.directory / "steps/__pycache__", ignore_errors=True)
-            outcome = self.unittest("test_steps", PLACE=self.place(), PROTEAN_TESTING_KEEP="1")
+            outcome = self.unittest("test_steps", PLACE=self.location(), PROTEAN_TESTING_KEEP="1")
             self.assertPassed(outcome, 1)
             made.append(outcome.count("made steps"))
         self.assertEqual(made, [1, 0, 0])
@@ -572,7 +572,7 @@ class PostgreSQLChangeTests(Changes, ServerLogTestCase):
             self.server.create_database(f"{name}_test")
             self.addCleanup(self.server.drop_database, f"{name}_test")
 
-    def place(self) -> str:
+    def location(self) -> str:
         return self.server.url("NAME_test")
 
 

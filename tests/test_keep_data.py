@@ -34,7 +34,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from protean_testing import SQLAlchemyStore
-from protean_testing.stores.definition import define
+from protean_testing.stores.sql.definition import define
 
 from .oracle.postgresql import dump
 from .postgresql_testcase import Mixin, everywhere, libpq
@@ -81,13 +81,13 @@ class KeptData(Mixin):
             store = SQLAlchemyStore(schema=make, inputs=[SCHEMA], url=self.url, keep=True, reset=reset)
             store.check()
             store.create_schema()
-            mark = store.save_data()
+            snapshot = store.save_data()
             found = dump(libpq(self.server.url(self.name)))
             first = first or found
             self.assertEqual(found, first)
             for more in ("", "REFRESH MATERIALIZED VIEW shown", "CREATE TABLE more (a int)"):
                 self.run_sql(WRITE, more)
-                self.assertTrue(store.reset_data(mark))
+                self.assertTrue(store.reset_data(snapshot))
                 self.assertEqual(dump(libpq(self.server.url(self.name))), first)
             self.run_sql("INSERT INTO many (a) VALUES (1)")
             inner = store.save_data()

@@ -33,7 +33,7 @@ class Pause(Store):
             print(stage, flush=True)
             time.sleep(120)
     def create_schema(self): self.at("create")
-    def reset_data(self, mark): self.at("reset")
+    def reset_data(self, snapshot): self.at("reset")
     def drop_schema(self): self.at("drop")
 
 class ShopTests(DatabaseTestCase):

@@ -170,11 +170,11 @@ class ParanoidTests(SuiteTestCase):
             """
             from protean_testing import *
             class QueueTests(DatabaseTestCase):
-                stores = [CallableStore(lambda: None, name="queue", paranoid=True)]
+                stores = [CallableStore(lambda: None, name="queue", verify=True)]
                 def test_1(self): pass
             """,
         )
-        self.assertFailed(self.unittest("test_a"), "store 'queue' cannot be paranoid: CallableStore has no")
+        self.assertFailed(self.unittest("test_a"), "store 'queue' cannot be verify: CallableStore has no")
 
     def test_nothing_is_told_where_all_is_as_it_was(self) -> None:
         self.write(
@@ -182,7 +182,7 @@ class ParanoidTests(SuiteTestCase):
             """
             KEPT = []
             class OrderTests(DatabaseTestCase):
-                stores = [SQLAlchemyStore(Base.metadata, on_leak="fail", paranoid=True)]
+                stores = [SQLAlchemyStore(Base.metadata, on_leak="fail", verify=True)]
                 @classmethod
                 def setUpClass(cls):
                     super().setUpClass()

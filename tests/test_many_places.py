@@ -9,8 +9,8 @@ import psycopg
 from sqlalchemy import create_engine, make_url
 
 from protean_testing.servers.postgresql import start_postgresql
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.postgresql import PostgreSQLKeeper
+from protean_testing.stores.postgresql import PostgreSQLBackend
+from protean_testing.stores.sql.backend import Database
 
 from .suite import SuiteTestCase
 
@@ -82,7 +82,7 @@ class DomainTests(unittest.TestCase):
 
 class AgainTests(unittest.TestCase):
     def test_a_domain_that_was_discarded_begins_anew(self):
-        from protean_testing.lifecycle import run
+        from protean_testing.core.run import run
 
         def make(number):
             domain = Domain(name=f"Shop{number}")
@@ -149,12 +149,12 @@ class FullServerTests(unittest.TestCase):
         engine = create_engine(url)
         self.addCleanup(engine.dispose)
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-            keeper = PostgreSQLKeeper(Database(name="shop", url=make_url(url), engine=lambda: engine))
-            keeper.check(())
-            keeper.claim()
+            backend = PostgreSQLBackend(Database(name="shop", url=make_url(url), engine=lambda: engine))
+            backend.check(())
+            backend.claim()
             connection.execute("CREATE TABLE orders (id int)")
-            keeper.created()
-            keeper.save()
+            backend.created()
+            backend.save()
         leaked = []
         try:
             while True:
@@ -163,8 +163,8 @@ class FullServerTests(unittest.TestCase):
             pass
         self.addCleanup(lambda: [one.close() for one in leaked])
         looking = leaked.pop()
-        keeper.drop()
-        keeper.close()
+        backend.drop()
+        backend.close()
         query = "SELECT count(*) FROM pg_class WHERE relname = 'orders'"
         self.assertEqual(looking.execute(query).fetchone(), (0,))
         looking.close()

@@ -1,4 +1,4 @@
-"""The generic keeper: on a real MariaDB, and its ways without MySQL's switches on PostgreSQL."""
+"""The generic backend: on a real MariaDB, and its ways without MySQL's switches on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from protean_testing import (
 )
 from protean_testing.conformance import StoreConformance
 from protean_testing.servers.postgresql import start_postgresql
-from protean_testing.stores.generic import GenericKeeper
-from protean_testing.stores.keeper import Database
+from protean_testing.stores.generic import GenericBackend
+from protean_testing.stores.sql.backend import Database
 
 from .mariadb_server import MariaDB
 from .suite import ROOT
@@ -96,8 +96,8 @@ class KeeperTestCase(unittest.TestCase):
             for statement in statements:
                 connection.exec_driver_sql(statement.replace("%", "%%"))
 
-    def keeper(self, **options: Any) -> GenericKeeper:
-        """A keeper in use."""
+    def backend(self, **options: Any) -> GenericBackend:
+        """A backend in use."""
         database = Database(
             **{
                 "name": "shop",
@@ -108,19 +108,21 @@ class KeeperTestCase(unittest.TestCase):
                 **options,
             }
         )
-        keeper = GenericKeeper(database)
-        keeper.check(database.tables)
-        keeper.claim()
+        backend = GenericBackend(database)
+        backend.check(database.tables)
+        backend.claim()
         if not database.adopt:
             self.do(*self.schema())
-        keeper.created()
-        self.addCleanup(keeper.close)
-        return keeper
+        backend.created()
+        self.addCleanup(backend.close)
+        return backend
 
-    def assertBack(self, keeper: GenericKeeper, mark: Any, before: Any, *, changed: bool = True) -> None:
-        self.assertEqual(keeper.reset(mark), changed)
+    def assertBack(
+        self, backend: GenericBackend, snapshot: Any, before: Any, *, changed: bool = True
+    ) -> None:
+        self.assertEqual(backend.reset(snapshot), changed)
         self.assertEqual(self.dump(), before)
-        self.assertFalse(keeper.reset(mark))
+        self.assertFalse(backend.reset(snapshot))
 
     def dump(self) -> dict[str, Any]:
         """All that the database holds, but what is ours."""
@@ -145,11 +147,11 @@ class KeeperTestCase(unittest.TestCase):
 
 class RowTests(KeeperTestCase):
     def test_rows_of_every_type(self) -> None:
-        keeper = self.keeper()
-        empty, first = self.dump(), keeper.save()
+        backend = self.backend()
+        empty, first = self.dump(), backend.save()
         self.do(*OF_EVERY_TYPE)
-        before, mark = self.dump(), keeper.save()
-        self.assertBack(keeper, mark, before, changed=False)
+        before, snapshot = self.dump(), backend.save()
+        self.assertBack(backend, snapshot, before, changed=False)
         self.do(
             "DELETE FROM audit",
             "UPDATE a SET f = 1.23457, words = 'q'",
@@ -159,28 +161,28 @@ class RowTests(KeeperTestCase):
             "DELETE FROM `we``ird %s :p` LIMIT 1",
             "SELECT nextval(numbers)",
         )
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
         self.do("TRUNCATE parts")
-        self.assertBack(keeper, mark, before)
-        keeper.forget(mark)
-        self.assertBack(keeper, first, empty)
+        self.assertBack(backend, snapshot, before)
+        backend.forget(snapshot)
+        self.assertBack(backend, first, empty)
 
     def test_counters_moved_by_what_was_rolled_back(self) -> None:
-        keeper = self.keeper()
-        before, mark = self.dump(), keeper.save()
+        backend = self.backend()
+        before, snapshot = self.dump(), backend.save()
         with self.engine.connect() as connection:
             connection.exec_driver_sql("INSERT INTO audit (what) VALUES ('x')")
             connection.rollback()
         self.assertNotEqual(self.dump(), before)
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
         self.do("INSERT INTO audit (what) VALUES ('x')")
         with self.engine.connect() as connection:
             self.assertEqual(connection.exec_driver_sql("SELECT id FROM audit").all(), [(1,)])
 
     def test_an_empty_schema_costs_few_questions(self) -> None:
-        keeper = self.keeper()
-        mark = keeper.save()
-        keeper.reset(mark)
+        backend = self.backend()
+        snapshot = backend.save()
+        backend.reset(snapshot)
         asked: list[str] = []
 
         def ask(*arguments: Any) -> None:
@@ -188,25 +190,25 @@ class RowTests(KeeperTestCase):
 
         sa.event.listen(sa.Engine, "before_cursor_execute", ask)
         self.addCleanup(sa.event.remove, sa.Engine, "before_cursor_execute", ask)
-        self.assertFalse(keeper.reset(mark))
+        self.assertFalse(backend.reset(snapshot))
         read = [one for one in asked if one.startswith("SELECT") and "EXISTS" not in one and "c0" in one]
         self.assertEqual(len(read), 1, read)  # the one table that holds rows
         self.assertLess(len(asked), 12, asked)
 
     def test_a_schema_that_came_later(self) -> None:
-        keeper = self.keeper()
-        mark = keeper.save()
+        backend = self.backend()
+        snapshot = backend.save()
         self.do("CREATE TABLE later (id int PRIMARY KEY)", "INSERT INTO later VALUES (1)")
-        keeper.created()
+        backend.created()
         before = self.dump()
         self.do("INSERT INTO later VALUES (2)", "INSERT INTO mine VALUES (1, '')")
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
 
 
 class SchemaTests(KeeperTestCase):
     def test_what_a_test_made_is_dropped(self) -> None:
-        keeper = self.keeper()
-        before, mark = self.dump(), keeper.save()
+        backend = self.backend()
+        before, snapshot = self.dump(), backend.save()
         self.do(
             "CREATE TABLE made (id int PRIMARY KEY, tree int REFERENCES tree (id))",
             "CREATE TABLE more (id int REFERENCES made (id))",
@@ -215,12 +217,12 @@ class SchemaTests(KeeperTestCase):
             "CREATE PROCEDURE made_procedure() SELECT 1",
             "CREATE SEQUENCE made_sequence",
         )
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
 
     def test_what_a_test_changed_is_made_again(self) -> None:
-        keeper = self.keeper()
+        backend = self.backend()
         self.do(*OF_EVERY_TYPE)
-        before, mark = self.dump(), keeper.save()
+        before, snapshot = self.dump(), backend.save()
         for statement in (
             "ALTER TABLE tree ADD COLUMN q int",
             "DROP VIEW seen",
@@ -232,7 +234,7 @@ class SchemaTests(KeeperTestCase):
         ):
             with self.subTest(statement):
                 self.do(statement)
-                self.assertBack(keeper, mark, before)
+                self.assertBack(backend, snapshot, before)
 
     def test_what_was_there_before_is_made_again(self) -> None:
         self.do(
@@ -244,8 +246,8 @@ class SchemaTests(KeeperTestCase):
         theirs = self.dump()
         for options in ({"tables": [(None, "a")]}, {"rebuild": None, "adopt": True}):
             with self.subTest(options):
-                keeper = self.keeper(**options)
-                before, mark = self.dump(), keeper.save()
+                backend = self.backend(**options)
+                before, snapshot = self.dump(), backend.save()
                 for statement in (
                     "ALTER TABLE theirs_test ADD COLUMN q int",
                     "DROP TABLE theirs_test",
@@ -253,24 +255,24 @@ class SchemaTests(KeeperTestCase):
                     "DROP TRIGGER one",
                 ):
                     self.do(statement)
-                    self.assertBack(keeper, mark, before)
-                keeper.drop()
-                keeper.close()
+                    self.assertBack(backend, snapshot, before)
+                backend.drop()
+                backend.close()
                 self.assertEqual(self.dump(), theirs)
 
     def test_adopted_tables_stay(self) -> None:
         self.do(*self.schema(), *OF_EVERY_TYPE)
         before = self.dump()
-        keeper = self.keeper(adopt=True)
-        mark = keeper.save()
+        backend = self.backend(adopt=True)
+        snapshot = backend.save()
         self.do(
             "UPDATE a SET b_id = NULL",
             "DELETE FROM b",
             "DELETE FROM mine",
             "INSERT INTO audit (what) VALUES ('x')",
         )
-        self.assertBack(keeper, mark, before)
-        keeper.drop()
+        self.assertBack(backend, snapshot, before)
+        backend.drop()
         self.assertEqual(self.dump(), before)
         with self.engine.connect() as connection:
             self.assertFalse(sa.inspect(connection).has_table("protean_testing"))
@@ -280,15 +282,15 @@ class TransactionTests(KeeperTestCase):
     def test_a_writer_left_open_is_ended(self) -> None:
         for on_leak in ("reset", "warn", "fail"):
             with self.subTest(on_leak):
-                keeper = self.keeper(on_leak=on_leak)
-                before, mark = self.dump(), keeper.save()
+                backend = self.backend(on_leak=on_leak)
+                before, snapshot = self.dump(), backend.save()
                 connection = self.engine.connect()
                 connection.exec_driver_sql("INSERT INTO parts VALUES (9, 'late')")
                 failed = False
                 with warnings.catch_warnings(record=True) as seen:
                     warnings.simplefilter("always")
                     try:
-                        keeper.reset(mark)
+                        backend.reset(snapshot)
                     except LeakError as error:
                         failed = True
                         self.assertIn("undo log entries 1", str(error))
@@ -298,12 +300,12 @@ class TransactionTests(KeeperTestCase):
                     connection.exec_driver_sql("SELECT 1")
                 connection.close()
                 self.assertEqual(self.dump(), before)
-                keeper.drop()
-                keeper.close()
+                backend.drop()
+                backend.close()
 
     def test_a_writer_at_work_is_waited_for(self) -> None:
-        keeper = self.keeper(wait=3.0)
-        before, mark = self.dump(), keeper.save()
+        backend = self.backend(wait=3.0)
+        before, snapshot = self.dump(), backend.save()
 
         def work() -> None:
             self.do(
@@ -313,28 +315,28 @@ class TransactionTests(KeeperTestCase):
         thread = threading.Thread(target=work)
         thread.start()
         time.sleep(0.2)
-        self.assertTrue(keeper.reset(mark))
+        self.assertTrue(backend.reset(snapshot))
         thread.join()
         self.assertEqual(self.dump(), before)
 
     def test_a_reader_left_open_does_not_stop_a_reset(self) -> None:
-        keeper = self.keeper(on_leak="reset")
-        before, mark = self.dump(), keeper.save()
+        backend = self.backend(on_leak="reset")
+        before, snapshot = self.dump(), backend.save()
         reader = self.engine.connect()
         reader.exec_driver_sql("SELECT * FROM audit").all()
         self.do("INSERT INTO audit (what) VALUES ('x')")
         begin = time.monotonic()
-        self.assertTrue(keeper.reset(mark))
+        self.assertTrue(backend.reset(snapshot))
         self.assertLess(time.monotonic() - begin, 3)
         self.assertEqual(self.dump(), before)
         reader.invalidate()
 
     def test_no_scope_begins_inside_a_transaction(self) -> None:
-        keeper = self.keeper()
+        backend = self.backend()
         with self.engine.connect() as connection:
             connection.exec_driver_sql("INSERT INTO parts VALUES (9, 'late')")
             with self.assertRaisesRegex(OpenTransactionError, "cannot begin on store 'shop'"):
-                keeper.save()
+                backend.save()
 
     def test_a_user_who_may_not_see_transactions(self) -> None:
         self.do("CREATE OR REPLACE USER ann@localhost", "GRANT ALL ON shop_test.* TO ann@localhost")
@@ -342,40 +344,40 @@ class TransactionTests(KeeperTestCase):
         self.engine = sa.create_engine(self.url)
         self.addCleanup(self.engine.dispose)
         with self.assertWarnsRegex(UserWarning, "GRANT PROCESS"):
-            keeper = self.keeper(wait=1.0)
-            mark = keeper.save()
+            backend = self.backend(wait=1.0)
+            snapshot = backend.save()
         self.do("INSERT INTO parts VALUES (1, '')")
-        before, mark = self.dump(), keeper.save()
+        before, snapshot = self.dump(), backend.save()
         self.do(*OF_EVERY_TYPE[:3], "DROP VIEW seen")
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
         self.do("INSERT INTO parts VALUES (2, '')")
         with self.engine.connect() as connection:
             connection.exec_driver_sql("UPDATE parts SET t = 'x' WHERE id = 1")
             with self.assertRaisesRegex(OpenTransactionError, "Lock wait timeout"):
-                keeper.reset(mark)
-        self.assertBack(keeper, mark, before)
+                backend.reset(snapshot)
+        self.assertBack(backend, snapshot, before)
 
     def test_schemas_changed_in_other_ways_than_plainly(self) -> None:
-        keeper = self.keeper()
-        before, mark = self.dump(), keeper.save()
+        backend = self.backend()
+        before, snapshot = self.dump(), backend.save()
         self.do("CREATE PROCEDURE make() CREATE TABLE by_call (id int)")
-        mark_of_procedure, with_procedure = keeper.save(), self.dump()
+        mark_of_procedure, with_procedure = backend.save(), self.dump()
         self.do("CALL make()")
-        self.assertBack(keeper, mark_of_procedure, with_procedure)
+        self.assertBack(backend, mark_of_procedure, with_procedure)
         self.do("EXECUTE IMMEDIATE 'CREATE TABLE prepared (id int)'")
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
 
     def test_a_connection_that_was_lost(self) -> None:
-        keeper = self.keeper()
+        backend = self.backend()
         self.do("INSERT INTO mine VALUES (1, '')")
-        before, mark = self.dump(), keeper.save()
+        before, snapshot = self.dump(), backend.save()
         self.do("DELETE FROM mine")
         with server.connect("mysql") as connection, connection.cursor() as cursor:
             cursor.execute("SELECT id FROM information_schema.processlist WHERE db = 'shop_test'")
             for (number,) in cursor.fetchall():
                 cursor.execute(f"KILL {number}")
         self.engine.dispose()
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
 
 
 class OwnershipTests(KeeperTestCase):
@@ -384,10 +386,10 @@ class OwnershipTests(KeeperTestCase):
         engine = sa.create_engine(url)
         self.addCleanup(engine.dispose)
         database = Database(name="shop", url=sa.make_url(url), engine=lambda: engine, **options)
-        keeper = GenericKeeper(database)
+        backend = GenericBackend(database)
         with self.assertRaises((UnsafeStoreError, ConfigurationError)) as caught:
-            keeper.check(database.tables)
-        keeper.close()
+            backend.check(database.tables)
+        backend.close()
         for text in ("'shop'", *texts):
             self.assertIn(text, str(caught.exception))
         self.assertNotIn("tomsecret", str(caught.exception))
@@ -405,15 +407,15 @@ class OwnershipTests(KeeperTestCase):
     def test_a_dead_run_is_cleared_and_a_live_one_is_not(self) -> None:
         code = f"""
             import os, sys, sqlalchemy as sa
-            from protean_testing.stores.generic import GenericKeeper
-            from protean_testing.stores.keeper import Database
+            from protean_testing.stores.generic import GenericBackend
+            from protean_testing.stores.sql.backend import Database
             engine = sa.create_engine({self.url!r})
-            keeper = GenericKeeper(Database(name="other", url=engine.url, engine=lambda: engine))
-            keeper.check(()); keeper.claim()
+            backend = GenericBackend(Database(name="other", url=engine.url, engine=lambda: engine))
+            backend.check(()); backend.claim()
             with engine.begin() as connection:
                 connection.exec_driver_sql("CREATE TABLE left_over (id int)")
                 connection.exec_driver_sql("CREATE VIEW left_view AS SELECT * FROM left_over")
-            keeper.created()
+            backend.created()
             print("ready", flush=True)
             input()
         """
@@ -433,10 +435,10 @@ class OwnershipTests(KeeperTestCase):
                 if cursor.fetchone() == (1,):
                     break
             time.sleep(0.02)
-        keeper = self.keeper()
+        backend = self.backend()
         self.assertNotIn("left_over", self.dump())
-        keeper.drop()
-        keeper.drop()
+        backend.drop()
+        backend.drop()
         self.assertEqual(list(self.dump()), ["theirs", "triggers", "routines"])
 
 
@@ -479,32 +481,32 @@ class ElsewhereTests(KeeperTestCase):
             }
 
     def test_circles_and_trees(self) -> None:
-        keeper = self.keeper()
-        empty, first = self.dump(), keeper.save()
+        backend = self.backend()
+        empty, first = self.dump(), backend.save()
         self.do(
             "INSERT INTO a VALUES (1, NULL, 'x')",
             "INSERT INTO b VALUES (1, 1, '\\x00ff')",
             "UPDATE a SET b_id = 1",
             "INSERT INTO tree VALUES (1, 2, 1), (2, 3, 1), (3, NULL, 1)",
         )
-        before, mark = self.dump(), keeper.save()
+        before, snapshot = self.dump(), backend.save()
         self.do("UPDATE a SET t = 'y'")
-        self.assertBack(keeper, mark, before)
+        self.assertBack(backend, snapshot, before)
         self.do("UPDATE tree SET parent = NULL", "DELETE FROM tree WHERE id = 1")
-        self.assertBack(keeper, mark, before)
-        self.assertBack(keeper, first, empty)
+        self.assertBack(backend, snapshot, before)
+        self.assertBack(backend, first, empty)
 
     def test_schema(self) -> None:
-        keeper = self.keeper()
-        before, mark = self.dump(), keeper.save()
+        backend = self.backend()
+        before, snapshot = self.dump(), backend.save()
         self.do("CREATE TABLE made (id int PRIMARY KEY REFERENCES a)", "CREATE VIEW v AS SELECT * FROM made")
-        self.assertBack(keeper, mark, before)
-        keeper.drop()
+        self.assertBack(backend, snapshot, before)
+        backend.drop()
         self.assertEqual(self.dump(), {})
 
     def test_runs_are_told_apart_by_their_process(self) -> None:
-        self.keeper()
-        other = GenericKeeper(
+        self.backend()
+        other = GenericBackend(
             Database(name="other", url=sa.make_url(self.url), engine=lambda: self.engine, unsafe=True)
         )
         with self.assertRaisesRegex(UnsafeStoreError, "in use by another run"):

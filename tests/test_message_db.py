@@ -21,10 +21,10 @@ from protean_testing import (
     test_database,
 )
 from protean_testing.conformance import StoreConformance
-from protean_testing.lifecycle import run
+from protean_testing.core.run import run
 from protean_testing.servers.postgresql import private_postgresql
-from protean_testing.stores.message_db import MessageDBStore
-from protean_testing.stores.message_db_sql import VARIABLE, find, install
+from protean_testing.stores.message_db.install import VARIABLE, find, install
+from protean_testing.stores.message_db.store import MessageDBStore
 
 from .message_db import bring
 from .suite import SuiteTestCase
@@ -238,7 +238,7 @@ class KilledTests(SuiteTestCase):
             import os, signal, sys
             import psycopg
             from protean_testing import test_database
-            from protean_testing.stores.message_db import MessageDBStore
+            from protean_testing.stores.message_db.store import MessageDBStore
             from tests.test_message_db import messages, write
             url = sys.argv[1]
             with test_database(MessageDBStore(url)):

@@ -39,43 +39,43 @@ class CrashTests(Mixin):
         )
 
     def test_what_was_written_before_and_after(self) -> None:
-        keeper = self.keeper(schema=SCHEMA)
-        keeper.save()
+        backend = self.backend(schema=SCHEMA)
+        backend.save()
         self.run_sql("INSERT INTO t (a) SELECT n FROM generate_series(1, 60) n")
         self.run_sql("INSERT INTO passing (a) VALUES (1), (2)")
-        mark, before = keeper.save(), self.state()
+        snapshot, before = backend.save(), self.state()
         self.run_sql(
             "INSERT INTO t (a) VALUES (1000)", "DELETE FROM t WHERE a < 5", "UPDATE passing SET a = 3"
         )
         self.crash()
         self.run_sql("DELETE FROM t WHERE a < 10", "INSERT INTO passing (a) VALUES (4)")
-        self.assertTrue(keeper.reset(mark))
+        self.assertTrue(backend.reset(snapshot))
         self.assertEqual(self.state(), before)
         for _ in range(2):
             self.run_sql("UPDATE t SET id = id + 1000 WHERE a > 50", "INSERT INTO passing (a) VALUES (5)")
-            self.assertTrue(keeper.reset(mark))
+            self.assertTrue(backend.reset(snapshot))
             self.assertEqual(self.state(), before)
 
     def test_at_once_after_a_scope_began(self) -> None:
         """Nothing was written since that would have flushed the log."""
-        keeper = self.keeper(
+        backend = self.backend(
             schema=SCHEMA + "INSERT INTO t (a) VALUES (0); INSERT INTO passing (a) VALUES (0)"
         )
-        first, before = keeper.save(), self.state()
+        first, before = backend.save(), self.state()
         self.crash()
         self.run_sql("INSERT INTO t (a) SELECT n FROM generate_series(1, 60) n")
-        mark, inner = keeper.save(), self.state()
+        snapshot, inner = backend.save(), self.state()
         self.crash()
-        keeper.reset(mark)
+        backend.reset(snapshot)
         self.assertEqual(self.state(), inner)
         self.run_sql("DELETE FROM t WHERE a > 3", "INSERT INTO passing (a) VALUES (1)")
         self.crash()
-        again = keeper.save()
+        again = backend.save()
         self.run_sql("DELETE FROM t")
-        keeper.reset(again)
-        keeper.forget(again)
-        self.assertTrue(keeper.reset(mark))
+        backend.reset(again)
+        backend.forget(again)
+        self.assertTrue(backend.reset(snapshot))
         self.assertEqual(self.state(), inner)
-        keeper.forget(mark)
-        keeper.reset(first)
+        backend.forget(snapshot)
+        backend.reset(first)
         self.assertEqual(self.state(), before)

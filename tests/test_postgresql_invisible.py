@@ -24,10 +24,10 @@ class AutogenerateTests(Mixin):
     def setUp(self) -> None:
         super().setUp()
         self.run_sql("CREATE SCHEMA billing")
-        keeper = self.keeper(schema=lambda: both.create_all(self.engine))
-        keeper.save()
+        backend = self.backend(schema=lambda: both.create_all(self.engine))
+        backend.save()
         self.run_sql("INSERT INTO customer SELECT n FROM generate_series(1, 60) n")  # their keys are noted
-        self.mark, self.reset_all = keeper.save(), keeper.reset
+        self.snapshot, self.reset_all = backend.save(), backend.reset
 
     def compared(self, metadata: MetaData, **options: Any) -> list[Any]:
         with self.engine.connect() as connection:
@@ -36,7 +36,7 @@ class AutogenerateTests(Mixin):
     def test_alembic_sees_nothing_of_ours(self) -> None:
         for _ in range(2):
             self.assertEqual(self.compared(public), [])
-            self.reset_all(self.mark)
+            self.reset_all(self.snapshot)
 
     def test_alembic_of_all_schemas_passes_over_ours(self) -> None:
         def include_name(name: str | None, kind: str, parents: Any) -> bool:
@@ -47,7 +47,7 @@ class AutogenerateTests(Mixin):
             self.run_sql("ALTER TABLE customer ADD added int")
             found = self.compared(both, include_schemas=True, include_name=include_name)
             self.assertEqual([change[0] for change in found], ["remove_column"])
-            self.reset_all(self.mark)
+            self.reset_all(self.snapshot)
 
     def test_inspection(self) -> None:
         seen = inspect(self.engine)

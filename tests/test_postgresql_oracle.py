@@ -120,7 +120,7 @@ class BrokenResetTests(unittest.TestCase):
             search(PostgreSQL("18", "superuser", "generic"), 300, shrink=False)
 
     def test_without_sequences(self) -> None:
-        with patch.object(data.sequences, "put_back", lambda *_: None):
+        with patch.object(data.sequences, "restore", lambda *_: None):
             self.assertFound()
 
     def test_a_table_forgotten(self) -> None:
@@ -135,8 +135,8 @@ class BrokenResetTests(unittest.TestCase):
     def test_without_rows_of_outer_scopes(self) -> None:
         state = Levels.state
 
-        def base(self: Levels[Any, Any], thing: Any, mark: Any) -> Any:
-            return baseline.EMPTY if isinstance(thing, int) else state(self, thing, mark)
+        def base(self: Levels[Any, Any], thing: Any, snapshot: Any) -> Any:
+            return baseline.EMPTY if isinstance(thing, int) else state(self, thing, snapshot)
 
         with patch.object(Levels, "state", base):
             self.assertFound()

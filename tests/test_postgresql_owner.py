@@ -35,7 +35,7 @@ class OrderTests(Mixin):
 
     def setUp(self) -> None:
         super().setUp()
-        self.kept = self.keeper(schema=SCHEMA)
+        self.kept = self.backend(schema=SCHEMA)
         self.kept.save()
 
     def content(self) -> dict[str, Any]:
@@ -44,12 +44,12 @@ class OrderTests(Mixin):
         return {**rows, "sequences": self.rows(places)}
 
     def assertGivesBack(self, *tests: str) -> None:
-        mark, before = self.kept.save(), self.content()
+        snapshot, before = self.kept.save(), self.content()
         for test in tests:
             with self.subTest(test):
                 self.run_sql(test)
                 self.assertNotEqual(self.content(), before)
-                self.assertTrue(self.kept.reset(mark))
+                self.assertTrue(self.kept.reset(snapshot))
                 self.assertEqual(self.content(), before)
 
     def test_tables_that_refer_to_each_other(self) -> None:
@@ -110,14 +110,14 @@ class OrderTests(Mixin):
             'CREATE TABLE "%1$L %s" (since int PRIMARY KEY, copies int, "100%" text)',
             "INSERT INTO \"%1$L %s\" VALUES (1, 1, '%'), (2, 2, 'x')",
         )
-        mark = self.kept.save()
+        snapshot = self.kept.save()
         before = self.rows('SELECT * FROM "%1$L %s" ORDER BY 1')
         for test in (
             'UPDATE "%1$L %s" SET copies = 7, "100%" = NULL WHERE since = 1',
             'DELETE FROM "%1$L %s" WHERE since = 2; INSERT INTO "%1$L %s" VALUES (3)',
         ):
             self.run_sql(test)
-            self.assertTrue(self.kept.reset(mark))
+            self.assertTrue(self.kept.reset(snapshot))
             self.assertEqual(self.rows('SELECT * FROM "%1$L %s" ORDER BY 1'), before)
 
 

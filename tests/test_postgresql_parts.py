@@ -13,7 +13,7 @@ from unittest.mock import patch
 import psycopg
 
 from protean_testing.errors import ProteanTestingError
-from protean_testing.stores.postgresql import baseline, noting, sql
+from protean_testing.stores.postgresql import baseline, change_log, sql
 from protean_testing.stores.postgresql.installed import Installed
 from protean_testing.stores.postgresql.levels import Levels
 
@@ -62,16 +62,16 @@ class PartTests(PostgreSQLTestCase):
                 self.assertEqual(found, expected, part)
 
     def comes_back(self, schema: str, shared: str, steps: tuple[str | Callable[[], None], ...]) -> bool:
-        keeper = self.keeper(schema=schema, on_leak="reset", wait=0.1)
-        self.mark = keeper.save()
+        backend = self.backend(schema=schema, on_leak="reset", wait=0.1)
+        self.snapshot = backend.save()
         self.run_sql(shared)
-        mark, before = keeper.save(), dump(libpq(self.server.url(self.name)))
+        snapshot, before = backend.save(), dump(libpq(self.server.url(self.name)))
         self.open = self.connect()
-        self.give_back = lambda: keeper.reset(mark)
-        self.save = keeper.save
+        self.give_back = lambda: backend.reset(snapshot)
+        self.save = backend.save
         for step in steps:
             self.run_sql(step) if isinstance(step, str) else step()
-        keeper.reset(mark)
+        backend.reset(snapshot)
         with suppress(psycopg.OperationalError):
             self.open.commit()
         return dump(libpq(self.server.url(self.name))) == before
@@ -95,7 +95,7 @@ class PartTests(PostgreSQLTestCase):
     # What is noted
 
     def test_the_note(self) -> None:
-        self.assertNeeded(patch.object(noting, "note", lambda *_: None), "INSERT INTO t1 (a) VALUES (1)")
+        self.assertNeeded(patch.object(change_log, "note", lambda *_: None), "INSERT INTO t1 (a) VALUES (1)")
 
     def test_the_lock(self) -> None:
         self.assertNeeded(
@@ -137,7 +137,7 @@ class PartTests(PostgreSQLTestCase):
 
     def test_keys_that_were_written(self) -> None:
         self.assertNeeded(
-            patch.object(noting, "touch", lambda *_: None),
+            patch.object(change_log, "touch", lambda *_: None),
             "UPDATE t1 SET a = 0 WHERE id = 2",
             shared="INSERT INTO t1 (a) SELECT n FROM generate_series(1, 60) n",
         )
@@ -217,7 +217,7 @@ class PartTests(PostgreSQLTestCase):
     def test_our_own_triggers(self) -> None:
         switched = "ALTER TABLE t1 DISABLE TRIGGER USER; INSERT INTO t1 VALUES (9); "
         self.assertNeeded(
-            patch.object(noting, "damaged", lambda *_: False),
+            patch.object(change_log, "damaged", lambda *_: False),
             switched + "ALTER TABLE t1 ENABLE TRIGGER USER",
             role="owner",
         )

@@ -41,66 +41,66 @@ class ByHandTests(Mixin):
         return dump(libpq(self.server.url(self.name)))
 
     def test_put_back(self) -> None:
-        keeper = self.keeper(schema=SCHEMA)
-        keeper.save()
+        backend = self.backend(schema=SCHEMA)
+        backend.save()
         self.run_sql("INSERT INTO identified (t) VALUES (1)", "SELECT nextval('free')")
-        mark, before = keeper.save(), self.dump()
+        snapshot, before = backend.save(), self.dump()
         for statements in BY_HAND:
             with self.subTest(statements):
-                inner = keeper.save()  # what single tests hide is seen at the end of what is around them
+                inner = backend.save()  # what single tests hide is seen at the end of what is around them
                 self.run_sql(*statements)
-                keeper.reset(inner)
-                keeper.forget(inner)
-                keeper.reset(mark)
+                backend.reset(inner)
+                backend.forget(inner)
+                backend.reset(snapshot)
                 self.assertEqual(self.dump(), before)
 
 
 class NoticedTests(PostgreSQLTestCase):
     def test_values_that_need_no_transaction_number(self) -> None:
         """The server logs 32 values at once."""
-        keeper = self.keeper(schema=SCHEMA + "SELECT nextval('free');")
-        first, at_first = keeper.save(), dump(libpq(self.url))
+        backend = self.backend(schema=SCHEMA + "SELECT nextval('free');")
+        first, at_first = backend.save(), dump(libpq(self.url))
         self.run_sql("SELECT nextval('free')")
-        mark, before = keeper.save(), dump(libpq(self.url))
+        snapshot, before = backend.save(), dump(libpq(self.url))
         self.assertNotEqual(before, at_first)
         for _ in range(2):
             self.run_sql("SELECT nextval('free')")
-            keeper.reset(mark)
+            backend.reset(snapshot)
             self.assertEqual(dump(libpq(self.url)), before)
-        keeper.forget(mark)
-        keeper.reset(first)
+        backend.forget(snapshot)
+        backend.reset(first)
         self.assertEqual(dump(libpq(self.url)), at_first)
 
     def test_taken_by_a_transaction_that_is_open_and_the_newest(self) -> None:
-        keeper = self.keeper(schema=SCHEMA)
-        keeper.save()
-        mark, before = keeper.save(), dump(libpq(self.url))
+        backend = self.backend(schema=SCHEMA)
+        backend.save()
+        snapshot, before = backend.save(), dump(libpq(self.url))
         with self.connect() as connection:
             connection.execute("BEGIN; SELECT nextval('free')")
-            keeper.reset(mark)
+            backend.reset(snapshot)
             self.assertEqual(dump(libpq(self.url)), before)
             connection.execute("SELECT nextval('free')")
-            keeper.reset(mark)
+            backend.reset(snapshot)
             self.assertEqual(dump(libpq(self.url)), before)
             connection.execute("SELECT nextval('free'); COMMIT")
-        keeper.reset(mark)
+        backend.reset(snapshot)
         self.assertEqual(dump(libpq(self.url)), before)
 
 
 class CostTests(PostgreSQLTestCase):
     def test_nothing_else_is_looked_at(self) -> None:
         """As superuser, who is told of every ALTER."""
-        keeper = self.keeper(schema=SCHEMA)
-        keeper.save()
-        mark = keeper.save()
+        backend = self.backend(schema=SCHEMA)
+        backend.save()
+        snapshot = backend.save()
         before = dump(libpq(self.url))
         with patch.object(Fast, "reset_by_looking", side_effect=AssertionError("all was looked at")):
             for name in SEQUENCES:
                 for statement in (f"ALTER SEQUENCE {name} RESTART", f"ALTER SEQUENCE {name} RESTART WITH 40"):
                     with self.subTest(statement):
                         self.run_sql(statement)
-                        keeper.reset(mark)
+                        backend.reset(snapshot)
                         self.assertEqual(dump(libpq(self.url)), before)
             self.run_sql("ALTER SEQUENCE free INCREMENT 5 RESTART")
             with self.assertRaisesRegex(AssertionError, "all was looked at"):
-                keeper.reset(mark)
+                backend.reset(snapshot)

@@ -19,25 +19,25 @@ class SlowWayTests(PostgreSQLTestCase):
         ):
             with self.subTest(damage=damage):
                 self.setUp()
-                keeper = self.keeper(schema=SCHEMA)
-                mark = keeper.save()
+                backend = self.backend(schema=SCHEMA)
+                snapshot = backend.save()
                 self.run_sql("INSERT INTO orders VALUES (2)")
-                keeper.reset(mark)
+                backend.reset(snapshot)
                 self.run_sql("SET session_replication_role = replica; SET event_triggers = off; " + damage)
                 self.run_sql("INSERT INTO orders VALUES (3)")
                 with self.assertLogs("protean_testing", "INFO") as logs:
-                    self.assertTrue(keeper.reset(mark))
+                    self.assertTrue(backend.reset(snapshot))
                 self.assertEqual(self.rows("SELECT * FROM orders"), [(1,)])
                 self.assertEqual([record.levelname for record in logs.records], ["INFO"])
                 self.assertIn("the fast reset of store 'shop' failed", logs.output[0])
                 self.run_sql("INSERT INTO orders VALUES (4)")
                 with self.assertNoLogs("protean_testing", "INFO"):
-                    self.assertTrue(keeper.reset(mark))
+                    self.assertTrue(backend.reset(snapshot))
                 self.assertEqual(self.rows("SELECT * FROM orders"), [(1,)])
 
     def test_what_fails_again_and_again_is_a_warning(self) -> None:
-        keeper = self.keeper(schema=SCHEMA)
-        mark = keeper.save()
+        backend = self.backend(schema=SCHEMA)
+        snapshot = backend.save()
         levels = []
         for number in (2, 3):
             self.run_sql(
@@ -45,7 +45,7 @@ class SlowWayTests(PostgreSQLTestCase):
                 f"INSERT INTO orders VALUES ({number})",
             )
             with self.assertLogs("protean_testing", "INFO") as logs:
-                keeper.reset(mark)
+                backend.reset(snapshot)
             levels += [record.levelname for record in logs.records]
             self.assertEqual(self.rows("SELECT * FROM orders"), [(1,)])
         self.assertEqual(levels, ["INFO", "WARNING"])

@@ -13,7 +13,7 @@ import psycopg
 
 from protean_testing.servers.postgresql import private_postgresql
 from protean_testing.servers.redis import private_redis
-from protean_testing.stores.message_db_sql import install
+from protean_testing.stores.message_db.install import install
 
 from .message_db import bring
 from .suite import CHOOSING, ROOT

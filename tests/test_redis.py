@@ -65,16 +65,16 @@ class DataTests(RedisTestCase):
                 store.reset_data(empty)
                 self.furnish()
                 before = self.dumped()
-                mark = store.save_data()
+                snapshot = store.save_data()
                 try:
                     self.theirs.execute_command(*line.split())
                 except redis.ResponseError as error:
                     self.assertIn("unknown command", str(error))
                     self.assertIn(line.split()[0], ("HEXPIRE",))
                 changed = self.dumped() != before
-                self.assertEqual(store.reset_data(mark), changed)
+                self.assertEqual(store.reset_data(snapshot), changed)
                 self.assertEqual(self.dumped(), before)
-                self.assertFalse(store.reset_data(mark))
+                self.assertFalse(store.reset_data(snapshot))
 
     def test_only_what_was_touched_is_written_again(self) -> None:
         store = self.store()
@@ -82,12 +82,12 @@ class DataTests(RedisTestCase):
             for number in range(10_000):
                 pipeline.set(f"class:{number}", number)
             pipeline.execute()
-        mark = store.save_data()
+        snapshot = store.save_data()
         before = self.dumped()
         self.theirs.config_resetstat()
         for number in range(6):
             self.theirs.incr(f"class:{number}")
-        self.assertTrue(store.reset_data(mark))
+        self.assertTrue(store.reset_data(snapshot))
         served = self.served()
         self.assertEqual(served["restore"], 6)
         self.assertEqual(served["dump"], 12)
@@ -96,35 +96,35 @@ class DataTests(RedisTestCase):
 
     def test_an_empty_store_that_stayed_empty_costs_no_more_than_a_question(self) -> None:
         store = self.store()
-        mark = store.save_data()
+        snapshot = store.save_data()
         self.theirs.config_resetstat()
-        self.assertFalse(store.reset_data(mark))
+        self.assertFalse(store.reset_data(snapshot))
         self.assertEqual(self.served().keys() - {"config|resetstat", "info"}, {"client|list", "dbsize"})
 
     def test_a_lost_listener_is_noticed(self) -> None:
         store = self.store()
         self.furnish()
-        before, mark = self.dumped(), store.save_data()
+        before, snapshot = self.dumped(), store.save_data()
         for number, kind in enumerate(("pubsub", "normal")):
             self.theirs.set("s", number)
             self.theirs.execute_command("CLIENT", "KILL", "TYPE", kind)
             self.world.raw.disconnect()
             self.theirs.set("new", number)
             self.theirs.execute_command("XACK", "x", "g1", "2-1")
-            self.assertTrue(store.reset_data(mark))
+            self.assertTrue(store.reset_data(snapshot))
             self.assertEqual(self.dumped(), before)
             self.theirs.delete("l")
-            self.assertTrue(store.reset_data(mark))
+            self.assertTrue(store.reset_data(snapshot))
             self.assertEqual(self.dumped(), before)
 
     def test_other_databases_are_left_alone(self) -> None:
         elsewhere = self.client(self.server.url(2))
         elsewhere.set("theirs", 1)
         store = self.store()
-        mark = store.save_data()
+        snapshot = store.save_data()
         elsewhere.set("theirs", 2)
         self.theirs.set("ours", 1)
-        store.reset_data(mark)
+        store.reset_data(snapshot)
         store.drop_schema()
         self.assertEqual((elsewhere.get("theirs"), self.theirs.dbsize()), (b"2", 0))
 
@@ -132,14 +132,14 @@ class DataTests(RedisTestCase):
         self.theirs.mset({"other": 1, "a*:not ours": 1, "a": 1})
         store = self.store(prefix="a[*]:")
         self.furnish("a[*]:")
-        mark = store.save_data()
+        snapshot = store.save_data()
         before = self.dumped()
         self.theirs.mset({"a[*]:s": "new", "a[*]:more": 1})
         self.theirs.xack("a[*]:x", "g1", "2-1")
-        self.assertTrue(store.reset_data(mark))
+        self.assertTrue(store.reset_data(snapshot))
         self.assertEqual(self.dumped(), before)
         self.theirs.set("other", 2)
-        self.assertFalse(store.reset_data(mark))
+        self.assertFalse(store.reset_data(snapshot))
         store.drop_schema()
         self.assertEqual(sorted(self.theirs.keys()), [b"a", b"a*:not ours", b"other"])
         self.assertEqual(self.theirs.get("other"), b"2")
@@ -149,9 +149,9 @@ class DataTests(RedisTestCase):
         self.furnish()
         keys = set(self.theirs.keys())
         for _ in range(3):
-            mark = store.save_data()
+            snapshot = store.save_data()
             self.theirs.set("s", "x")
-            store.reset_data(mark)
+            store.reset_data(snapshot)
             self.assertEqual(set(self.theirs.keys()), keys)
         store.drop_schema()
         self.assertEqual(self.theirs.keys(), [])
@@ -160,14 +160,14 @@ class DataTests(RedisTestCase):
         store = self.store()
         self.theirs.set("long", 1, px=100_000)
         self.theirs.set("short", 1, px=150)
-        mark = store.save_data()
+        snapshot = store.save_data()
         end = self.theirs.pttl("long")
         time.sleep(0.1)
         self.theirs.persist("long")
-        self.assertTrue(store.reset_data(mark))
+        self.assertTrue(store.reset_data(snapshot))
         self.assertLessEqual(self.theirs.pttl("long"), end - 90)
         time.sleep(0.1)
-        self.assertFalse(store.reset_data(mark), "a key that expired in its time was not written")
+        self.assertFalse(store.reset_data(snapshot), "a key that expired in its time was not written")
         self.assertEqual(self.theirs.keys(), [b"long"])
 
     # What is still open at a reset
@@ -176,14 +176,14 @@ class DataTests(RedisTestCase):
         for on_leak in ("reset", "warn", "fail"):
             with self.subTest(on_leak):
                 store = self.store(on_leak=on_leak, wait=1.0)
-                mark = store.save_data()
+                snapshot = store.save_data()
                 connection = self.client(self.url, single_connection_client=True)
                 connection.execute_command("MULTI")
                 connection.execute_command("SET", "late", 1)
                 with warnings.catch_warnings(record=True) as seen:
                     warnings.simplefilter("always")
                     try:
-                        store.reset_data(mark)
+                        store.reset_data(snapshot)
                     except LeakError as error:
                         self.assertIn("MULTI, 1 queued, the last SET", str(error))
                         failed = True
@@ -209,7 +209,7 @@ class DataTests(RedisTestCase):
         endless = "redis.call('SET', 'k', 1) while true do end"
         server = OwnServer(self, "--lua-time-limit", "50")
         store = self.store(url=server.url, wait=0.5)
-        mark = store.save_data()
+        snapshot = store.save_data()
         client = self.client(server.url, socket_timeout=30)
         short = (
             "redis.call('SET', 'k', 1) local t = redis.call('TIME') "
@@ -221,10 +221,10 @@ class DataTests(RedisTestCase):
             thread.start()
             time.sleep(0.1)
             if ends:
-                self.assertTrue(store.reset_data(mark))
+                self.assertTrue(store.reset_data(snapshot))
             else:
                 with self.assertRaisesRegex(OpenTransactionError, "a Lua script or function that still runs"):
-                    store.reset_data(mark)
+                    store.reset_data(snapshot)
                 server.kill()
             thread.join()
 
@@ -237,7 +237,7 @@ class DataTests(RedisTestCase):
     def test_blocked_clients_stay_blocked(self) -> None:
         store = self.store()
         self.furnish()
-        empty_queue, mark = "queue", store.save_data()
+        empty_queue, snapshot = "queue", store.save_data()
         got: list[Any] = []
         waiting = [
             threading.Thread(target=lambda: got.append(self.client(self.url).blpop(empty_queue, 5))),
@@ -249,7 +249,7 @@ class DataTests(RedisTestCase):
             thread.start()
         time.sleep(0.2)
         self.theirs.xgroup_destroy("x", "g1")
-        self.assertTrue(store.reset_data(mark))
+        self.assertTrue(store.reset_data(snapshot))
         self.theirs.rpush(empty_queue, "job")
         self.theirs.xadd("x", {"a": 1})
         for thread in waiting:
@@ -265,9 +265,9 @@ class DataTests(RedisTestCase):
         client = self.client(server.url)
         empty = store.save_data()
         client.set("class", "row")
-        mark = store.save_data()
+        snapshot = store.save_data()
         server.kill()
-        for call in (store.save_data, lambda: store.reset_data(mark), store.drop_schema):
+        for call in (store.save_data, lambda: store.reset_data(snapshot), store.drop_schema):
             begin = time.monotonic()
             with self.assertRaisesRegex(
                 StoreError, "store 'redis': no answer from .* within 0.5 s"
@@ -277,7 +277,7 @@ class DataTests(RedisTestCase):
             self.assertLess(time.monotonic() - begin, 2)
         server.start()
         client.set("of the new server", 1)
-        self.assertTrue(store.reset_data(mark))
+        self.assertTrue(store.reset_data(snapshot))
         self.assertEqual(client.mget(client.keys()), [b"row"])
         self.assertTrue(store.reset_data(empty))
         self.assertEqual(client.keys(), [])
@@ -285,27 +285,27 @@ class DataTests(RedisTestCase):
     def test_a_server_that_hangs_is_a_clear_error_in_time(self) -> None:
         server = OwnServer(self)
         store = self.store(url=server.url, wait=0.5)
-        mark = store.save_data()
+        snapshot = store.save_data()
         assert server.process is not None
         server.process.send_signal(19)
         begin = time.monotonic()
         with self.assertRaisesRegex(StoreError, "no answer"):
-            store.reset_data(mark)
+            store.reset_data(snapshot)
         self.assertLess(time.monotonic() - begin, 2)
         server.process.send_signal(18)
-        self.assertFalse(store.reset_data(mark))
+        self.assertFalse(store.reset_data(snapshot))
 
     def test_what_does_not_fit_is_a_clear_error_and_comes_back_later(self) -> None:
         store = self.store()
         self.theirs.set("big", "x" * 3_000_000)
-        before, mark = self.dumped(), store.save_data()
+        before, snapshot = self.dumped(), store.save_data()
         self.theirs.delete("big")
         self.addCleanup(self.theirs.config_set, "maxmemory", 0)
         self.theirs.config_set("maxmemory", 1_000_000)
         with self.assertRaisesRegex(StoreError, "could not reset store 'redis': .*maxmemory"):
-            store.reset_data(mark)
+            store.reset_data(snapshot)
         self.theirs.config_set("maxmemory", 0)
-        self.assertTrue(store.reset_data(mark))
+        self.assertTrue(store.reset_data(snapshot))
         self.assertEqual(self.dumped(), before)
 
     # Users who may not do everything
@@ -328,11 +328,11 @@ class DataTests(RedisTestCase):
                 store = self.store(url=self.restricted("+@all", forbidden))
                 empty = store.save_data()
                 self.furnish()
-                before, mark = self.dumped(), store.save_data()
+                before, snapshot = self.dumped(), store.save_data()
                 for _ in range(2):
                     self.theirs.set("s", "new")
                     self.theirs.xack("x", "g1", "2-1")
-                    self.assertTrue(store.reset_data(mark))
+                    self.assertTrue(store.reset_data(snapshot))
                     self.assertEqual(self.dumped(), before)
                 self.assertTrue(store.reset_data(empty))
                 self.assertEqual(self.theirs.keys(), [])
@@ -347,10 +347,10 @@ class DataTests(RedisTestCase):
         store = self.store(url=self.restricted("+@all", "-restore"))
         empty = store.save_data()
         self.theirs.set("k", 1)
-        mark = store.save_data()
+        snapshot = store.save_data()
         self.theirs.set("k", 2)
         with self.assertRaisesRegex(StoreError, "(?s)restore.*ACL SETUSER"):
-            store.reset_data(mark)
+            store.reset_data(snapshot)
         self.assertTrue(store.reset_data(empty), "what began empty needs no RESTORE")
 
     # Handles
@@ -368,10 +368,10 @@ class DataTests(RedisTestCase):
         async def main() -> int:
             outer = store.async_client()
             await outer.set("class", 1)
-            mark = store.save_data()
+            snapshot = store.save_data()
             inner = store.async_client()
             await inner.incr("class")
-            self.assertTrue(store.reset_data(mark))
+            self.assertTrue(store.reset_data(snapshot))
             await asyncio.sleep(0.05)
             names = len(self.theirs.client_list())
             self.assertEqual(await outer.get("class"), b"1")

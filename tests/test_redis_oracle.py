@@ -42,11 +42,11 @@ class BrokenResetTests(RedisTestCase):
         )
 
     def test_without_the_keys_of_outer_scopes(self) -> None:
-        self.broken(Journal, "before", lambda journal, mark: {})
+        self.broken(Journal, "before", lambda journal, snapshot: {})
 
     def test_with_a_scope_that_forgets_too_much(self) -> None:
-        def forget(journal: Journal, mark: Any) -> None:
-            del journal.marks[journal.marks.index(mark) :]
+        def forget(journal: Journal, snapshot: Any) -> None:
+            del journal.snapshots[journal.snapshots.index(snapshot) :]
 
         self.broken(Journal, "forget", forget)
 

@@ -73,10 +73,10 @@ class RefusalTests(RedisTestCase):
         self.theirs.set("theirs", "kept", ex=1000)
         before = self.dumped()
         store = self.used(adopt=True)
-        mark = store.save_data()
+        snapshot = store.save_data()
         self.theirs.delete("theirs")
         self.theirs.set("ours", 1)
-        self.assertTrue(store.reset_data(mark))
+        self.assertTrue(store.reset_data(snapshot))
         self.assertEqual(self.dumped(), before)
         self.theirs.set("late", 1)
         store.drop_schema()
@@ -199,7 +199,7 @@ class RefusalTests(RedisTestCase):
         store = RedisStore(f"redis://ann:{SECRET}@localhost/0")
         self.assertIn(SECRET, store.url)
         self.assertNotIn(
-            SECRET, repr(store) + repr(store.identity()) + repr(store.place()) + str(store._live())
+            SECRET, repr(store) + repr(store.identity()) + repr(store.location()) + str(store._live())
         )
 
     def test_a_store_that_shares_a_place(self) -> None:

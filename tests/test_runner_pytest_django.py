@@ -31,7 +31,7 @@ SECRET_KEY = "of the tests"
 INSTALLED_APPS = ["django.contrib.contenttypes", "store"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
-TEST_RUNNER = os.environ.get("TEST_RUNNER", "protean_testing.runners.django.Runner")
+TEST_RUNNER = os.environ.get("TEST_RUNNER", "protean_testing.django.Runner")
 if os.environ.get("PGHOST"):
     common = {"ENGINE": "django.db.backends.postgresql", "USER": "postgres", "HOST": os.environ["PGHOST"]}
     common["PORT"] = "5432"
@@ -50,7 +50,7 @@ from django.db import connection, connections, transaction
 from django.test import TestCase, TransactionTestCase
 
 from protean_testing import CallableStore, DatabaseTestCase, test_database, uses_database
-from protean_testing.runners.django import DjangoTestCase, django_database
+from protean_testing.django import DjangoTestCase, django_database
 from store.models import Kind, Order
 
 other = django_database("other")
@@ -156,7 +156,7 @@ OF_A_MODULE = """
 import pytest
 
 from protean_testing import test_database
-from protean_testing.runners.django import django_database
+from protean_testing.django import django_database
 from store.models import Order
 from test_store import place
 
@@ -193,7 +193,7 @@ django.setup()
 
 from django.test.utils import setup_databases, teardown_databases
 from protean_testing import CallableStore, test_database
-from protean_testing.runners.django import DjangoTestCase, django_database
+from protean_testing.django import DjangoTestCase, django_database
 from store.models import Kind, Order
 
 if os.environ.get("MAKE"):
@@ -222,7 +222,7 @@ UNSAFE = """
 import django
 django.setup()
 
-from protean_testing.runners.django import DjangoTestCase, django_database
+from protean_testing.django import DjangoTestCase, django_database
 from store.models import Order
 
 class OrderTests(DjangoTestCase):
@@ -416,7 +416,7 @@ class NobodyMadeTheDatabaseTests(Developers):
             self.assertRefused(self.pytest(**variables), "Is that fixture overridden?")
 
     def test_runners_of_django(self) -> None:
-        for runner in ("protean_testing.runners.django.Runner", "django.test.runner.DiscoverRunner"):
+        for runner in ("protean_testing.django.Runner", "django.test.runner.DiscoverRunner"):
             for variables in ({}, {"IN_FILES": "1"}, self.postgresql):
                 with self.subTest(runner, **variables):
                     outcome = self.python("manage.py", "test", "--noinput", TEST_RUNNER=runner, **variables)

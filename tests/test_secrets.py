@@ -16,7 +16,7 @@ PASSWORD = "gehe/im %1"
 
 SUITE = """
 from protean_testing import RedisStore
-from protean_testing.stores.message_db import MessageDBStore
+from protean_testing.stores.message_db.store import MessageDBStore
 
 with open("url") as file:
     url = file.read()

@@ -23,9 +23,9 @@ from redis.retry import Retry
 
 from protean_testing.errors import ConfigurationError, StoreError
 from protean_testing.servers import binaries
-from protean_testing.servers.entries import cache, new_entry, reap
 from protean_testing.servers.postgresql import PrivatePostgreSQL, private_postgresql, start_postgresql
 from protean_testing.servers.redis import private_redis, start_redis
+from protean_testing.servers.registry import cache, new_entry, remove_stale
 
 from .processes import of_run
 from .test_servers_end import RunsTestCase
@@ -382,7 +382,7 @@ class ReaperTests(unittest.TestCase):
         broken.write_text('{"directories": ["/nowh')
         for path in (broken, old):
             os.utime(path, (1, 1))
-        reap()
+        remove_stale()
         self.assertEqual([path.exists() for path in (broken, old, fresh)], [False, False, True])
 
     def test_live_run_and_live_guard_keep_theirs(self) -> None:
@@ -391,15 +391,15 @@ class ReaperTests(unittest.TestCase):
             self.addCleanup(entry.unlink)
             entry.write_text(f'{{"run": [1, 1.0], "directories": ["{kept}"]}}\n')
             os.utime(entry, (1, 1))
-            reap()
-            self.assertTrue(os.path.exists(kept), "its guard holds the lock")
+            remove_stale()
+            self.assertTrue(os.path.exists(kept), "its watchdog holds the lock")
             me = psutil.Process()
             entry.write_text(f'{{"run": [{me.pid}, {me.create_time()}], "directories": ["{kept}"]}}\n')
             os.close(lock)
-            reap()
+            remove_stale()
             self.assertTrue(os.path.exists(kept), "its run lives")
             entry.write_text(f'{{"run": [{me.pid}, {me.create_time() - 100}], "directories": ["{kept}"]}}\n')
-            reap()
+            remove_stale()
             self.assertFalse(os.path.exists(kept), "another process had this pid")
             entry.touch()
             os.mkdir(kept)
@@ -413,7 +413,7 @@ class ReaperTests(unittest.TestCase):
         waiter.start()
         entry.write_text(f'{{"server": [{sleeper.pid}, {sleeper.create_time()}], "stop": 15}}\n')
         os.close(lock)
-        reap()
+        remove_stale()
         waiter.join(5)
         self.assertEqual(sleeper.returncode, -15)
         self.assertFalse(entry.exists())

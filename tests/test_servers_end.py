@@ -36,7 +36,7 @@ from protean_testing.errors import ConfigurationError
 from protean_testing.servers import binaries
 from protean_testing.servers.postgresql import private_postgresql, start_postgresql
 from protean_testing.servers.redis import private_redis, start_redis
-from tests.processes import guards, of_run
+from tests.processes import watchdogs, of_run
 
 def tell(*servers, **more):
     '''Say what these servers are made of: processes, directories, shared memory.'''
@@ -154,7 +154,7 @@ class RunsTestCase(unittest.TestCase):
         start = "servers = start_postgresql(), start_redis()\ntell(*servers)\nsys.stdin.readline()\n"
         run = self.start(start + textwrap.dedent(rest))
         told = self.told(run)
-        self.assertEqual(len([p for p in told["processes"] if "guard.py" in " ".join(p[2])]), 2)
+        self.assertEqual(len([p for p in told["processes"] if "watchdog.py" in " ".join(p[2])]), 2)
         self.assertGreater(len(told["processes"]), 4)
         self.assertTrue(told["shared"])
         self.assertEqual(len(self.entries()), 2)
@@ -172,8 +172,8 @@ class RunsTestCase(unittest.TestCase):
         run.stdin.flush()
 
 
-def guards(told: dict[str, Any]) -> list[int]:
-    return [pid for pid, _, argv in told["processes"] if any("guard.py" in word for word in argv)]
+def watchdogs(told: dict[str, Any]) -> list[int]:
+    return [pid for pid, _, argv in told["processes"] if any("watchdog.py" in word for word in argv)]
 
 
 class EndTests(RunsTestCase):
@@ -263,10 +263,10 @@ class EndTests(RunsTestCase):
 
     def test_guard_killed(self) -> None:
         with self.servers("sys.stdin.readline()") as (run, told):
-            for guard in guards(told):
-                os.kill(guard, signal.SIGKILL)
+            for watchdog in watchdogs(told):
+                os.kill(watchdog, signal.SIGKILL)
             deadline = time.monotonic() + WITHIN
-            servers = [p for p in told["processes"] if p[0] not in guards(told)]
+            servers = [p for p in told["processes"] if p[0] not in watchdogs(told)]
             while any(alive(pid, created) for pid, created, _ in servers):
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.02)
@@ -278,7 +278,7 @@ class EndTests(RunsTestCase):
         script = """
             servers = start_postgresql(), start_redis()
             tell(*servers)
-            for process in guards(os.getpid()): process.kill()
+            for process in watchdogs(os.getpid()): process.kill()
             for server in servers: server.stop()
             tell()
             time.sleep(60)
@@ -290,13 +290,13 @@ class EndTests(RunsTestCase):
 
     def test_guard_terminated(self) -> None:
         with self.servers() as (_, told):
-            for guard in guards(told):
-                os.kill(guard, signal.SIGTERM)
+            for watchdog in watchdogs(told):
+                os.kill(watchdog, signal.SIGTERM)
             self.assertGone(told)
 
     def test_run_and_guard_killed_together(self) -> None:
         with self.servers() as (run, told):
-            for pid in (*guards(told), run.pid):
+            for pid in (*watchdogs(told), run.pid):
                 os.kill(pid, signal.SIGKILL)
             run.wait(30)
             directories, told["directories"] = told["directories"], []

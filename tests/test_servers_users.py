@@ -148,7 +148,7 @@ class ThisUserTests(UsersTestCase):
     def test_cache_directory_of_somebody_else(self) -> None:
         """As with ``sudo``, which keeps HOME: the files then are in the temporary directory."""
         with tempfile.TemporaryDirectory() as own:
-            script = "from protean_testing.servers.entries import cache; tell(cache=str(cache()))"
+            script = "from protean_testing.servers.registry import cache; tell(cache=str(cache()))"
             home = "/proc/1/nowhere" if os.geteuid() else self.homes_of(STRANGER)
             told = self.run_to_end(script, XDG_CACHE_HOME=home, TMPDIR=own)[0]
             self.assertEqual(told["cache"], f"{own}/protean_testing-{os.geteuid()}")

@@ -12,8 +12,8 @@ from unittest.mock import patch
 from sqlalchemy import text
 
 from protean_testing import StoreError
-from protean_testing.stores.sqlite import SQLiteKeeper
-from protean_testing.stores.sqlite import mark as marks
+from protean_testing.stores.sqlite import SQLiteBackend
+from protean_testing.stores.sqlite import snapshot as snapshots
 from protean_testing.stores.sqlite.rows import Rows
 
 from .sqlite_testcase import SHOP, SQLiteTestCase, closed
@@ -41,7 +41,7 @@ class MemoryTests(SQLiteTestCase):
             self.script("INSERT INTO item VALUES (1, NULL, 'tea')", "DELETE FROM item")
 
     def test_equal_is_not_enough(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             """
             CREATE TABLE loose (any, folded TEXT COLLATE NOCASE, number NUMERIC, real REAL);
             INSERT INTO loose VALUES (1, 'a', -9223372036854775808, 1), ('1', 'b', 2, 2), (x'31', 'c', 3, 3);
@@ -57,7 +57,7 @@ class MemoryTests(SQLiteTestCase):
             "real = 1.5 WHERE rowid = 1",
             "rowid = 9 WHERE rowid = 3",
         ):
-            with self.subTest(change), self.assertGivenBack(keeper):
+            with self.subTest(change), self.assertGivenBack(backend):
                 self.script(f"UPDATE loose SET {change}")
 
     def test_keys_that_differ_in_case_only(self) -> None:
@@ -65,16 +65,16 @@ class MemoryTests(SQLiteTestCase):
             self.script("UPDATE country SET code = 'DE' WHERE code = 'de'")
 
     def test_unique_values_that_changed_places(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             "CREATE TABLE place (id INTEGER PRIMARY KEY, n INT UNIQUE);"
             "INSERT INTO place VALUES (1, 1), (2, 2)"
         )
-        with self.assertGivenBack(keeper):
+        with self.assertGivenBack(backend):
             self.script("UPDATE place SET n = 3 WHERE id = 1", "UPDATE place SET n = 1 WHERE id = 2",
                         "UPDATE place SET n = 2 WHERE id = 1")  # fmt: skip
 
     def test_counters(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         self.script('INSERT INTO "Order" ("the customer") VALUES (\'kept\')')
         for number, write in enumerate(
             (
@@ -84,7 +84,7 @@ class MemoryTests(SQLiteTestCase):
                 'DELETE FROM "Order"',
             )
         ):
-            with self.subTest(write), self.assertGivenBack(keeper):
+            with self.subTest(write), self.assertGivenBack(backend):
                 self.script(write)
             self.assertEqual(self.rows("SELECT name, seq FROM sqlite_sequence"), [("Order", 1)], number)
 
@@ -96,7 +96,7 @@ class MemoryTests(SQLiteTestCase):
             connection.rollback()
 
     def test_foreign_keys_that_the_application_enforces(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             """
             CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER REFERENCES b DEFERRABLE INITIALLY DEFERRED);
             CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER REFERENCES a ON DELETE RESTRICT,
@@ -108,7 +108,7 @@ class MemoryTests(SQLiteTestCase):
             "INSERT INTO a VALUES (2, 2); INSERT INTO b VALUES (2, 2, 1), (3, 2, 2);",
             "UPDATE a SET b = NULL; DELETE FROM b; DELETE FROM a;",
         ):
-            with self.subTest(writes), self.assertGivenBack(keeper):
+            with self.subTest(writes), self.assertGivenBack(backend):
                 self.script(f"PRAGMA foreign_keys = ON; BEGIN; {writes} COMMIT")
                 self.assertEqual(self.rows("PRAGMA foreign_key_check"), [])
 
@@ -122,7 +122,7 @@ class MemoryTests(SQLiteTestCase):
             "half": "(n INT, rowid TEXT, oid TEXT)",
             odd: '(n INT, "select" INT, "a.b" INT CHECK ("a.b" > 0))',
         }
-        keeper = self.prepared(
+        backend = self.prepared(
             "".join(f"CREATE TABLE {table} {columns};" for table, columns in tables.items())
             + f"""
             CREATE VIEW seen AS SELECT * FROM generated;
@@ -136,15 +136,15 @@ class MemoryTests(SQLiteTestCase):
         )
         for table in tables:
             for write in (f"DELETE FROM {table}", f"UPDATE {table} SET n = 7 WHERE n = 2"):
-                with self.subTest(write), self.assertGivenBack(keeper):
+                with self.subTest(write), self.assertGivenBack(backend):
                     self.script(write)
         with self.subTest("a check that a kept row breaks"):
             self.script(f"PRAGMA ignore_check_constraints = ON; INSERT INTO {odd} VALUES (3, 3, -3)")
-            with self.assertGivenBack(keeper):
+            with self.assertGivenBack(backend):
                 self.script(f"DELETE FROM {odd}")
 
     def test_triggers_do_not_fire(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             """
             CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT); CREATE TABLE trail (what TEXT);
             CREATE TRIGGER gone AFTER DELETE ON thing BEGIN INSERT INTO trail VALUES ('gone'); END;
@@ -154,14 +154,14 @@ class MemoryTests(SQLiteTestCase):
             INSERT INTO thing VALUES (1, 'kept');
             """
         )
-        with self.assertGivenBack(keeper):
+        with self.assertGivenBack(backend):
             self.script("INSERT INTO thing VALUES (2, 'kept'), (3, 'x')", "DELETE FROM thing WHERE id = 3")
 
     def test_full_text_search(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             "CREATE VIRTUAL TABLE words USING fts5(body); INSERT INTO words VALUES ('kept')"
         )
-        with self.assertGivenBack(keeper):
+        with self.assertGivenBack(backend):
             self.script("INSERT INTO words VALUES ('another')", "DELETE FROM words WHERE words MATCH 'kept'")
         self.assertEqual(self.rows("SELECT body FROM words WHERE words MATCH 'kept'"), [("kept",)])
         self.assertEqual(self.rows("SELECT body FROM words WHERE words MATCH 'another'"), [])
@@ -173,7 +173,7 @@ class MemoryTests(SQLiteTestCase):
             connection.create_collation("backwards", lambda a, b: (a[::-1] > b[::-1]) - (a[::-1] < b[::-1]))
             return connection
 
-        keeper = self.prepared("CREATE TABLE plain (a)")
+        backend = self.prepared("CREATE TABLE plain (a)")
         with closed(connect()) as connection:
             connection.executescript(
                 """
@@ -182,18 +182,18 @@ class MemoryTests(SQLiteTestCase):
                 INSERT INTO word VALUES ('a'), ('b');
                 """
             )
-        keeper.created()
+        backend.created()
         for write in (
             "DELETE FROM word",
             "UPDATE word SET w = 'c' WHERE w = 'a'",
             "INSERT INTO word VALUES ('c')",
         ):
-            with self.subTest(write), self.assertGivenBack(keeper), closed(connect()) as connection:
+            with self.subTest(write), self.assertGivenBack(backend), closed(connect()) as connection:
                 connection.execute(write)
                 connection.commit()
 
     def test_the_schema(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         self.script('CREATE INDEX by_total ON "Order" (total)', "INSERT INTO item VALUES (1, 1, 'kept')")
         for change in (
             "DROP TABLE item",
@@ -210,14 +210,14 @@ class MemoryTests(SQLiteTestCase):
             "DROP TABLE item; CREATE TABLE item (id INTEGER PRIMARY KEY, what TEXT)",
             "ANALYZE",
         ):
-            with self.subTest(change), self.assertGivenBack(keeper):
+            with self.subTest(change), self.assertGivenBack(backend):
                 self.script(change)
 
     def test_a_table_that_was_dropped_and_made_again(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         self.script("INSERT INTO item VALUES (1, 1, 'kept')")
         (sql,) = self.rows("SELECT sql FROM sqlite_schema WHERE name = 'item'")[0]
-        with self.assertGivenBack(keeper):
+        with self.assertGivenBack(backend):
             self.script("DROP TABLE item", sql)
 
     def test_a_table_that_came_and_went_is_no_difference(self) -> None:
@@ -225,75 +225,75 @@ class MemoryTests(SQLiteTestCase):
             self.script("CREATE TABLE passing (a)", "DROP TABLE passing")
 
     def test_numbers_in_the_header(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         self.script("PRAGMA user_version = 4")
         for write in ("PRAGMA user_version = 5", "PRAGMA application_id = 7"):
-            with self.subTest(write), self.assertGivenBack(keeper):
+            with self.subTest(write), self.assertGivenBack(backend):
                 self.script(write)
 
     def test_vacuum(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             "CREATE TABLE a (b); INSERT INTO a VALUES (1), (2), (3); DELETE FROM a WHERE b = 2"
         )
-        with self.assertGivenBack(keeper):
+        with self.assertGivenBack(backend):
             self.script("VACUUM")
 
     def test_more_tables_than_one_look_takes(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             "".join(
                 f"CREATE TABLE t{n} (a); CREATE TABLE f{n} (a); INSERT INTO f{n} VALUES (1);"
                 for n in range(130)
             )
         )
-        with self.assertGivenBack(keeper):
+        with self.assertGivenBack(backend):
             self.script("INSERT INTO t0 VALUES (1)", "INSERT INTO t129 VALUES (1)", "DELETE FROM f0",
                         "UPDATE f77 SET a = 2", "INSERT INTO f129 VALUES (3)")  # fmt: skip
 
     def test_a_large_table_is_brought_back_as_a_whole_image(self) -> None:
-        keeper = self.prepared(
+        backend = self.prepared(
             "CREATE TABLE big (id INTEGER PRIMARY KEY, a, b); WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL "
             "SELECT n + 1 FROM n WHERE n < 30000) INSERT INTO big SELECT n, 'words ' || n, n FROM n"
         )
-        with patch.object(Rows, "put_back", side_effect=AssertionError), self.assertGivenBack(keeper):
+        with patch.object(Rows, "restore", side_effect=AssertionError), self.assertGivenBack(backend):
             self.script("DELETE FROM big WHERE id = 5", "UPDATE big SET a = 'x' WHERE id = 20000")
 
     def test_a_small_change_is_brought_back_by_rows(self) -> None:
-        keeper = self.prepared()
-        with patch.object(marks, "copy", side_effect=AssertionError), self.assertGivenBack(keeper):
+        backend = self.prepared()
+        with patch.object(snapshots, "copy", side_effect=AssertionError), self.assertGivenBack(backend):
             self.script("INSERT INTO item VALUES (1, 1, 'tea')", "DELETE FROM country")
 
     def test_scopes_inside_of_scopes(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         states, taken = [], []
         for depth in range(4):
             states.append(self.dump())
-            taken.append(keeper.save())
+            taken.append(backend.save())
             self.script(
                 f"INSERT INTO item VALUES ({depth}, 1, 'depth {depth}')", "UPDATE country SET name = 'X'"
             )
-        self.assertIs(keeper.reset(taken[3]), True)
+        self.assertIs(backend.reset(taken[3]), True)
         self.assertEqual(self.dump(), states[3])
         self.script("DELETE FROM item", "DELETE FROM country", 'DROP TABLE "Order"')
-        self.assertIs(keeper.reset(taken[1]), True)
+        self.assertIs(backend.reset(taken[1]), True)
         self.assertEqual(self.dump(), states[1])
         for void in taken[2:]:
             with self.assertRaisesRegex(StoreError, "'shop'.*void"):
-                keeper.reset(void)
+                backend.reset(void)
         self.script("INSERT INTO item VALUES (7, 7, 'again')")
-        inner = keeper.save()
+        inner = backend.save()
         with self.assertRaisesRegex(StoreError, "void"):
-            keeper.forget(taken[2])
+            backend.forget(taken[2])
         self.script("DELETE FROM item")
-        keeper.reset(inner)
+        backend.reset(inner)
         self.assertEqual(self.rows("SELECT count(*) FROM item"), [(2,)])
-        keeper.forget(taken[1])
+        backend.forget(taken[1])
         self.assertEqual(self.rows("SELECT count(*) FROM item"), [(2,)])
-        self.assertIs(keeper.reset(taken[0]), True)
+        self.assertIs(backend.reset(taken[0]), True)
         self.assertEqual(self.dump(), states[0])
 
     def test_writes_of_threads_and_of_connections_that_stay_open(self) -> None:
-        keeper = self.prepared()
-        with closed(self.connect(isolation_level=None)) as staying, self.assertGivenBack(keeper):
+        backend = self.prepared()
+        with closed(self.connect(isolation_level=None)) as staying, self.assertGivenBack(backend):
             staying.execute("INSERT INTO item VALUES (1, 1, 'tea')")
             thread = threading.Thread(target=self.script, args=["INSERT INTO item VALUES (2, 1, 'tea')"])
             thread.start()
@@ -303,34 +303,34 @@ class MemoryTests(SQLiteTestCase):
 
     def test_nothing_is_locked_afterwards_and_nothing_is_left_in_the_database(self) -> None:
         before = self.dump()
-        keeper = self.prepared()
-        mark = keeper.save()
+        backend = self.prepared()
+        snapshot = backend.save()
         objects = self.rows("SELECT name FROM sqlite_schema WHERE name LIKE '%protean%'")
         self.assertEqual(objects, [])
         for write in ("INSERT INTO item VALUES (1, 1, 'tea')", "DROP TABLE item", "SELECT 1"):
             self.script(write)
-            keeper.reset(mark)
+            backend.reset(snapshot)
             with closed(self.connect(timeout=0, isolation_level=None)) as connection:
                 connection.execute("BEGIN EXCLUSIVE")
                 connection.execute("ROLLBACK")
-        keeper.drop()
+        backend.drop()
         self.assertEqual(self.dump(), before)
 
     def test_an_engine_with_a_pool(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         engine = self.engine()
-        mark = keeper.save()
+        snapshot = backend.save()
         for _ in range(3):
             with engine.begin() as connection:
                 query = text('INSERT INTO "Order" ("the customer") VALUES (\'c\') RETURNING id')
                 self.assertEqual(connection.execute(query).scalar(), 1)
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
 
     def test_a_schema_that_joins_belongs_to_every_mark(self) -> None:
-        keeper = self.prepared()
-        outer = keeper.save()
+        backend = self.prepared()
+        outer = backend.save()
         self.script('INSERT INTO "Order" ("the customer") VALUES (\'class\')')
-        inner = keeper.save()
+        inner = backend.save()
         self.script(
             """
             CREATE TABLE joined (id INTEGER PRIMARY KEY AUTOINCREMENT, a TEXT);
@@ -340,16 +340,16 @@ class MemoryTests(SQLiteTestCase):
             INSERT INTO joined (a) VALUES ('look-up');
             """
         )
-        keeper.created()
+        backend.created()
         counter = "SELECT seq FROM sqlite_sequence WHERE name = 'joined'"
-        for mark, orders in ((inner, 1), (outer, 0)):
+        for snapshot, orders in ((inner, 1), (outer, 0)):
             for write in (
                 'DELETE FROM joined; DELETE FROM "Order"',
                 "DROP TABLE joined",
                 'DROP TABLE "Order"',
             ):
                 self.script(write, "INSERT INTO watched VALUES (1)")
-                self.assertIs(keeper.reset(mark), True)
+                self.assertIs(backend.reset(snapshot), True)
                 self.assertEqual(self.rows("SELECT * FROM joined"), [(1, "look-up")])
                 self.assertEqual(self.rows('SELECT count(*) FROM "Order"'), [(orders,)])
                 self.assertEqual(self.rows(counter), [(1,)])
@@ -357,16 +357,16 @@ class MemoryTests(SQLiteTestCase):
                 self.assertEqual(
                     self.rows("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'"), [(2,)]
                 )
-            self.assertIs(keeper.reset(mark), False)
+            self.assertIs(backend.reset(snapshot), False)
 
     def test_reset_from_another_thread(self) -> None:
-        keeper = self.prepared()
-        mark = keeper.save()
+        backend = self.prepared()
+        snapshot = backend.save()
         self.script("INSERT INTO item VALUES (1, 1, 'tea')")
         seen: list[bool] = []
 
         def reset() -> None:
-            seen.append(keeper.reset(mark))
+            seen.append(backend.reset(snapshot))
 
         thread = threading.Thread(target=reset)
         thread.start()
@@ -380,7 +380,7 @@ class FileTests(MemoryTests):
         return f"sqlite:///{self.directory / 'shop_test.db'}"
 
     def test_a_file_that_was_replaced_or_removed(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         file, other = self.directory / "shop_test.db", self.directory / "other.db"
 
         def replace() -> None:
@@ -392,14 +392,14 @@ class FileTests(MemoryTests):
         changes: list[Callable[[], object]] = [file.unlink, replace]
         for change in changes:
             before = self.dump()
-            mark = keeper.save()
+            snapshot = backend.save()
             change()
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
             self.assertEqual(self.dump(), before)
             self.script("INSERT INTO item VALUES (1, 1, 'tea')")
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
             self.assertEqual(self.dump(), before)
-            keeper.forget(mark)
+            backend.forget(snapshot)
 
     def test_another_process_writes(self) -> None:
         with self.assertGivenBack(self.prepared()):
@@ -414,13 +414,13 @@ class FileTests(MemoryTests):
 
 
 class WalTests(FileTests):
-    def prepared(self, script: str = SHOP, **options: Any) -> SQLiteKeeper:
+    def prepared(self, script: str = SHOP, **options: Any) -> SQLiteBackend:
         return super().prepared("PRAGMA journal_mode = WAL;" + script, **options)
 
     def test_it_stays_wal(self) -> None:
-        keeper = self.prepared()
-        mark = keeper.save()
+        backend = self.prepared()
+        snapshot = backend.save()
         for write in ("DROP TABLE item", "DELETE FROM country"):
             self.script(write)
-            keeper.reset(mark)
+            backend.reset(snapshot)
             self.assertEqual(self.rows("PRAGMA journal_mode"), [("wal",)])

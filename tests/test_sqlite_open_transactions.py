@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
 from protean_testing import LeakError, LeakWarning, OpenTransactionError
-from protean_testing.stores.sqlite import SQLiteKeeper
+from protean_testing.stores.sqlite import SQLiteBackend
 
 from .sqlite_testcase import SHOP, SQLiteTestCase, closed
 
@@ -29,54 +29,54 @@ class MemoryTests(SQLiteTestCase):
     # A writer
 
     def test_a_session_of_this_thread_is_ended_at_once_and_named(self) -> None:
-        keeper = self.prepared(wait=60)
-        mark = keeper.save()
+        backend = self.prepared(wait=60)
+        snapshot = backend.save()
         session = Session(self.engine())
         session.execute(text(INSERT))
         line = inspect.currentframe().f_lineno - 1  # type: ignore[union-attr]
         began = time.monotonic()
         with self.assertWarnsRegex(LeakWarning, rf"'shop'(.|\n)*a transaction(.|\n)*{__file__}:{line}"):
-            keeper.reset(mark)
+            backend.reset(snapshot)
         self.assertLess(time.monotonic() - began, 5)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
         session.commit()
         self.assertEqual(self.rows("SELECT * FROM item"), [])
-        self.assertIs(keeper.reset(mark), False)
+        self.assertIs(backend.reset(snapshot), False)
         session.close()
 
     def test_what_was_committed_beside_it_is_reset_too(self) -> None:
-        keeper = self.prepared(on_leak="fail")
-        mark = keeper.save()
+        backend = self.prepared(on_leak="fail")
+        snapshot = backend.save()
         self.script("DELETE FROM country")
         session = Session(self.engine())
         session.execute(text(INSERT))
         with self.assertRaisesRegex(LeakError, "'shop'"):
-            keeper.reset(mark)
+            backend.reset(snapshot)
         self.assertEqual(self.rows("SELECT count(*) FROM country"), [(2,)])
         session.close()
 
     def test_it_is_only_reset_where_that_is_asked_for(self) -> None:
-        keeper = self.prepared(on_leak="reset")
-        mark = keeper.save()
+        backend = self.prepared(on_leak="reset")
+        snapshot = backend.save()
         session = Session(self.engine())
         session.execute(text(INSERT))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            self.assertIs(keeper.reset(mark), False)
+            self.assertIs(backend.reset(snapshot), False)
         session.close()
 
     def test_a_plain_connection_that_nobody_knows(self) -> None:
-        keeper = self.prepared(wait=0.1)
-        mark = keeper.save()
+        backend = self.prepared(wait=0.1)
+        snapshot = backend.save()
         with closed(self.connect(check_same_thread=False)) as connection:
             connection.execute(INSERT)
             with self.assertWarnsRegex(LeakWarning, "a transaction"):
-                keeper.reset(mark)
+                backend.reset(snapshot)
             self.assertFalse(connection.in_transaction)
 
     def test_a_session_of_a_thread_that_has_ended(self) -> None:
-        keeper = self.prepared(wait=60)
-        mark = keeper.save()
+        backend = self.prepared(wait=60)
+        snapshot = backend.save()
         sessions: list[Session] = []
 
         def leave() -> None:
@@ -88,37 +88,37 @@ class MemoryTests(SQLiteTestCase):
         thread.join()
         began = time.monotonic()
         with self.assertWarns(LeakWarning):
-            keeper.reset(mark)
+            backend.reset(snapshot)
         self.assertLess(time.monotonic() - began, 5)
         sessions[0].close()
 
     def test_a_thread_that_is_only_slow_is_waited_for(self) -> None:
-        keeper = self.prepared(wait=10)
-        mark = keeper.save()
+        backend = self.prepared(wait=10)
+        snapshot = backend.save()
         with self.at_work(seconds=0.3), warnings.catch_warnings():
             warnings.simplefilter("error")
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
 
     def test_a_thread_that_stays_idle_in_a_transaction_is_ended(self) -> None:
-        keeper = self.prepared(wait=0.2)
-        mark = keeper.save()
+        backend = self.prepared(wait=0.2)
+        snapshot = backend.save()
         with self.at_work(seconds=60, changes=False), self.assertWarnsRegex(LeakWarning, __file__):
-            keeper.reset(mark)
+            backend.reset(snapshot)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
 
     def test_a_thread_that_is_at_work_too_long_is_left_alone(self) -> None:
-        keeper = self.prepared(wait=0.2)
-        mark = keeper.save()
+        backend = self.prepared(wait=0.2)
+        snapshot = backend.save()
         with self.at_work(seconds=60):
             with self.assertRaisesRegex(OpenTransactionError, rf"'shop'(.|\n)*{__file__}"):
-                keeper.reset(mark)
-        self.assertIs(keeper.reset(mark), True)
+                backend.reset(snapshot)
+        self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
 
     def test_a_connection_that_refuses_our_thread(self) -> None:
-        keeper = self.prepared(wait=0.1)
-        mark = keeper.save()
+        backend = self.prepared(wait=0.1)
+        snapshot = backend.save()
         ready, end = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -132,22 +132,22 @@ class MemoryTests(SQLiteTestCase):
         ready.wait(10)
         try:
             with self.assertRaisesRegex(OpenTransactionError, "a transaction"):
-                keeper.reset(mark)
+                backend.reset(snapshot)
         finally:
             end.set()
             thread.join()
-        self.assertIs(keeper.reset(mark), False)
+        self.assertIs(backend.reset(snapshot), False)
 
     def test_an_async_session(self) -> None:
-        keeper = self.prepared(wait=0.1)
-        mark = keeper.save()
+        backend = self.prepared(wait=0.1)
+        snapshot = backend.save()
 
         async def leave() -> None:
             engine = create_async_engine(self.url.replace("sqlite:", "sqlite+aiosqlite:"))
             connection = await engine.connect()
             await connection.execute(text(INSERT))
             with self.assertWarnsRegex(LeakWarning, __file__):
-                keeper.reset(mark)
+                backend.reset(snapshot)
             await connection.close()
             await engine.dispose()
 
@@ -157,22 +157,22 @@ class MemoryTests(SQLiteTestCase):
     # One who reads
 
     def test_a_result_that_was_not_read(self) -> None:
-        keeper = self.prepared(wait=30)
-        mark = keeper.save()
+        backend = self.prepared(wait=30)
+        snapshot = backend.save()
         self.script(INSERT)
         connection = self.engine().connect()
         result = connection.execute(text("SELECT * FROM country"))
         began = time.monotonic()
         with self.assertWarnsRegex(LeakWarning, rf"a result that was not read to its end.*{__file__}"):
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
         self.assertLess(time.monotonic() - began, 10)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
         result.close()
         connection.close()
 
     def test_a_transaction_that_only_reads(self) -> None:
-        keeper = self.prepared(wait=30)
-        mark = keeper.save()
+        backend = self.prepared(wait=30)
+        snapshot = backend.save()
         engine = self.engine()
         event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
@@ -180,39 +180,39 @@ class MemoryTests(SQLiteTestCase):
         connection = engine.connect()
         connection.execute(text("SELECT * FROM country")).all()
         with self.assertWarnsRegex(LeakWarning, f"a transaction.*{__file__}"):
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
         connection.close()
 
     def test_it_does_not_matter_where_nothing_was_written(self) -> None:
-        keeper = self.prepared(wait=0.1)
+        backend = self.prepared(wait=0.1)
         connection = self.engine().connect()
         result = connection.execute(text("SELECT * FROM country"))
-        mark = keeper.save()
-        self.assertIs(keeper.reset(mark), False)
+        snapshot = backend.save()
+        self.assertIs(backend.reset(snapshot), False)
         self.assertEqual(len(result.all()), 2)
         connection.close()
 
     # Saving
 
     def test_nothing_is_saved_while_a_transaction_with_writes_is_open(self) -> None:
-        keeper = self.prepared(wait=60)
+        backend = self.prepared(wait=60)
         session = Session(self.engine())
         session.execute(text(INSERT))
         began = time.monotonic()
         with self.assertRaisesRegex(OpenTransactionError, rf"'shop'(.|\n)*{__file__}"):
-            keeper.save()
+            backend.save()
         self.assertLess(time.monotonic() - began, 5)
         session.commit()
         session.close()
         self.assertEqual(len(self.rows("SELECT * FROM item")), 1)
-        self.assertIs(keeper.reset(keeper.save()), False)
+        self.assertIs(backend.reset(backend.save()), False)
 
     def test_a_slow_writer_is_waited_for_before_saving(self) -> None:
-        keeper = self.prepared(wait=10)
+        backend = self.prepared(wait=10)
         with self.at_work(seconds=0.3):
-            mark = keeper.save()
-        self.assertIs(keeper.reset(mark), False)
+            snapshot = backend.save()
+        self.assertIs(backend.reset(snapshot), False)
         self.assertEqual(len(self.rows("SELECT * FROM item")), 1)
 
     # Help
@@ -248,25 +248,25 @@ class FileTests(MemoryTests):
         return f"sqlite:///{self.directory / 'shop_test.db'}"
 
     def test_another_process_holds_the_lock(self) -> None:
-        keeper = self.prepared(wait=0.3)
-        mark = keeper.save()
+        backend = self.prepared(wait=0.3)
+        snapshot = backend.save()
         process = self.subprocess(
             "import sqlite3, sys\n"
             "connection = sqlite3.connect(sys.argv[1])\n"
             "connection.execute(\"INSERT INTO item VALUES (1, 1, 'tea')\")",
             str(self.directory / "shop_test.db"),
         )
-        for call in (lambda: keeper.reset(mark), keeper.save):
+        for call in (lambda: backend.reset(snapshot), backend.save):
             began = time.monotonic()
             with self.assertRaisesRegex(OpenTransactionError, "'shop'.*another process"):
                 call()
             self.assertLess(time.monotonic() - began, 3)
         process.communicate("end\n")
-        self.assertIs(keeper.reset(mark), False)
+        self.assertIs(backend.reset(snapshot), False)
 
     def test_another_process_reads(self) -> None:
-        keeper = self.prepared(wait=0.3)
-        mark = keeper.save()
+        backend = self.prepared(wait=0.3)
+        snapshot = backend.save()
         self.script(INSERT)
         process = self.subprocess(
             "import sqlite3, sys\n"
@@ -275,25 +275,25 @@ class FileTests(MemoryTests):
             str(self.directory / "shop_test.db"),
         )
         with self.assertRaisesRegex(OpenTransactionError, "'shop'.*another process"):
-            keeper.reset(mark)
+            backend.reset(snapshot)
         process.communicate("end\n")
-        self.assertIs(keeper.reset(mark), True)
+        self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
 
 
 class WalTests(FileTests):
     """Readers are in nobody's way there, and keep what they see."""
 
-    def prepared(self, script: str = SHOP, **options: Any) -> SQLiteKeeper:
+    def prepared(self, script: str = SHOP, **options: Any) -> SQLiteBackend:
         return super().prepared("PRAGMA journal_mode = WAL;" + script, **options)
 
     def test_a_result_that_was_not_read(self) -> None:
-        keeper = self.prepared()
-        mark = keeper.save()
+        backend = self.prepared()
+        snapshot = backend.save()
         self.script(INSERT)
         connection = self.engine().connect()
         result = connection.execute(text("SELECT * FROM item"))
-        self.assertIs(keeper.reset(mark), True)
+        self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.rows("SELECT * FROM item"), [])
         self.assertEqual(len(result.all()), 1)
         connection.close()

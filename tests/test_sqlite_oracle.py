@@ -6,7 +6,7 @@ import unittest
 from typing import Any
 from unittest.mock import patch
 
-from protean_testing.stores.sqlite import mark
+from protean_testing.stores.sqlite import snapshot as snapshot
 from protean_testing.stores.sqlite.rows import Rows, Tables
 
 from .oracle.run import Difference, search
@@ -35,23 +35,23 @@ class BrokenResetTests(unittest.TestCase):
         def tables(connection: Any, *, leave: Any = ()) -> Tables:
             return Tables(connection, leave={"sqlite_sequence", *leave})
 
-        with patch.object(mark, "Tables", tables):
+        with patch.object(snapshot, "Tables", tables):
             self.assertFound("rows of sqlite_sequence")
 
     def test_a_table_forgotten(self) -> None:
         def tables(connection: Any, *, leave: Any = ()) -> Tables:
             return Tables(connection, leave={"order", *leave})
 
-        with patch.object(mark, "Tables", tables):
+        with patch.object(snapshot, "Tables", tables):
             self.assertFound("rows of order")
 
     def test_without_rows_of_outer_scopes(self) -> None:
         def rows(connection: Any, tables: Tables, filled: set[int], *, in_memory: bool) -> Rows:
             return Rows(connection, tables, (), in_memory=in_memory)
 
-        with patch.object(mark, "Rows", rows):
+        with patch.object(snapshot, "Rows", rows):
             self.assertFound("rows of")
 
     def test_without_the_schema(self) -> None:
-        with patch.object(mark.Mark, "_schema_differs", lambda _: False):
+        with patch.object(snapshot.Snapshot, "_schema_differs", lambda _: False):
             self.assertFound("schema:")

@@ -19,27 +19,27 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
 from protean_testing import ConfigurationError, LeakWarning, OpenTransactionError, UnsafeStoreError
-from protean_testing.stores.sqlite import SQLiteKeeper
-from protean_testing.stores.sqlite.place import place_of
+from protean_testing.stores.sqlite import SQLiteBackend
+from protean_testing.stores.sqlite.location import location_of
 
 from .sqlite_testcase import SHOP, SQLiteTestCase, closed
 
 RUN = """
 import sys
 from sqlalchemy import create_engine, make_url
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.sqlite import SQLiteKeeper
+from protean_testing.stores.sql.backend import Database
+from protean_testing.stores.sqlite import SQLiteBackend
 url = make_url(sys.argv[1])
 engine = create_engine(url)
-keeper = SQLiteKeeper(Database(name="other", url=url, engine=lambda: engine, tables=[(None, "thing")]))
-keeper.check([(None, "thing")])
-keeper.claim()
+backend = SQLiteBackend(Database(name="other", url=url, engine=lambda: engine, tables=[(None, "thing")]))
+backend.check([(None, "thing")])
+backend.claim()
 with engine.begin() as connection:
     connection.exec_driver_sql("CREATE TABLE thing (a)")
     connection.exec_driver_sql("CREATE TABLE more (a)")
     connection.exec_driver_sql("INSERT INTO thing VALUES (1)")
-keeper.created()
-keeper.save()
+backend.created()
+backend.save()
 """
 
 
@@ -60,13 +60,13 @@ class PlaceTests(unittest.TestCase):
             ("sqlite:///file:a?mode=memory&cache=shared&uri=true", None, True, ""),
         ):
             with self.subTest(url):
-                place = place_of(make_url(url), "shop")
+                place = location_of(make_url(url), "shop")
                 self.assertEqual(place.file, None if file is None else Path(file))
                 self.assertEqual((place.private, place.key), (private, key))
 
     def test_a_driver_for_other_files(self) -> None:
         with self.assertRaisesRegex(ConfigurationError, r"'shop'.*sqlite\+pysqlcipher"):
-            place_of(make_url("sqlite+pysqlcipher:////tmp/a.db"), "shop")
+            location_of(make_url("sqlite+pysqlcipher:////tmp/a.db"), "shop")
 
 
 class FileTests(SQLiteTestCase):
@@ -93,7 +93,7 @@ class FileTests(SQLiteTestCase):
                 self.subTest(name),
                 self.assertRaisesRegex(UnsafeStoreError, rf"'shop'.*{name}(.|\n)*unsafe=True"),
             ):
-                self.keeper(self.url_of(name)).check([(None, "thing")])
+                self.backend(self.url_of(name)).check([(None, "thing")])
             self.assertEqual(file.read_bytes(), content)
             self.assertEqual(os.listdir(self.directory), [name])
             file.unlink()
@@ -102,13 +102,13 @@ class FileTests(SQLiteTestCase):
         for name in ("test.db", "shop-test.db", "ShopTest.sqlite3", "testing.db"):
             self.made(name, "CREATE TABLE invoice (id)")
             with self.subTest(name):
-                self.keeper(self.url_of(name)).check([(None, "thing")])
+                self.backend(self.url_of(name)).check([(None, "thing")])
         self.made("shop.db", "CREATE TABLE thing (id); INSERT INTO thing VALUES (1)")
         for options in ({"unsafe": True}, {"private": True}):
-            self.keeper(self.url_of("shop.db"), **options).check([(None, "thing")])
-        self.keeper(self.url_of("new_test.db")).check([(None, "thing")])
+            self.backend(self.url_of("shop.db"), **options).check([(None, "thing")])
+        self.backend(self.url_of("new_test.db")).check([(None, "thing")])
         self.made("empty_test.db", "")
-        self.keeper(self.url_of("empty_test.db")).check([(None, "thing")])
+        self.backend(self.url_of("empty_test.db")).check([(None, "thing")])
 
     def test_the_name_counts_also_if_nothing_is_there(self) -> None:
         self.made("empty.db", "")
@@ -122,26 +122,26 @@ class FileTests(SQLiteTestCase):
             ("dangling_test.db", "nothing"),
         ):
             with self.subTest(name), self.assertRaisesRegex(UnsafeStoreError, f"{name}(.|\n)*'{meant}'"):
-                self.keeper(self.url_of(name)).check([(None, "thing")])
+                self.backend(self.url_of(name)).check([(None, "thing")])
         self.made("shop_test.db", SHOP)
         (self.directory / "current.db").symlink_to("shop_test.db")
-        self.keeper(self.url_of("current.db")).check([(None, "thing")])
+        self.backend(self.url_of("current.db")).check([(None, "thing")])
 
     def test_a_file_with_another_name_of_which_nothing_is_known(self) -> None:
         file = self.made("shop.db", SHOP)
         os.link(file, self.directory / "shop_test.db")
         with self.assertRaisesRegex(UnsafeStoreError, "hard link(.|\n)*unsafe=True"):
-            self.keeper().check([(None, "thing")])
+            self.backend().check([(None, "thing")])
 
     def test_rows_that_are_not_ours(self) -> None:
         file = self.made("shop_test.db", "CREATE TABLE thing (id); INSERT INTO thing VALUES (1)")
         content = file.read_bytes()
-        keeper = self.keeper()
-        keeper.check([(None, "other"), ("attached", "thing")])
+        backend = self.backend()
+        backend.check([(None, "other"), ("attached", "thing")])
         with self.assertRaisesRegex(
             UnsafeStoreError, "'shop'(.|\n)*table thing\n(.|\n)*adopt=True(.|\n)*unsafe=True"
         ):
-            keeper.check([(None, "other"), (None, "thing")])
+            backend.check([(None, "other"), (None, "thing")])
         self.assertEqual(file.read_bytes(), content)
 
     def test_what_cannot_be_used(self) -> None:
@@ -151,29 +151,29 @@ class FileTests(SQLiteTestCase):
             ("nowhere/shop_test.db", "no directory"),
         ):
             with self.subTest(name), self.assertRaisesRegex(ConfigurationError, f"'shop'.*{message}"):
-                self.keeper(self.url_of(name)).check([(None, "thing")])
+                self.backend(self.url_of(name)).check([(None, "thing")])
         with self.assertRaisesRegex(ConfigurationError, "'shop' adopts.*no database"):
-            self.keeper(adopt=True).check([])
+            self.backend(adopt=True).check([])
 
     # What is there before, and after
 
     def test_a_new_file_is_gone_afterwards(self) -> None:
         for script in (SHOP, "PRAGMA journal_mode = WAL;" + SHOP):
-            keeper = self.keeper()
-            keeper.check([])
-            keeper.claim()
+            backend = self.backend()
+            backend.check([])
+            backend.claim()
             beside = [".shop_test.db.protean_testing"]
             self.assertEqual(os.listdir(self.directory), beside)  # the application may look for the file
             self.script(script)
-            keeper.created()
-            keeper.reset(keeper.save())
+            backend.created()
+            backend.reset(backend.save())
             engine = self.engine()
             with engine.connect() as connection:
                 connection.execute(text("SELECT * FROM country"))
-            keeper.drop()
+            backend.drop()
             self.assertEqual(os.listdir(self.directory), [])
-            keeper.drop()
-            keeper.close()
+            backend.drop()
+            backend.close()
 
     def test_what_is_there_stays(self) -> None:
         script = """
@@ -181,10 +181,10 @@ class FileTests(SQLiteTestCase):
             INSERT INTO kept VALUES (3); CREATE VIEW seen AS SELECT * FROM kept;
         """
         self.made("shop_test.db", script)
-        keeper = self.keeper(tables=[(None, "thing")])
-        keeper.check([(None, "thing")])
+        backend = self.backend(tables=[(None, "thing")])
+        backend.check([(None, "thing")])
         before = self.dump()
-        keeper.claim()
+        backend.claim()
         self.assertEqual(self.dump(), before)
         self.script(
             """
@@ -195,31 +195,31 @@ class FileTests(SQLiteTestCase):
             INSERT INTO more VALUES (9); ANALYZE;
             """
         )
-        keeper.created()
-        mark = keeper.save()
+        backend.created()
+        snapshot = backend.save()
         self.script("INSERT INTO kept VALUES (7)")
-        keeper.reset(mark)
-        keeper.drop()
+        backend.reset(snapshot)
+        backend.drop()
         self.assertEqual(self.dump(), before)
         self.assertEqual(self.rows("SELECT id FROM kept"), [(3,)])
 
     def test_an_adopted_schema(self) -> None:
         self.made("shop_test.db", SHOP)
         before = self.dump()
-        keeper = self.keeper(adopt=True)
-        keeper.check([])
-        keeper.claim()
-        keeper.created()
-        mark = keeper.save()
+        backend = self.backend(adopt=True)
+        backend.check([])
+        backend.claim()
+        backend.created()
+        snapshot = backend.save()
         self.script("DROP TABLE item", "DELETE FROM country")
-        self.assertIs(keeper.reset(mark), True)
+        self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.dump(), before)
-        keeper.drop()
+        backend.drop()
         self.assertEqual(self.dump(), before)
         self.assertEqual(os.listdir(self.directory), ["shop_test.db"])
         self.made("shop.db", SHOP)
         with self.assertRaises(UnsafeStoreError):
-            self.keeper(self.url_of("shop.db"), adopt=True).check([])
+            self.backend(self.url_of("shop.db"), adopt=True).check([])
 
     # Other runs
 
@@ -230,8 +230,8 @@ class FileTests(SQLiteTestCase):
         other = self.run_of_others()
         content = (self.directory / "shop_test.db").read_bytes()
         for unsafe in (False, True):
-            keeper = self.keeper(unsafe=unsafe)
-            for call in (partial(keeper.check, []), keeper.claim):
+            backend = self.backend(unsafe=unsafe)
+            for call in (partial(backend.check, []), backend.claim):
                 with self.assertRaisesRegex(UnsafeStoreError, rf"shop_test.db.*pid {other.pid} .*since"):
                     call()
         self.assertEqual((self.directory / "shop_test.db").read_bytes(), content)
@@ -243,12 +243,12 @@ class FileTests(SQLiteTestCase):
         other.wait()
         self.url = url
         self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
-        keeper = self.keeper(tables=[(None, "thing")])
-        keeper.check([(None, "thing")])
+        backend = self.backend(tables=[(None, "thing")])
+        backend.check([(None, "thing")])
         self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
-        keeper.claim()
+        backend.claim()
         self.assertFalse((self.directory / "anything_test.db").exists())
-        keeper.drop()
+        backend.drop()
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_what_a_killed_run_left_in_a_file_that_was_there(self) -> None:
@@ -258,26 +258,26 @@ class FileTests(SQLiteTestCase):
             other = self.run_of_others()
             other.send_signal(signal.SIGKILL)
             other.wait()
-        keeper = self.keeper(tables=[(None, "thing")])
-        keeper.check([(None, "thing"), (None, "more")])
+        backend = self.backend(tables=[(None, "thing")])
+        backend.check([(None, "thing"), (None, "more")])
         with self.assertRaisesRegex(UnsafeStoreError, "table kept"):
-            keeper.check([(None, "kept")])
-        keeper.claim()
+            backend.check([(None, "kept")])
+        backend.claim()
         self.assertEqual(self.dump(), before)
-        keeper.close()
-        keeper = self.keeper(tables=[(None, "thing")])
-        keeper.check([(None, "thing")])
-        keeper.claim()
-        keeper.drop()
+        backend.close()
+        backend = self.backend(tables=[(None, "thing")])
+        backend.check([(None, "thing")])
+        backend.claim()
+        backend.drop()
         self.assertEqual(self.dump(), before)
         self.assertEqual(os.listdir(self.directory), ["shop_test.db"])
 
     def test_a_forked_child_drops_nothing(self) -> None:
-        fork = "import os\nif not os.fork():\n    keeper.drop(); keeper.close(); os._exit(0)\nos.wait()"
+        fork = "import os\nif not os.fork():\n    backend.drop(); backend.close(); os._exit(0)\nos.wait()"
         other = self.subprocess(RUN + fork, self.url)
         self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
         with self.assertRaisesRegex(UnsafeStoreError, str(other.pid)):
-            self.keeper().check([])
+            self.backend().check([])
 
 
 class PrivateMemoryTests(SQLiteTestCase):
@@ -291,14 +291,14 @@ class PrivateMemoryTests(SQLiteTestCase):
         self.addCleanup(engine.dispose)
         return engine
 
-    def kept(self, engine: Engine, script: str = SHOP, **options: Any) -> SQLiteKeeper:
+    def kept(self, engine: Engine, script: str = SHOP, **options: Any) -> SQLiteBackend:
         self.now = engine
-        keeper = self.keeper(engine=lambda: self.now, **options)
-        keeper.check([])
-        keeper.claim()
+        backend = self.backend(engine=lambda: self.now, **options)
+        backend.check([])
+        backend.claim()
         self.on(script)
-        keeper.created()
-        return keeper
+        backend.created()
+        return backend
 
     def on(self, script: str) -> None:
         with self.now.begin() as connection:
@@ -312,61 +312,61 @@ class PrivateMemoryTests(SQLiteTestCase):
     def test_it_is_given_back(self) -> None:
         for options in ({}, {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}):
             with self.subTest(options):
-                keeper = self.kept(self.fresh(**options))
-                outer = keeper.save()
+                backend = self.kept(self.fresh(**options))
+                outer = backend.save()
                 self.on("INSERT INTO item VALUES (1, 1, 'class')")
-                inner = keeper.save()
-                self.assertIs(keeper.reset(inner), False)
+                inner = backend.save()
+                self.assertIs(backend.reset(inner), False)
                 for write in ("DELETE FROM item", "UPDATE country SET name = 'X'", "DROP TABLE item",
                               "PRAGMA user_version = 7", "CREATE TABLE more (a)"):  # fmt: skip
                     self.on(write)
-                    self.assertIs(keeper.reset(inner), True)
-                    self.assertIs(keeper.reset(inner), False)
+                    self.assertIs(backend.reset(inner), True)
+                    self.assertIs(backend.reset(inner), False)
                     self.assertEqual(self.seen("SELECT * FROM item"), [(1, 1, "class")])
                     self.assertEqual(self.seen("SELECT count(*) FROM country WHERE name <> 'X'"), [(2,)])
                     self.assertEqual(self.seen("PRAGMA user_version"), [(0,)])
                     self.assertEqual(self.seen("SELECT * FROM sqlite_schema WHERE name = 'more'"), [])
-                self.assertIs(keeper.reset(outer), True)
+                self.assertIs(backend.reset(outer), True)
                 self.assertEqual(self.seen("SELECT * FROM item"), [])
-                keeper.drop()
+                backend.drop()
                 self.assertEqual(self.seen("SELECT * FROM sqlite_schema"), [])
 
     def test_a_change_that_no_counter_of_sqlite_shows(self) -> None:
-        keeper = self.kept(self.fresh(), "CREATE TABLE b (x); INSERT INTO b VALUES (zeroblob(4))")
-        mark = keeper.save()
+        backend = self.kept(self.fresh(), "CREATE TABLE b (x); INSERT INTO b VALUES (zeroblob(4))")
+        snapshot = backend.save()
         connection = self.now.raw_connection()
         with connection.driver_connection.blobopen("b", "x", 1) as blob:
             blob.write(b"abcd")
         connection.close()
-        self.assertIs(keeper.reset(mark), True)
+        self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.seen("SELECT x FROM b"), [(bytes(4),)])
 
     def test_a_fresh_engine_for_every_test(self) -> None:
-        keeper = self.kept(self.fresh())
-        mark = keeper.save()
+        backend = self.kept(self.fresh())
+        snapshot = backend.save()
         self.on("INSERT INTO item VALUES (1, 1, 'tea')")
         self.now = self.fresh()
-        self.assertIs(keeper.reset(mark), False)
+        self.assertIs(backend.reset(snapshot), False)
         self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
         self.assertEqual(self.seen("SELECT * FROM item"), [])
         self.now = self.fresh()
-        inner = keeper.save()
+        inner = backend.save()
         self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
         self.on("DELETE FROM country")
-        self.assertIs(keeper.reset(inner), True)
+        self.assertIs(backend.reset(inner), True)
         self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
 
     def test_a_fresh_engine_in_a_scope_with_rows_of_its_own(self) -> None:
-        keeper = self.kept(self.fresh())
-        outer = keeper.save()
+        backend = self.kept(self.fresh())
+        outer = backend.save()
         self.on("INSERT INTO item VALUES (1, 1, 'class')")
-        keeper.save()
+        backend.save()
         self.now = self.fresh()
-        keeper.save()
+        backend.save()
         self.assertEqual(self.seen("SELECT what FROM item"), [("class",)])
-        keeper.reset(outer)
+        backend.reset(outer)
         self.now = self.fresh()
-        keeper.save()
+        backend.save()
         self.assertEqual(self.seen("SELECT what FROM item"), [])
 
     def test_stamping(self) -> None:
@@ -374,44 +374,44 @@ class PrivateMemoryTests(SQLiteTestCase):
         for url in (memory, f"sqlite:///{self.directory / 'shop_test.db'}", None):
             if url is None:
                 self.now = self.fresh()
-                keeper = self.kept(self.now)
+                backend = self.kept(self.now)
             else:
                 self.now = create_engine(url)
                 self.addCleanup(self.now.dispose)
-                keeper = self.keeper(url)
-                keeper.claim()
+                backend = self.backend(url)
+                backend.claim()
                 self.on(SHOP)
-                keeper.created()
+                backend.created()
             self.on("INSERT INTO item VALUES (1, 1, 'class')")
             with self.subTest(url):
                 for options in ({}, {"poolclass": StaticPool}):
                     engine = self.fresh(**options)
-                    keeper.stamp(engine)
+                    backend.stamp(engine)
                     with engine.connect() as connection:
                         self.assertEqual(connection.scalar(text("SELECT count(*) FROM country")), 2)
                         self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 1)
                 with self.assertRaisesRegex(ConfigurationError, "only an engine on sqlite://"):
-                    keeper.stamp(create_engine(memory))
+                    backend.stamp(create_engine(memory))
 
     def test_an_async_engine(self) -> None:
         engine = create_async_engine("sqlite+aiosqlite://")
-        keeper = self.keeper("sqlite+aiosqlite://", engine=lambda: engine.sync_engine)
+        backend = self.backend("sqlite+aiosqlite://", engine=lambda: engine.sync_engine)
 
         async def go() -> None:
-            keeper.claim()
+            backend.claim()
             async with engine.begin() as connection:
                 await connection.execute(text("CREATE TABLE item (a)"))
-            keeper.created()
-            mark = keeper.save()
+            backend.created()
+            snapshot = backend.save()
             async with engine.begin() as connection:
                 await connection.execute(text("INSERT INTO item VALUES (1)"))
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
             async with engine.connect() as connection:
                 self.assertEqual((await connection.execute(text("SELECT * FROM item"))).all(), [])
                 await connection.execute(text("INSERT INTO item VALUES (1)"))
                 with self.assertWarns(LeakWarning):
-                    self.assertIs(keeper.reset(mark), False)
-            keeper.drop()
+                    self.assertIs(backend.reset(snapshot), False)
+            backend.drop()
             await engine.dispose()
 
         asyncio.run(go())
@@ -419,31 +419,31 @@ class PrivateMemoryTests(SQLiteTestCase):
     def test_what_is_left_open(self) -> None:
         for options in ({}, {"poolclass": StaticPool}):
             with self.subTest(options):
-                keeper = self.kept(self.fresh(**options))
-                mark = keeper.save()
+                backend = self.kept(self.fresh(**options))
+                snapshot = backend.save()
                 connection = self.now.connect()
                 connection.execute(text("INSERT INTO item VALUES (1, 1, 'tea')"))
                 with self.assertRaisesRegex(OpenTransactionError, "'shop'"):
-                    keeper.save()
+                    backend.save()
                 self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 1)
                 with self.assertWarnsRegex(LeakWarning, "a transaction, on the application's connection"):
-                    self.assertIs(keeper.reset(mark), False)
+                    self.assertIs(backend.reset(snapshot), False)
                 self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 0)
                 connection.close()
                 self.on("DELETE FROM country WHERE code = 'de'")
                 connection = self.now.connect()
                 result = connection.execute(text("SELECT * FROM country, sqlite_schema"))
                 with self.assertWarnsRegex(LeakWarning, "a result that was not read to its end"):
-                    self.assertIs(keeper.reset(mark), True)
+                    self.assertIs(backend.reset(snapshot), True)
                 self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
                 result.close()
                 connection.close()
 
     def test_a_thread_at_work_is_waited_for(self) -> None:
-        keeper = self.kept(
+        backend = self.kept(
             self.fresh(poolclass=StaticPool, connect_args={"check_same_thread": False}), wait=10
         )
-        mark = keeper.save()
+        snapshot = backend.save()
         ready = threading.Event()
 
         def work() -> None:
@@ -456,37 +456,37 @@ class PrivateMemoryTests(SQLiteTestCase):
         thread = threading.Thread(target=work)
         thread.start()
         ready.wait(10)
-        self.assertIs(keeper.reset(mark), True)
+        self.assertIs(backend.reset(snapshot), True)
         thread.join()
         self.assertEqual(self.seen("SELECT * FROM item"), [])
 
     def test_a_schema_that_joins(self) -> None:
-        keeper = self.kept(self.fresh())
-        mark = keeper.save()
+        backend = self.kept(self.fresh())
+        snapshot = backend.save()
         self.on("CREATE TABLE joined (a); INSERT INTO joined VALUES (1)")
-        keeper.created()
+        backend.created()
         self.on("DELETE FROM joined; DELETE FROM country")
-        self.assertIs(keeper.reset(mark), True)
+        self.assertIs(backend.reset(snapshot), True)
         self.assertEqual(self.seen("SELECT a FROM joined"), [(1,)])
         self.assertEqual(self.seen("SELECT count(*) FROM country"), [(2,)])
         self.now = self.fresh()
-        keeper.reset(keeper.save())
+        backend.reset(backend.save())
         self.assertEqual(self.seen("SELECT a FROM joined"), [(1,)])
 
     def test_tables_of_before(self) -> None:
         self.now = self.fresh()
         self.on("CREATE TABLE stale (a); CREATE TABLE kept (a); INSERT INTO kept VALUES (1)")
-        keeper = self.kept(self.now, "CREATE TABLE stale (b)", tables=[(None, "stale")])
-        keeper.drop()
+        backend = self.kept(self.now, "CREATE TABLE stale (b)", tables=[(None, "stale")])
+        backend.drop()
         self.assertEqual(self.seen("SELECT name FROM sqlite_schema"), [("kept",)])
         self.assertEqual(self.seen("SELECT a FROM kept"), [(1,)])
 
     def test_an_application_that_is_gone_at_the_end(self) -> None:
-        keeper = self.kept(self.fresh())
-        keeper.save()
+        backend = self.kept(self.fresh())
+        backend.save()
         del self.now
-        keeper.drop()
-        keeper.close()
+        backend.drop()
+        backend.close()
 
     def test_an_engine_whose_every_connection_is_a_database(self) -> None:
         with self.assertRaisesRegex(ConfigurationError, "NullPool(.|\n)*StaticPool"):
@@ -495,28 +495,28 @@ class PrivateMemoryTests(SQLiteTestCase):
 
 class SharedMemoryTests(SQLiteTestCase):
     def test_it_lives_without_connections_of_the_application(self) -> None:
-        keeper = self.prepared()
+        backend = self.prepared()
         self.assertEqual(self.rows("SELECT count(*) FROM country"), [(2,)])
-        keeper.drop()
+        backend.drop()
         self.assertEqual(self.rows("SELECT * FROM sqlite_schema"), [])
-        keeper.drop()
+        backend.drop()
 
     def test_what_the_application_had_there_before(self) -> None:
         with closed(self.connect()) as connection:
             connection.executescript(
                 "CREATE TABLE thing (stale); CREATE TABLE kept (a); INSERT INTO kept VALUES (1)"
             )
-            keeper = self.keeper(tables=[(None, "thing")])
-            keeper.check([(None, "thing")])
-            keeper.claim()
+            backend = self.backend(tables=[(None, "thing")])
+            backend.check([(None, "thing")])
+            backend.claim()
             self.script("CREATE TABLE thing (a)", "INSERT INTO thing VALUES (1)")
-            keeper.created()
-            mark = keeper.save()
+            backend.created()
+            snapshot = backend.save()
             self.script("DELETE FROM kept", "DELETE FROM thing")
-            self.assertIs(keeper.reset(mark), True)
+            self.assertIs(backend.reset(snapshot), True)
             self.assertEqual(self.rows("SELECT a FROM kept"), [(1,)])
             self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
-            keeper.drop()
+            backend.drop()
             self.assertEqual(self.rows("SELECT name FROM sqlite_schema"), [("kept",)])
             self.assertEqual(self.rows("SELECT a FROM kept"), [(1,)])
 
@@ -524,7 +524,7 @@ class SharedMemoryTests(SQLiteTestCase):
         first = self.prepared()
         self.url = self.make_url()
         second = self.prepared("CREATE TABLE other (a)")
-        mark = first.save()
+        snapshot = first.save()
         self.script("INSERT INTO other VALUES (1)")
-        self.assertIs(first.reset(mark), False)
+        self.assertIs(first.reset(snapshot), False)
         second.close()

@@ -17,7 +17,7 @@ import psycopg
 
 from protean_testing.servers.postgresql import start_postgresql
 from protean_testing.servers.redis import start_redis
-from protean_testing.stores.message_db_sql import install
+from protean_testing.stores.message_db.install import install
 
 from .mariadb_server import MariaDB
 from .message_db import bring
@@ -29,7 +29,7 @@ SUITE = """
 import signal, time
 from sqlalchemy import event
 from protean_testing import RedisStore
-from protean_testing.stores.message_db import MessageDBStore
+from protean_testing.stores.message_db.store import MessageDBStore
 from tests.stalling import stop
 
 STAGE, URL, PID = os.environ["STAGE"], os.environ["URL"], int(os.environ["PID"])

@@ -12,9 +12,9 @@ from unittest import mock
 import psycopg
 from sqlalchemy import make_url
 
-from protean_testing.stores.own import LONGEST, derived_name, own_name
-from protean_testing.stores.placing import worker_url
-from protean_testing.stores.postgresql.meeting import OWN, RUN, Meeting
+from protean_testing.stores.postgresql.administration import OWN, RUN, Meeting
+from protean_testing.stores.sql.worker_database import LONGEST, derived_name, worker_database_name
+from protean_testing.stores.sql.worker_url import worker_url
 from protean_testing.workers import Worker, worker
 
 from . import interpreters
@@ -218,9 +218,11 @@ class NameTests(unittest.TestCase):
     me = Worker("0123456789", "gw0", 4711)
 
     def test_a_name_has_63_bytes(self) -> None:
-        self.assertEqual(own_name("shop_test", self.me), "shop_test_protean_testing_0123456789_gw0_4711")
+        self.assertEqual(
+            worker_database_name("shop_test", self.me), "shop_test_protean_testing_0123456789_gw0_4711"
+        )
         long = ["é" * 31, "x" * 62 + "1", "x" * 62 + "2"]
-        names = {own_name(name, self.me) for name in long}
+        names = {worker_database_name(name, self.me) for name in long}
         self.assertEqual(len(names), 3)
         for name in names:
             self.assertLessEqual(len(name.encode()), LONGEST)

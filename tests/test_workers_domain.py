@@ -10,7 +10,7 @@ import psycopg
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
 from protean_testing.servers.redis import PrivateRedis, start_redis
-from protean_testing.stores.message_db_sql import install
+from protean_testing.stores.message_db.install import install
 
 from .message_db import bring
 from .suite import SuiteTestCase

@@ -131,7 +131,7 @@ import os, sys
 import django
 from django.conf import settings
 settings.configure(
-    INSTALLED_APPS=[], TEST_RUNNER="protean_testing.runners.django.Runner",
+    INSTALLED_APPS=[], TEST_RUNNER="protean_testing.django.Runner",
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
 django.setup()
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main() -> int:
     sys.path.insert(0, str(EXAMPLES / "shop"))
     from sqlalchemy import create_engine
 
-    from protean_testing.lifecycle import run
+    from protean_testing.core.run import run
     from protean_testing.servers.postgresql import start_postgresql
     from shop.models import Base
 

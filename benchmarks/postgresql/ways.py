@@ -9,8 +9,8 @@ from psycopg import sql
 from sqlalchemy import create_engine, make_url
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.postgresql import PostgreSQLKeeper
+from protean_testing.stores.postgresql import PostgreSQLBackend
+from protean_testing.stores.sql.backend import Database
 
 from .measuring import Way
 from .places import (
@@ -81,29 +81,29 @@ def ours(ground: Ground, role: str) -> Way:
     create_database(server, name, owner=user)
     url = make_url(server.url(name, user=user))
     engine = create_engine(url)
-    keeper = PostgreSQLKeeper(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
-    keeper.check(())
-    keeper.claim()
+    backend = PostgreSQLBackend(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
+    backend.check(())
+    backend.claim()
     with connected(server, name, user) as session:
         create_tables(session, case.tables)
-    keeper.created()
-    keeper.save()
+    backend.created()
+    backend.save()
     application = connected(server, name, "application" if role == "application" else user)
     if case.rows:
         fill(application, case.rows)
-    mark = keeper.save()
+    snapshot = backend.save()
 
     def close() -> None:
         application.close()
-        keeper.close()
+        backend.close()
         engine.dispose()
         server.drop_database(name)
 
     return Way(
         f"ours, {role}",
         lambda: ground.write(application),
-        lambda: keeper.reset(mark),
-        lambda: keeper._connection.raw,
+        lambda: backend.reset(snapshot),
+        lambda: backend._connection.raw,
         close,
     )
 

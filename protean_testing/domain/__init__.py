@@ -9,8 +9,8 @@ class CheckoutTests(DomainTestCase):
 
 from __future__ import annotations
 
-from .faces import AsyncDomainTestCase, DomainTestCase, test_domain, uses_domain
 from .helpers import drain, drain_async, events, process, projection, published, query_count
+from .testcase import AsyncDomainTestCase, DomainTestCase, test_domain, uses_domain
 
 __all__ = [
     "AsyncDomainTestCase",

@@ -10,7 +10,7 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
-from .. import environ
+from ..config import environ
 from ..errors import ConfigurationError
 
 Config = dict[str, Any]

@@ -19,12 +19,12 @@ from protean.adapters import Brokers, Caches, Providers
 from protean.adapters.event_store import EventStore
 from protean.domain.infrastructure import InfrastructureManager
 
-from .. import environ
+from ..config import environ
 from ..errors import ConfigurationError, ScopeError, redacted
 from ..store import LocatedStore, Store
-from ..stores.protean import forget_repositories
+from .adapters import forget_repositories
 from .config import Config, own_config, test_environment, wanted
-from .places import Places, passwords
+from .locations import Locations, passwords
 from .state import EndStore, StateStore
 from .stores import Policy, has_outbox, stores_of
 
@@ -57,7 +57,7 @@ class Configuration:
         stores: What to give back, in the order in which to prepare it.
     """
 
-    def __init__(self, domain: Any, config: Config, places: Places, policy: Policy, key: Any) -> None:
+    def __init__(self, domain: Any, config: Config, locations: Locations, policy: Policy, key: Any) -> None:
         self.domain = domain
         self.config = config
         self._key = key
@@ -66,7 +66,7 @@ class Configuration:
         self._when_asked_for: dict[str, Any] = dict.fromkeys(_MADE_WHEN_ASKED_FOR)
         self.stores: list[Store] = [
             EndStore(f"adapters of {domain.name}", self._close),
-            *stores_of(self, places, policy),
+            *stores_of(self, locations, policy),
             StateStore(self, **policy),
         ]
         for store in self.stores:
@@ -208,9 +208,9 @@ def configuration(
     )
     key = (domain, public, *policy.values(), json.dumps(config, sort_keys=True, default=repr), environ.urls())
     if key not in _made:
-        places = Places(config)
-        places.fill((domain, public, has_outbox(config)))
-        _made[key] = Configuration(domain, config, places, policy, key)
+        locations = Locations(config)
+        locations.fill((domain, public, has_outbox(config)))
+        _made[key] = Configuration(domain, config, locations, policy, key)
     return _made[key]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from protean.utils.globals import _domain_context_stack
 
+from ..core.leaks import counted, report_leak
 from ..errors import LeakError
-from ..leaks import counted, tell_of_leak
 from ..store import OnLeak
 
 
@@ -52,7 +52,7 @@ def _pop(before: list[Any], ours: Any, on_leak: OnLeak) -> None:
         _domain_context_stack._var.set(before)
     if names:
         listed = ", ".join(repr(name) for name in reversed(names))
-        tell_of_leak(
+        report_leak(
             f"left {counted(len(names), 'domain context')} pushed in domain {ours.domain.name!r}: {listed}.\n"
             "They were popped. Use a block in the test:  with domain.domain_context(): ...",
             ours.domain.name,

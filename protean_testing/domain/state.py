@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from protean.utils.globals import _uow_context_stack
 
+from ..core.leaks import counted, report_leak
 from ..errors import ScopeError
-from ..leaks import counted, tell_of_leak
-from ..store import Mark, OnLeak, Store
-from ..stores.protean import forget_repositories
+from ..store import OnLeak, Snapshot, Store
+from .adapters import forget_repositories
 
 if TYPE_CHECKING:
     from .configuration import Configuration
@@ -48,13 +48,13 @@ class StateStore(Store):
     Parameters:
         configuration: The domain in one configuration.
         on_leak: What to do where a test left a unit of work open, which is rolled back.
-        paranoid: See `Store`.
+        verify: See `Store`.
     """
 
-    def __init__(self, configuration: Configuration, on_leak: OnLeak, paranoid: bool) -> None:
+    def __init__(self, configuration: Configuration, on_leak: OnLeak, verify: bool) -> None:
         self._configuration, self._domain = configuration, configuration.domain
         self.name = f"state of {self._domain.name}"
-        self.on_leak, self.paranoid = on_leak, paranoid
+        self.on_leak, self.verify = on_leak, verify
 
     @property
     def decided_for(self) -> Hashable:
@@ -68,13 +68,13 @@ class StateStore(Store):
                 "stores.\nUse the handle of that one, the innermost:  with db.scope(): ..."
             )
 
-    def save_data(self) -> Mark:
+    def save_data(self) -> Snapshot:
         with self._configuration.shown():
             return self._save()
 
-    def reset_data(self, mark: Kept) -> bool:
+    def reset_data(self, snapshot: Kept) -> bool:
         with self._configuration.shown():
-            return self._reset(mark)
+            return self._reset(snapshot)
 
     def _save(self) -> Kept:
         domain = self._domain
@@ -91,30 +91,30 @@ class StateStore(Store):
             sessions=frozenset(open_sessions(domain)),
         )
 
-    def _reset(self, mark: Kept) -> bool:
+    def _reset(self, snapshot: Kept) -> bool:
         domain = self._domain
-        left = [*end_units_of_work(mark.units), *end_sessions(domain, mark.sessions)]
-        reconfigured = domain.config != mark.config
-        changed = reconfigured or domain.clock is not mark.clock
+        left = [*end_units_of_work(snapshot.units), *end_sessions(domain, snapshot.sessions)]
+        reconfigured = domain.config != snapshot.config
+        changed = reconfigured or domain.clock is not snapshot.clock
         if reconfigured:
             domain.config.clear()
-            domain.config.update(deepcopy(mark.config))
-        domain.clock = mark.clock
-        for name, functions in mark.lists.items():
+            domain.config.update(deepcopy(snapshot.config))
+        domain.clock = snapshot.clock
+        for name, functions in snapshot.lists.items():
             if getattr(domain, name) != functions:
                 getattr(domain, name)[:] = functions
                 changed = True
-        if any(now is not then for now, then in zip(adapters(domain), mark.adapters, strict=True)):
-            bring_back_adapters(domain, mark.adapters)
-            for repositories, kept in zip(_repositories(domain), mark.repositories, strict=True):
+        if any(now is not then for now, then in zip(adapters(domain), snapshot.adapters, strict=True)):
+            restore_adapters(domain, snapshot.adapters)
+            for repositories, kept in zip(_repositories(domain), snapshot.repositories, strict=True):
                 repositories.clear()
                 repositories.update(kept)
             changed = True
-        domain._idempotency_store, domain._trace_emitter = mark.idempotency, mark.traces
-        changed |= mark.registry.bring_back()
+        domain._idempotency_store, domain._trace_emitter = snapshot.idempotency, snapshot.traces
+        changed |= snapshot.registry.restore()
         revive(domain)
         if left:
-            tell_of_leak(
+            report_leak(
                 f"left open in domain {domain.name!r}, and rolled back: {', '.join(left)}.\n"
                 "End it in the test:  with UnitOfWork(): ...   or  session.close()",
                 self.name,
@@ -122,7 +122,7 @@ class StateStore(Store):
             )
         return changed
 
-    def look_at_all(self) -> dict[str, list[Any]]:
+    def dump_data(self) -> dict[str, list[Any]]:
         domain = self._domain
         found = {f"configuration {section!r}": [repr(value)] for section, value in domain.config.items()}
         for kind, records in domain._domain_registry._elements.items():
@@ -147,10 +147,10 @@ class EndStore(Store):
     def decided_for(self) -> Hashable:
         return self.unit
 
-    def reset_data(self, mark: Mark) -> bool:
+    def reset_data(self, snapshot: Snapshot) -> bool:
         return False
 
-    def look_at_all(self) -> dict[str, list[Any]]:
+    def dump_data(self) -> dict[str, list[Any]]:
         return {}
 
     def is_empty(self) -> bool:
@@ -169,7 +169,7 @@ class Registry:
         self._classes = self._now()
         self._names = {name: list(records) for name, records in self._registry._elements_by_name.items()}
 
-    def bring_back(self) -> bool:
+    def restore(self) -> bool:
         """Forget what was registered since. Returns True where something was."""
         if self._now() == self._classes:
             return False
@@ -212,7 +212,7 @@ def _repositories(domain: Any) -> tuple[dict[str, Any], ...]:
     )
 
 
-def bring_back_adapters(domain: Any, then: tuple[Any, ...]) -> None:
+def restore_adapters(domain: Any, then: tuple[Any, ...]) -> None:
     """Close those of the moment and put others in their place, which open again when they are used."""
     providers, caches, brokers, event_store = adapters(domain)
     kept = {id(adapter) for held in then[:3] for adapter in (held or {}).values()} | {id(then[3])}

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..store import OnLeak, Store
-from ..stores import protean
+from . import adapters
 from .config import SQL, is_managed
-from .places import REDIS, Places
+from .locations import REDIS, Locations
 
 if TYPE_CHECKING:
     from .configuration import Configuration
@@ -19,57 +19,57 @@ class Policy(TypedDict):
     """What follows a leak, of every store that does not say otherwise itself."""
 
     on_leak: OnLeak
-    paranoid: bool
+    verify: bool
 
 
-def stores_of(configuration: Configuration, places: Places, policy: Policy) -> list[Store]:
+def stores_of(configuration: Configuration, locations: Locations, policy: Policy) -> list[Store]:
     """The stores of a configuration: databases, Redis, the event store, caches, brokers."""
     in_process = [*_caches(configuration), *_brokers(configuration)]
     for store in in_process:
         _follow(store, policy)
     return [
-        *_databases(configuration, places, policy),
-        *_redis(configuration.config, places, policy),
-        *_event_store(configuration, places, policy),
+        *_databases(configuration, locations, policy),
+        *_redis(configuration.config, locations, policy),
+        *_event_store(configuration, locations, policy),
         *in_process,
     ]
 
 
 def _follow(store: Store, policy: Policy) -> Store:
-    can_look = type(store).look_at_all is not Store.look_at_all
-    store.on_leak, store.paranoid = policy["on_leak"], policy["paranoid"] and can_look
+    can_look = type(store).dump_data is not Store.dump_data
+    store.on_leak, store.verify = policy["on_leak"], policy["verify"] and can_look
     return store
 
 
-def _databases(configuration: Configuration, places: Places, policy: Policy) -> Iterator[Store]:
+def _databases(configuration: Configuration, locations: Locations, policy: Policy) -> Iterator[Store]:
     config = configuration.config
     events = config["event_store"].get("provider") == "memory"
     for name, entry in config["databases"].items():
         adapter = partial(configuration.adapter, "providers", name)
         if not is_managed(entry) and not (events and name == "memory"):
             if entry.get("provider") in SQL:
-                yield protean.UnmanagedStore(adapter, f"{name} (not managed)")
+                yield adapters.UnmanagedStore(adapter, f"{name} (not managed)")
             continue
         match entry.get("provider"):
             case "memory":
-                yield _follow(protean.memory_provider(adapter, name), policy)
+                yield _follow(adapters.memory_provider(adapter, name), policy)
             case provider if provider in SQL:
-                yield protean.ProviderStore(
+                yield adapters.ProviderStore(
                     adapter,
                     entry["database_uri"],
-                    private=("databases", name) in places.private,
+                    private=("databases", name) in locations.private,
                     owner=(configuration.domain, name, has_outbox(config)),
-                    decided_for=places.private.get(("databases", name)),
+                    decided_for=locations.private.get(("databases", name)),
                     name=name,
-                    **{**policy, **places.options.get(("databases", name), {})},
+                    **{**policy, **locations.options.get(("databases", name), {})},
                 )
             case "elasticsearch":
-                from ..stores.elasticsearch import ElasticsearchStore
+                from .elasticsearch import ElasticsearchStore
 
-                options = {**policy, **places.options.get(("databases", name), {})}
+                options = {**policy, **locations.options.get(("databases", name), {})}
                 yield ElasticsearchStore(adapter, name=name, **options)
             case _:
-                yield _follow(protean.unknown(adapter, name, is_provider=True), policy)
+                yield _follow(adapters.unknown(adapter, name, is_provider=True), policy)
 
 
 def has_outbox(config: dict[str, Any]) -> bool:
@@ -78,7 +78,7 @@ def has_outbox(config: dict[str, Any]) -> bool:
     return stream or config.get("enable_outbox", False) is True
 
 
-def _redis(config: dict[str, Any], places: Places, policy: Policy) -> Iterator[Store]:
+def _redis(config: dict[str, Any], locations: Locations, policy: Policy) -> Iterator[Store]:
     """One store for each Redis database, whoever uses it."""
     used: dict[str, list[tuple[str, str]]] = {}
     for section in ("brokers", "caches"):
@@ -94,33 +94,33 @@ def _redis(config: dict[str, Any], places: Places, policy: Policy) -> Iterator[S
         what = {"brokers": "broker", "caches": "cache", "idempotency": "idempotency"}
         options: dict[str, Any] = {**policy}
         for user in users:
-            options |= places.options.get(user, {})
+            options |= locations.options.get(user, {})
         name = ", ".join(f"{what[section]} {name}".strip() for section, name in users)
         store = RedisStore(name=f"redis of {name}", **options)
-        store.bind(url, private=all(user in places.private for user in users))
+        store.bind(url, private=all(user in locations.private for user in users))
         yield store
 
 
-def _event_store(configuration: Configuration, places: Places, policy: Policy) -> Iterator[Store]:
+def _event_store(configuration: Configuration, locations: Locations, policy: Policy) -> Iterator[Store]:
     entry = configuration.config["event_store"]
     match entry.get("provider"):
         case "memory":
             pass  # it keeps its events in the database named memory
         case "message_db":
-            from ..stores.message_db import MessageDBStore
+            from ..stores.message_db.store import MessageDBStore
 
             yield MessageDBStore(
                 **{
                     "url": entry["database_uri"],
-                    "private": ("event_store", "") in places.private,
-                    "decided_for": places.private.get(("event_store", "")),
+                    "private": ("event_store", "") in locations.private,
+                    "decided_for": locations.private.get(("event_store", "")),
                     **policy,
-                    **places.options.get(("event_store", ""), {}),
+                    **locations.options.get(("event_store", ""), {}),
                 }
             )
         case _:
             yield _follow(
-                protean.unknown(partial(configuration.adapter, "event_store", ""), "event store"), policy
+                adapters.unknown(partial(configuration.adapter, "event_store", ""), "event store"), policy
             )
 
 
@@ -129,11 +129,11 @@ def _caches(configuration: Configuration) -> Iterator[Store]:
         adapter = partial(configuration.adapter, "caches", name)
         match entry.get("provider"):
             case "memory":
-                yield protean.memory_cache(adapter, f"cache {name}")
+                yield adapters.memory_cache(adapter, f"cache {name}")
             case "redis":
                 pass
             case _:
-                yield protean.unknown(adapter, f"cache {name}")
+                yield adapters.unknown(adapter, f"cache {name}")
 
 
 def _brokers(configuration: Configuration) -> Iterator[Store]:
@@ -141,8 +141,8 @@ def _brokers(configuration: Configuration) -> Iterator[Store]:
         adapter = partial(configuration.adapter, "brokers", name)
         match entry.get("provider"):
             case "inline":
-                yield protean.inline_broker(adapter, f"broker {name}")
+                yield adapters.inline_broker(adapter, f"broker {name}")
             case "redis" | "redis_pubsub":
-                yield protean.redis_broker(adapter, f"groups of broker {name}")
+                yield adapters.redis_broker(adapter, f"groups of broker {name}")
             case _:
-                yield protean.unknown(adapter, f"broker {name}")
+                yield adapters.unknown(adapter, f"broker {name}")

@@ -1,7 +1,7 @@
 """Which run owns a place that tests may destroy, written down beside the user's other state.
 
-For stores in which no mark of ours may be left, such as a Redis database. A place is a text that means one
-store on this machine. Its record is one small file that names the run; a lock held for as long as the run
+For stores in which no marker may be left, such as a Redis database. A place is a text that means one store on
+this machine. Its record is one small file that names the run; a lock held for as long as the run
 lives tells a live run from a dead one.
 
 A record says who is alive, and what was there before. It never says that something may be deleted: for that
@@ -41,7 +41,7 @@ class Claim:
         facts: What that run had remembered, for example what was there before it came.
     """
 
-    place: str
+    location: str
     left_over: bool
     facts: dict[str, Any]
     _lock: filelock.BaseFileLock = field(repr=False)
@@ -52,7 +52,7 @@ class Claim:
     def remember(self, **facts: Any) -> None:
         """Write down what the next run must know should this one die (JSON values, no passwords)."""
         if self.owned:
-            _write(self.place, facts)
+            _write(self.location, facts)
 
     @property
     def owned(self) -> bool:
@@ -62,12 +62,12 @@ class Claim:
         """
         if self._gone or self._pid != os.getpid():
             return False
-        record = _read(_record(self.place))
+        record = _read(_record(self.location))
         return record is None or record.is_mine
 
     def file(self, suffix: str) -> Path:
         """A file beside the record, for what is too large for it. It goes when the place is released."""
-        return _record(self.place).with_suffix(f".{suffix}")
+        return _record(self.location).with_suffix(f".{suffix}")
 
     def watch(self, **facts: Any) -> None:
         """Have it written down when this run was last alive, also if it is killed; see `Left.signs`.
@@ -83,7 +83,7 @@ class Claim:
         """Give the place back: nothing of this run is left in it. Harmless a second time."""
         if self.owned:
             self._end_watchdog(left=False)
-            _remove(_record(self.place))
+            _remove(_record(self.location))
             self._let_go()
 
     def abandon(self, *, is_silent: bool = False) -> None:
@@ -107,7 +107,7 @@ class Claim:
         self._gone = True
         with suppress(OSError):  # an open file cannot be removed on Windows
             if self._lock.is_locked:
-                _lock_file(self.place).unlink(missing_ok=True)
+                _lock_file(self.location).unlink(missing_ok=True)
         self._lock.release()
 
 
@@ -152,7 +152,7 @@ def all_left(kind: str) -> list[Left]:
     return found
 
 
-def claim(place: str, *, name: str = "") -> Claim:
+def claim(location: str, *, name: str = "") -> Claim:
     """Take a place for this run, until `Claim.release` or the end of the process.
 
     Parameters:
@@ -163,17 +163,17 @@ def claim(place: str, *, name: str = "") -> Claim:
         UnsafeStoreError: A live run has it.
         ConfigurationError: The directory of the records cannot be written.
     """
-    lock = _lock(place, name)
-    record = _read(_record(place))
+    lock = _lock(location, name)
+    record = _read(_record(location))
     if record is not None and record.in_our_way:  # a file system without locks
         lock.release()
-        raise _in_use(name or place, record)
+        raise _in_use(name or location, record)
     facts = {} if record is None else record.facts
-    _write(place, facts)
-    return Claim(place, record is not None, facts, lock)
+    _write(location, facts)
+    return Claim(location, record is not None, facts, lock)
 
 
-def left_over(place: str, *, name: str = "") -> dict[str, Any] | None:
+def left_over(location: str, *, name: str = "") -> dict[str, Any] | None:
     """What the dead run that left this place had remembered; None where no dead run left it.
 
     Parameters:
@@ -182,12 +182,12 @@ def left_over(place: str, *, name: str = "") -> dict[str, Any] | None:
     Raises:
         UnsafeStoreError: A live run has it.
     """
-    record = _read(_record(place))
+    record = _read(_record(location))
     if record is None:
         return None
-    _lock(place, name).release()
+    _lock(location, name).release()
     if record.in_our_way:
-        raise _in_use(name or place, record)
+        raise _in_use(name or location, record)
     return record.facts
 
 
@@ -227,12 +227,12 @@ def _directory() -> Path:
     return Path(given) if given else Path(platformdirs.user_state_dir("protean_testing", appauthor=False))
 
 
-def _record(place: str) -> Path:
-    return _directory() / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
+def _record(location: str) -> Path:
+    return _directory() / f"{hashlib.sha256(location.encode()).hexdigest()[:32]}.json"
 
 
-def _lock_file(place: str) -> Path:
-    return _record(place).with_suffix(".lock")
+def _lock_file(location: str) -> Path:
+    return _record(location).with_suffix(".lock")
 
 
 def _is_locked(path: Path) -> bool:
@@ -247,14 +247,14 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _lock(place: str, name: str = "") -> filelock.BaseFileLock:
-    path = _lock_file(place)
+def _lock(location: str, name: str = "") -> filelock.BaseFileLock:
+    path = _lock_file(location)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = filelock.FileLock(path, timeout=0, thread_local=False)
         lock.acquire()
     except filelock.Timeout:
-        raise _in_use(name or place, _read(_record(place))) from None
+        raise _in_use(name or location, _read(_record(location))) from None
     except OSError as error:
         raise ConfigurationError(
             f"the record of used test databases cannot be written: {error.strerror} ({path.parent}). "
@@ -281,7 +281,7 @@ def _remove(record: Path) -> None:
     record.unlink(missing_ok=True)
 
 
-def _write(place: str, facts: dict[str, Any]) -> None:
+def _write(location: str, facts: dict[str, Any]) -> None:
     me = psutil.Process()
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     record = {
@@ -291,14 +291,14 @@ def _write(place: str, facts: dict[str, Any]) -> None:
         "since": since,
         "facts": facts,
     }
-    path = _record(place)
+    path = _record(location)
     fresh = path.with_suffix(f".{me.pid}")
     fresh.touch(mode=0o600)
     fresh.write_text(json.dumps(record), encoding="utf-8")
     fresh.replace(path)  # whole or not at all, whenever we are killed
 
 
-def _in_use(place: str, run: _Run | None) -> UnsafeStoreError:
+def _in_use(location: str, run: _Run | None) -> UnsafeStoreError:
     if run is None:
         who = "a run that is just starting"
     elif run.pid == os.getpid():
@@ -306,6 +306,6 @@ def _in_use(place: str, run: _Run | None) -> UnsafeStoreError:
     else:
         who = str(run)
     return UnsafeStoreError(
-        f"{place} is in use by {who}: two runs in one place would destroy each other's data. "
+        f"{location} is in use by {who}: two runs in one place would destroy each other's data. "
         "Wait for it to end, or give this run a database of its own."
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fixtures import Fixture
 
-from ..context import test_database
+from ..blocks import test_database
 from ..database import Database
 from ..hooks import Hook
 from ..store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..context import test_database
+from ..blocks import test_database
 from ..database import Block, Database
 from ..hooks import Hook
 from ..store import Store

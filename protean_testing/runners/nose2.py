@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from nose2 import events
 
-from .. import run_end
-from .failures import Failures
+from ..core import run_end
+from ..core.worker_failures import Failures
 
 
 class ProteanTesting(events.Plugin):  # type: ignore[misc]

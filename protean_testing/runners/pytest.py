@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .. import run_end
+from ..core import run_end
 
 WORKER_OUTPUT = "protean_testing"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ..lifecycle import run
+from ..core.run import run
 
-MODULE = "protean_testing.runners.django"
+MODULE = "protean_testing.django"
 
 plugin: Plugin | None = None
 """That of this session."""
@@ -82,7 +82,7 @@ class Plugin:
         plugin = None
 
     def _end_run(self) -> None:
-        if any(_is_djangos(hold.store) for hold in run.holds.values()):
+        if any(_is_djangos(resource.store) for resource in run.resources.values()):
             with self._blocker.unblock():
                 self._end()
 
@@ -94,8 +94,8 @@ class _Asking:
     fixturenames = ()
 
     def __init__(self, items: list[Any]) -> None:
-        from .django.store import declared_aliases
-        from .django.testcase import DjangoTestCase
+        from ..django.store import declared_aliases
+        from ..django.testcase import DjangoTestCase
 
         classes = {cls for item in items if (cls := getattr(item, "cls", None)) is not None}
         for cls in classes:

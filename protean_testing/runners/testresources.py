@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from testresources import TestResourceManager
 
-from ..context import test_database
+from ..blocks import test_database
 from ..database import Database
 from ..hooks import Hook
 from ..store import Store

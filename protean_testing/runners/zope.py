@@ -11,7 +11,7 @@ from typing import Any
 
 from zope.testrunner.runner import Runner
 
-from .. import run_end
+from ..core import run_end
 from .layers import DatabaseLayer
 
 __all__ = ["DatabaseLayer"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from .extra import INSTALL
-from .process import GuardedProcess
+from .process import WatchedProcess
 
 INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 
@@ -33,7 +33,7 @@ class Found:
     program: Path
     origin: str
 
-    def brought_to(self, process: GuardedProcess) -> Path:
+    def brought_to(self, process: WatchedProcess) -> Path:
         """The program where `process` can execute it: where it is, or a copy among the process's files."""
         if process.reached:
             return self.program

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ConfigurationError
-from .entries import NAME, process, write_down
 from .extra import library
-from .guarding import Guard
 from .once import Once
+from .registry import NAME, process, write_down
+from .watched import Watchdog
 
 LONGEST = 60  # characters of a directory for sockets; the whole path of a socket may have about 100
 PLAIN = re.compile(r"[\w./+@-]+", re.ASCII)  # a comma or a blank in a socket's path means something to libpq
@@ -77,8 +77,8 @@ def make_directories(entry: Path, reached: Sequence[str]) -> tuple[Path, Path]:
 
 class _RunDirectory:
     def __init__(self) -> None:
-        self._guard = Guard()
-        self.path, _ = make_directories(self._guard.entry, roots())
+        self._watchdog = Watchdog()
+        self.path, _ = make_directories(self._watchdog.entry, roots())
         self.stopped = False
 
 

@@ -15,7 +15,7 @@ from ..waiting import DEADLINE, Patience, limit
 from . import binaries as find
 from .extra import expect, library
 from .once import Once
-from .process import GuardedProcess
+from .process import WatchedProcess
 from .template import initialized
 
 READY_WITHIN = 60.0  # seconds
@@ -48,7 +48,7 @@ class PrivatePostgreSQL:
     version: str
     seconds: float
 
-    def __init__(self, process: GuardedProcess, origin: str, port: int | None) -> None:
+    def __init__(self, process: WatchedProcess, origin: str, port: int | None) -> None:
         self.origin = origin
         self.log = process.log
         self.stopped = False
@@ -206,7 +206,7 @@ def start_postgresql(
     raise ConfigurationError(f"PostgreSQL of {found.origin} did not start:\n{said}")
 
 
-def _configure(process: GuardedProcess, port: int | None, settings: Mapping[str, str]) -> None:
+def _configure(process: WatchedProcess, port: int | None, settings: Mapping[str, str]) -> None:
     data = process.files / "data"
     (data / "pg_hba.conf").write_text(HBA)
     ours = {

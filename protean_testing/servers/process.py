@@ -1,4 +1,4 @@
-"""One server process: its guard, its directories, and what it runs as."""
+"""One server process: its watchdog, its directories, and what it runs as."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from .directories import make_directories, roots
-from .entries import process, write_down
-from .guard import other_user
-from .guarding import ANSWER_WITHIN, Guard
+from .registry import process, write_down
+from .watchdog import other_user
+from .watched import ANSWER_WITHIN, Watchdog
 
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-class GuardedProcess:
+class WatchedProcess:
     """A program in directories of its own, which does not outlive this run.
 
     Parameters:
         program: What will be started.
-        identities: What it may run as, see `guard.become`; the first that can be had is taken.
+        identities: What it may run as, see `watchdog.become`; the first that can be had is taken.
         prepare: Fills the directory for data; called again where another directory is needed.
         refused: What to say where no identity can be had.
 
@@ -44,13 +44,13 @@ class GuardedProcess:
         prepare: Callable[[Path], object] = bool,
         refused: str = "",
     ) -> None:
-        self._guard = Guard()
+        self._watchdog = Watchdog()
         try:
             usable = roots()
-            self._guard.ask(look=list(identities), paths=[str(program), *usable])
-            self.files, self.sockets = make_directories(self._guard.entry, usable)
-            prepare(self.files)  # while the guard looks
-            answer = self._guard.answer()
+            self._watchdog.ask(look=list(identities), paths=[str(program), *usable])
+            self.files, self.sockets = make_directories(self._watchdog.entry, usable)
+            prepare(self.files)  # while the watchdog looks
+            answer = self._watchdog.answer()
             if answer is None or answer["identity"] is None:
                 raise ConfigurationError(refused)
             self.identity: str = answer["identity"]
@@ -61,7 +61,7 @@ class GuardedProcess:
             if not {str(self.files.parent), str(self.sockets.parent)} <= set(reached):
                 for directory in {self.files, self.sockets}:
                     shutil.rmtree(directory)
-                self.files, self.sockets = make_directories(self._guard.entry, reached)
+                self.files, self.sockets = make_directories(self._watchdog.entry, reached)
                 prepare(self.files)
         except BaseException:
             self.stop()
@@ -81,7 +81,7 @@ class GuardedProcess:
         """
         self._give()
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-        self._guard.ask(
+        self._watchdog.ask(
             argv=[str(word) for word in argv],
             env={**environment, "LC_ALL": "C", "TZ": "UTC"},
             log=str(self.log),
@@ -89,13 +89,13 @@ class GuardedProcess:
             identity=self.identity,
             stop=int(stop),
         )
-        started = self._guard.answer()
+        started = self._watchdog.answer()
         assert started is not None, f"no answer within {ANSWER_WITHIN} s"
-        write_down(self._guard.entry, server=process(started["pid"]), stop=int(stop))
+        write_down(self._watchdog.entry, server=process(started["pid"]), stop=int(stop))
 
     def ended(self, *, within: float = 0.0) -> int | None:
         """The program's exit code, if it ends `within` so many seconds; negative, if a signal ended it."""
-        answer = self._guard.answer(within=within)
+        answer = self._watchdog.answer(within=within)
         return None if answer is None else int(answer["ended"])
 
     def said(self) -> str:
@@ -107,7 +107,7 @@ class GuardedProcess:
 
     def stop(self) -> None:
         """End the program, wait for that, and remove its directories. In a forked child: nothing."""
-        self._guard.stop()
+        self._watchdog.stop()
 
     def _give(self) -> None:
         """Make the program the owner of its directories, where it runs as another user."""

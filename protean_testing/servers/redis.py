@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from . import binaries as find
 from .extra import expect, library
 from .once import Once
-from .process import GuardedProcess
+from .process import WatchedProcess
 
 READY_WITHIN = 60.0  # seconds
 TRIES = 3  # for a TCP port, which another process may take first
@@ -32,7 +32,7 @@ class PrivateRedis:
     version: str
     seconds: float
 
-    def __init__(self, process: GuardedProcess, origin: str, port: int | None) -> None:
+    def __init__(self, process: WatchedProcess, origin: str, port: int | None) -> None:
         self.origin = origin
         self.log = process.log
         self.stopped = False
@@ -122,7 +122,7 @@ def start_redis(*, binary: Path | None = None, tcp: bool = False) -> PrivateRedi
     try:
         for _ in range(TRIES if tcp else 1):
             port = int(library("port_for").select_random()) if tcp else None
-            process = GuardedProcess(found.program)
+            process = WatchedProcess(found.program)
             try:
                 server = PrivateRedis(process, found.origin, port)
                 process.start([found.program, server._configure()], stop=signal.SIGKILL)

@@ -16,9 +16,9 @@ from time import time as now
 
 from ..errors import ConfigurationError
 from .binaries import Found
-from .entries import cache
 from .extra import library
-from .process import GuardedProcess
+from .process import WatchedProcess
+from .registry import cache
 
 WITHIN = 300.0  # seconds, for initdb on a very busy machine, or for another run to make the template
 UNUSED_FOR = 30 * 24 * 3600.0  # seconds until the template of another version is removed
@@ -28,7 +28,7 @@ REFUSED = (
 )
 
 
-def postgresql_process(found: Found, template: Path | None = None) -> GuardedProcess:
+def postgresql_process(found: Found, template: Path | None = None) -> WatchedProcess:
     """A place for a PostgreSQL program, which runs as somebody else where it would refuse to run as we do.
 
     Parameters:
@@ -50,10 +50,10 @@ def postgresql_process(found: Found, template: Path | None = None) -> GuardedPro
         if template is not None:
             copy(template, files / "data")
 
-    return GuardedProcess(found.program, identities, prepare=prepare, refused=REFUSED)
+    return WatchedProcess(found.program, identities, prepare=prepare, refused=REFUSED)
 
 
-def initialized(found: Found) -> GuardedProcess:
+def initialized(found: Found) -> WatchedProcess:
     """A place with a new data directory: a copy of the template, which is made where there is none.
 
     Raises:
@@ -94,7 +94,7 @@ def _copy_file(source: str, target: str) -> None:
         file.write(content)
 
 
-def _make(found: Found, template: Path, finished: Callable[[], None]) -> GuardedProcess:
+def _make(found: Found, template: Path, finished: Callable[[], None]) -> WatchedProcess:
     """Make a data directory, and the template from it while it is used."""
     process = None
     partial = template.with_suffix(".partial")

@@ -11,7 +11,7 @@ SOURCE = f"""
 import os
 import psycopg
 from protean_testing import DatabaseTestCase
-from protean_testing.stores.message_db import MessageDBStore
+from protean_testing.stores.message_db.store import MessageDBStore
 from tests.test_message_db import write
 
 URL = os.environ["URL"]

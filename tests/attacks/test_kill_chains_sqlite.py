@@ -15,7 +15,7 @@ MODES = {
     "adopt_wal": "adopt=True",
     "beside_wal": "Base.metadata",
     "keep": "Base.metadata, keep=True",
-    "keep_beside": "Base.metadata, keep=True",
+    "keep_companion": "Base.metadata, keep=True",
 }
 """How each file is used; what is in it before follows from its name."""
 

@@ -21,7 +21,7 @@ SOURCE = """
 import ast, os, sys, time, unittest
 import psycopg
 from protean_testing import DatabaseTestCase
-from protean_testing.stores.message_db import MessageDBStore
+from protean_testing.stores.message_db.store import MessageDBStore
 from tests.test_message_db import write
 {helpers}
 
@@ -164,7 +164,7 @@ class TestNamedTests(MessageDBAttacks):
             import os, psycopg
             from sqlalchemy import Column, Integer, MetaData, Table
             from protean_testing import DatabaseTestCase, SQLAlchemyStore
-            from protean_testing.stores.message_db import MessageDBStore
+            from protean_testing.stores.message_db.store import MessageDBStore
             from tests.test_message_db import write
 
             URL = os.environ["URL"]

@@ -29,11 +29,11 @@ _workers: list[threading.Thread] = []
 def leaves(*texts: str) -> Callable[[Test], Test]:
     """What the test's error must say: the store, the table or key, and how many."""
 
-    def mark(test: Test) -> Test:
+    def snapshot(test: Test) -> Test:
         test.leaves = texts  # type: ignore[attr-defined]
         return test
 
-    return mark
+    return snapshot
 
 
 def go_on(work: Callable[[], object], name: str = "worker") -> None:

@@ -93,6 +93,8 @@ class RedisDomainLeaks(Domains, DomainTestCase):
         KEPT[-1].subscribe("orders")
         KEPT[-1].get_message(timeout=1)
 
-    @leaves("'redis of broker default'", "thread 'worker' running, which wrote", "key b'returns': 1 more")
+    @leaves(
+        "'redis of broker default'", "thread 'worker' running, which wrote", "key b'returns': "
+    )  # more, or changed: as quick as it is
     def test_a_thread(self) -> None:
         go_on(self.in_domain(lambda: library.brokers["default"].publish("returns", {"name": "a"})))

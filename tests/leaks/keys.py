@@ -11,7 +11,7 @@ import psycopg
 
 from protean_testing import AsyncDatabaseTestCase, CallableStore, DatabaseTestCase, RedisStore
 from protean_testing.servers.postgresql import private_postgresql
-from protean_testing.stores.message_db import MessageDBStore
+from protean_testing.stores.message_db.store import MessageDBStore
 
 from ..message_db import bring
 from . import KEPT, Leaking, go_on, leaves
@@ -72,7 +72,7 @@ class AsyncRedisLeaks(Keys, AsyncDatabaseTestCase):
 
 
 class ParanoidRedisLeaks(Keys, DatabaseTestCase):
-    stores = [RedisStore(name="cache", on_leak="fail", wait=0.3, paranoid=True)]
+    stores = [RedisStore(name="cache", on_leak="fail", wait=0.3, verify=True)]
 
     @leaves("'cache'", "setting maxmemory-policy: changed")
     def test_a_setting(self) -> None:
@@ -85,7 +85,7 @@ class ParanoidRedisLeaks(Keys, DatabaseTestCase):
 
 class MemoryLeaks(Leaking, DatabaseTestCase):
     cart: dict[str, Any] = {"items": ["tea"]}
-    stores = [CallableStore(cart, name="cart", on_leak="fail", paranoid=True)]
+    stores = [CallableStore(cart, name="cart", on_leak="fail", verify=True)]
 
     def held(self) -> Any:
         return sorted(self.cart)

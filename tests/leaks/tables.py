@@ -22,8 +22,8 @@ ORDER = orders.insert().values(customer="Ann")
 INSERT = "INSERT INTO orders (customer) VALUES ('Ann')"
 
 
-def store(url: str | None = None, *, paranoid: bool = False) -> SQLAlchemyStore:
-    return SQLAlchemyStore(metadata, url=url, name="shop", on_leak="fail", wait=0.3, paranoid=paranoid)
+def store(url: str | None = None, *, verify: bool = False) -> SQLAlchemyStore:
+    return SQLAlchemyStore(metadata, url=url, name="shop", on_leak="fail", wait=0.3, verify=verify)
 
 
 class Tables(Leaking):
@@ -168,7 +168,7 @@ class AsyncPostgreSQLLeaks(Tables, AsyncDatabaseTestCase):
 class ParanoidPostgreSQLLeaks(Tables, DatabaseTestCase):
     """What a reset does not look at."""
 
-    stores = [store(private_postgresql().create_database("paranoid_leaks_test"), paranoid=True)]
+    stores = [store(private_postgresql().create_database("paranoid_leaks_test"), verify=True)]
 
     @leaves("'shop'", "open transaction of pid ", "on orders: 1 more")
     def test_a_locked_table(self) -> None:

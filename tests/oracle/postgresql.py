@@ -23,8 +23,8 @@ from psycopg import sql
 from sqlalchemy import create_engine, make_url
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.postgresql import PostgreSQLKeeper, installed
+from protean_testing.stores.postgresql import PostgreSQLBackend, installed
+from protean_testing.stores.sql.backend import Database
 
 from .program import Dialect, Dump, Schema, Table, Work
 
@@ -104,7 +104,7 @@ class PostgreSQL(Dialect):
         version: ``15`` or ``18``.
         role: Who resets, one of `ROLES`.
         reset: ``fast`` or ``generic``.
-        keeper: Makes the keeper; another one than the real one to see that the oracle finds its faults.
+        backend: Makes the backend; another one than the real one to see that the oracle finds its faults.
     """
 
     kinds = (
@@ -135,9 +135,9 @@ class PostgreSQL(Dialect):
     column_names = (*Dialect.column_names, "one", "line", "t", "since", "key")
 
     def __init__(
-        self, version: str, role: str, reset: str, keeper: Callable[[Database], Any] = PostgreSQLKeeper
+        self, version: str, role: str, reset: str, backend: Callable[[Database], Any] = PostgreSQLBackend
     ) -> None:
-        self.version, self.role, self.reset, self.keeper = version, role, reset, keeper
+        self.version, self.role, self.reset, self.backend = version, role, reset, backend
         self.database = f"{role}_{reset}_test"
 
     def literal(self, value: Any) -> str:
@@ -430,7 +430,7 @@ _worlds: dict[str, Any] = {}
 
 
 class World:
-    """A database that is used again and again: what a program leaves in it is dropped by the keeper."""
+    """A database that is used again and again: what a program leaves in it is dropped by the backend."""
 
     _made: ClassVar[set[tuple[str, str]]] = set()
 
@@ -472,7 +472,7 @@ class World:
         self.watch: psycopg.Connection[Any] | None = None
         self.create = dialect.create(schema)
         engine = create_engine(url)
-        self.keeper = dialect.keeper(
+        self.backend = dialect.backend(
             Database(
                 name="oracle",
                 url=make_url(url),
@@ -485,7 +485,7 @@ class World:
             )
         )
         self.engine = engine
-        self.keeper.claim()
+        self.backend.claim()
         self.before = self.dump(rows=False)
         self._make()
         with psycopg.connect(self.owner, autocommit=True) as connection:
@@ -493,7 +493,7 @@ class World:
             for statement in schema.rows:
                 with suppress(psycopg.Error):
                     connection.execute(statement)
-        self.keeper.created()
+        self.backend.created()
         self.schema = self.dump(rows=False)
         self.scopes = _Scopes(self, dialect.reset == "fast" and dialect.role in ("granted", "owner"))
 
@@ -620,9 +620,9 @@ class World:
             connection.close()
         if self.is_gone:
             return
-        self.keeper.drop()
+        self.backend.drop()
         left = self.dump(rows=False)
-        self.keeper.close()
+        self.backend.close()
         self.engine.dispose()
         if self.watch is not None:
             self.watch.close()
@@ -637,7 +637,7 @@ class _Scopes:
     """
 
     def __init__(self, world: World, around: bool) -> None:
-        self.world, self.keeper = world, world.keeper
+        self.world, self.backend = world, world.backend
         self.around = around
         self.altered = False  # an outer scope changed the schema, which cannot be made again inside of it
         self._stack: list[bool] = []
@@ -649,33 +649,33 @@ class _Scopes:
         return bool(self._stack)
 
     def enter(self) -> Any:
-        token = self.keeper.save()
+        token = self.backend.save()
         self._stack.append(self.altered)
         self.altered = self.altered or self.world.dump(rows=False) != self.world.schema
         return self._begin(token)
 
     def reset(self, token: Any) -> Any:
         self._end()
-        changed = self.keeper.reset(token)
+        changed = self.backend.reset(token)
         self._begin(token)
         return changed
 
     def leave(self, token: Any) -> None:
         self.altered = self._stack.pop()
         self._end()
-        self.keeper.reset(token)
-        self.keeper.forget(token)
+        self.backend.reset(token)
+        self.backend.forget(token)
 
     def _begin(self, token: Any) -> Any:
         if self.around:
-            self._inner.append(self.keeper.save())
+            self._inner.append(self.backend.save())
         return token
 
     def _end(self) -> None:
         if self.around:
             inner = self._inner.pop()
-            self.keeper.reset(inner)
-            self.keeper.forget(inner)
+            self.backend.reset(inner)
+            self.backend.forget(inner)
 
 
 def _one(connection: psycopg.Connection[Any], statement: str) -> None:

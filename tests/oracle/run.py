@@ -31,13 +31,13 @@ def run(program: Program, dialect: Dialect) -> None:
                 before = world.dump()
                 open_scopes.append((world.scopes.enter(), before))
             elif open_scopes:
-                _give_back(world, open_scopes, leave=isinstance(step, Leave), what=(program, number))
+                _restore(world, open_scopes, leave=isinstance(step, Leave), what=(program, number))
                 assert isinstance(step, Leave | Reset)
         while open_scopes:
-            _give_back(world, open_scopes, leave=True, what=(program, len(program.steps)))
+            _restore(world, open_scopes, leave=True, what=(program, len(program.steps)))
 
 
-def _give_back(
+def _restore(
     world: World, open_scopes: list[tuple[Any, Dump]], *, leave: bool, what: tuple[Program, int]
 ) -> None:
     token, before = open_scopes[-1]

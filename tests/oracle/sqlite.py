@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.pool import StaticPool
 
-from protean_testing.stores.keeper import Database
-from protean_testing.stores.sqlite import SQLiteKeeper
+from protean_testing.stores.sql.backend import Database
+from protean_testing.stores.sqlite import SQLiteBackend
 
 from .program import Dialect, Dump, Schema, Scopes, Table, Work
 
@@ -52,7 +52,7 @@ class SQLite(Dialect):
     Parameters:
         place: ``memory``, ``file`` (a rollback journal or WAL, as the program's schema says), or ``private``
             memory, where every connection is the same one.
-        keeper: Makes the keeper; another one than the real one to see that the oracle finds its faults.
+        backend: Makes the backend; another one than the real one to see that the oracle finds its faults.
     """
 
     column_names = (*Dialect.column_names, "rowid", "_rowid_", "OID")
@@ -63,9 +63,9 @@ class SQLite(Dialect):
     on_delete = (*Dialect.on_delete, "SET DEFAULT")
     integer_key = "INTEGER"
 
-    def __init__(self, place: str, keeper: Callable[[Database], Any] = SQLiteKeeper) -> None:
+    def __init__(self, place: str, backend: Callable[[Database], Any] = SQLiteBackend) -> None:
         self.place = place
-        self.keeper = keeper
+        self.backend = backend
 
     def literal(self, value: Any) -> str:
         return f"x'{value.hex()}'" if isinstance(value, bytes) else super().literal(value)
@@ -209,8 +209,8 @@ class _World:
         database = Database(
             name="oracle", url=url, engine=lambda: engine, private=True, wait=0.02, on_leak="reset"
         )
-        self.keeper = dialect.keeper(database)
-        self.keeper.claim()
+        self.backend = dialect.backend(database)
+        self.backend.claim()
         self.connections = {"first": self._connect(), "second": self._connect()}
         first = self.connections["first"]
         if "wal" in schema.traits:
@@ -221,8 +221,8 @@ class _World:
         for statement in schema.rows:
             with suppress(sqlite3.Error):
                 first.execute(statement)
-        self.keeper.created()
-        self.scopes: Scopes = _Scopes(self.keeper)
+        self.backend.created()
+        self.scopes: Scopes = _Scopes(self.backend)
 
     def _connect(self) -> sqlite3.Connection:
         connection = self.only or sqlite3.connect(
@@ -281,25 +281,25 @@ class _World:
 
     def close(self) -> None:
         self.settle()
-        self.keeper.drop()
-        self.keeper.close()
+        self.backend.drop()
+        self.backend.close()
         for connection in self.connections.values():
             connection.close()
 
 
 class _Scopes:
-    def __init__(self, keeper: SQLiteKeeper) -> None:
-        self.keeper = keeper
+    def __init__(self, backend: SQLiteBackend) -> None:
+        self.backend = backend
 
     def enter(self) -> Any:
-        return self.keeper.save()
+        return self.backend.save()
 
     def reset(self, token: Any) -> Any:
-        return self.keeper.reset(token)
+        return self.backend.reset(token)
 
     def leave(self, token: Any) -> None:
-        self.keeper.reset(token)
-        self.keeper.forget(token)
+        self.backend.reset(token)
+        self.backend.forget(token)
 
 
 def dump(connection: sqlite3.Connection) -> Dump:

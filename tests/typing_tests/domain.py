@@ -30,7 +30,7 @@ class OrderTests(DomainTestCase):
     domain = shop
     config = {"databases": {"default": {"provider": "postgresql"}}}
     on_leak = "fail"
-    paranoid = True
+    verify = True
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -59,7 +59,7 @@ class AsyncOrderTests(AsyncDomainTestCase):
             assert_type(inner, Database)
 
 
-with test_domain(shop, config={}, traverse=False, on_leak="reset", paranoid=True) as db:
+with test_domain(shop, config={}, traverse=False, on_leak="reset", verify=True) as db:
     assert_type(db, Database)
     assert_type(drain(domain=shop), int)
     assert_type(published("orders", "default", domain=shop), list[dict[str, Any]])

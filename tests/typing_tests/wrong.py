@@ -36,7 +36,7 @@ class Wrong(Store):
 
 class WrongDomain(DomainTestCase):
     on_leak = "always"  # assignment
-    paranoid = "yes"  # assignment
+    verify = "yes"  # assignment
 
 
 test_domain()  # call-arg

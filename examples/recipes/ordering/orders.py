@@ -41,7 +41,7 @@ class Order:
     def total(self) -> float:
         return sum(item.quantity * item.price for item in self.items)
 
-    def place(self) -> None:
+    def location(self) -> None:
         self.raise_(OrderPlaced(order_id=self.id, customer=self.customer, total=self.total))
 
     def ship(self) -> None:
@@ -72,7 +72,7 @@ class OrderCommands:
     def place(self, command: PlaceOrder) -> str:
         order = Order(customer=command.customer)
         order.add_items(LineItem(product=command.product, quantity=command.quantity, price=command.price))
-        order.place()
+        order.location()
         current_domain.repository_for(Order).add(order)
         return str(order.id)
 

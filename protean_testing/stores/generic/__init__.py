@@ -1,5 +1,5 @@
-"""Databases without a keeper of their own, MySQL and MariaDB among them."""
+"""Databases without a backend of their own, MySQL and MariaDB among them."""
 
-from .keeper import GenericKeeper
+from .backend import GenericBackend
 
-__all__ = ["GenericKeeper"]
+__all__ = ["GenericBackend"]

@@ -70,9 +70,9 @@ class Process:
         return not self.sleeps and _WAITS.match(self.state) is not None
 
     def __str__(self) -> str:
-        place = f" in database {self.database}" if self.database and not self.is_here else ""
+        location = f" in database {self.database}" if self.database and not self.is_here else ""
         does = f"asleep for {self.seconds:.1f} s" if self.sleeps else f"at work: {self.statement}"
-        return f"connection {self.number} of {self.user} at {self.host}{place}, {does}"
+        return f"connection {self.number} of {self.user} at {self.host}{location}, {does}"
 
 
 def processes(connection: Connection) -> list[Process]:

@@ -6,8 +6,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from ...ownership import Marker, new_marker
-from ..keeper import Database
-from ..urls import parsed_url, sync_url
+from ..sql.backend import Database
+from ..sql.urls import parsed_url, sync_url
 from . import ownership
 from .owner import Owner
 from .schema import Thing, shown
@@ -40,20 +40,20 @@ class Leftovers:
                     f"drop {content[thing].name}{'' if content[thing].holds_data else ' (empty)'}"
                     for thing in self._doomed(found.marker)
                 ]
-                if self._is_the_place(found.marker):
+                if self._is_the_location(found.marker):
                     lines += self._to_restore(found.marker)
             return [
                 *lines,
                 *(f"drop table {name} (the library's own)" for name in self._session.own_tables()),
             ]
 
-    def _is_the_place(self, marker: Marker) -> bool:
+    def _is_the_location(self, marker: Marker) -> bool:
         with self._session.transaction() as connection:
             return marker.identity == ownership.identity(connection, self._owner.database)
 
     def _doomed(self, marker: Marker) -> list[Thing]:
         """What the run made; in the very place where it was, also what came since it began."""
-        is_here = self._is_the_place(marker)
+        is_here = self._is_the_location(marker)
         return [
             thing
             for thing, one in self._owner.content(marker).items()
@@ -91,7 +91,7 @@ class Leftovers:
             with session.transaction() as connection:
                 if not ownership.begin(connection, found, new_marker("", ())):
                     raise owner.used()
-            restores = marker is not None and self._is_the_place(marker)
+            restores = marker is not None and self._is_the_location(marker)
             session.make_way(readers=True)
             session.drop(doomed)
             if marker is not None and restores:

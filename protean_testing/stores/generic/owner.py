@@ -16,7 +16,7 @@ from ...ownership import Marker, clean_line, examine, new_marker, refuse_other_n
 from ...ownership import Thing as Content
 from ...ownership.examine import VERSION_TABLES
 from ...ownership.marker import RUN
-from ..keeper import Database
+from ..sql.backend import Database
 from . import mysql, ownership, rows
 from .rows import Copy, Key, Table
 from .schema import Thing, identified, named, shown
@@ -70,7 +70,7 @@ class Owner:
     def _refuse_other_names(self) -> None:
         name, url = self.database.url.database or "", self.database.url
         if self.session.is_mysql or url.host is not None:
-            names = ownership.places(self.database) if self.session.is_mysql else [name]
+            names = ownership.locations(self.database) if self.session.is_mysql else [name]
         else:  # a file, also what a link leads to
             names = [] if name == ":memory:" else sorted({Path(name).stem, Path(name).resolve().stem})
         for one in names:
@@ -374,8 +374,8 @@ class Owner:
         if not self.session.is_mysql:
             return
         with connection.begin():
-            for place in ownership.places(self.database):
-                if not mysql.take_lock(connection, place):
+            for location in ownership.locations(self.database):
+                if not mysql.take_lock(connection, location):
                     raise self.used()
             self._session_id = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
 

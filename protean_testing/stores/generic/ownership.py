@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ...ownership import Marker
-from ..keeper import Database
+from ..sql.backend import Database
 from . import mysql
 
 NAME = "protean_testing"
@@ -76,7 +76,7 @@ def is_alive(connection: sa.Connection, database: Database, found: Found | None)
     By its lock; else by its process: one on another machine may always live.
     """
     if connection.dialect.name in mysql.NAMES:
-        return any(mysql.is_locked(connection, name) for name in places(database))
+        return any(mysql.is_locked(connection, name) for name in locations(database))
     if found is None or found.holder is None:
         return False
     who = json.loads(found.holder)
@@ -90,7 +90,7 @@ def is_alive(connection: sa.Connection, database: Database, found: Found | None)
         return False
 
 
-def places(database: Database) -> list[str]:
+def locations(database: Database) -> list[str]:
     """The database's name, and of others in which tables are created: MySQL's schemas are databases."""
     return sorted({database.url.database or "", *(schema for schema, _ in database.tables if schema)})
 

@@ -19,8 +19,8 @@ from ...ownership.marker import RUN
 from ...store import LeftBy
 from ...waiting import LONGEST, Patience
 from ..driver_errors import said, translated
-from ..keeper import Database
-from ..urls import server_of, with_secrets
+from ..sql.backend import Database
+from ..sql.urls import server_of, with_secrets
 from . import idle_locks, mysql, ownership, rows, schema
 from .rows import Bag, Copy, Key, Table
 from .schema import Thing, shown
@@ -106,11 +106,11 @@ class Session:
         own: sa.Connection | None = None
         with suppress(DBAPIError, TypeError):  # a password that only the application's engine knows
             own = self._connect(mysql.own_engine(self.database.url))
-        places = [mysql.server(one) for one in (given, own) if one is not None]
+        locations = [mysql.server(one) for one in (given, own) if one is not None]
         for one in (given, own):
             if one is not None:
                 one.rollback()
-        self._is_separate = own is not None and len(set(places)) == 1
+        self._is_separate = own is not None and len(set(locations)) == 1
         if own is not None and self._is_separate:
             given.close()
             connection = own

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .keeper import PostgreSQLKeeper
+from .backend import PostgreSQLBackend
 
-__all__ = ["PostgreSQLKeeper"]
+__all__ = ["PostgreSQLBackend"]

@@ -67,8 +67,8 @@ def has_key(table: Table, key: str) -> str:
     if len(table.key) == 1:
         return f"t.{quoted(table.key[0][0])} = {key}::{table.key[0][1]}"
     return " AND ".join(
-        f"t.{quoted(column)} = ({key}::text[])[{place}]::{kind}"
-        for place, (column, kind) in enumerate(table.key, 1)
+        f"t.{quoted(column)} = ({key}::text[])[{location}]::{kind}"
+        for location, (column, kind) in enumerate(table.key, 1)
     )
 
 
@@ -116,7 +116,7 @@ def _in_order(table: Table, state: State) -> str:
     return lines(table, state) + (" ORDER BY ctid" if len(state) == 1 else "")
 
 
-def put_back(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
+def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
     """Give tables the rows of the states in `targets`. Rows that are right stay where they are.
 
     Triggers, rules and foreign keys of the code under test do not see it. Runs inside a transaction.
@@ -125,7 +125,7 @@ def put_back(connection: Connection, catalog: Catalog, targets: Mapping[int, Sta
     if not tables:
         return
     if not connection.silent:
-        return _put_back_as_owner(connection, catalog, targets)
+        return _restore_as_owner(connection, catalog, targets)
     with switched_off(connection, tables):
         for table in tables:
             connection.run(_delete(table, targets[table.number]))
@@ -165,7 +165,7 @@ def _counted(table: Table, state: State) -> str:
     )
 
 
-def _put_back_as_owner(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
+def _restore_as_owner(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
     """As a plain owner, whose foreign keys cannot be kept still: all that refers is rewritten as well."""
     rewritten = [catalog.tables[number] for number in sorted(catalog.referring(set(targets)))]
     holding = [table for table in rewritten if table.holds_rows]

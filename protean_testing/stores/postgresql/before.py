@@ -164,12 +164,12 @@ def _restore_rows(connection: Connection, catalog: Catalog, there: list[tuple[Ta
         wrong = baseline.changed(connection, tables)
     altered = [one for t, one in there if t.number in wrong and t.shape != one.columns]
     targets = {t.number: s for t, s in tables if t.number in wrong - {one.number for one in altered}}
-    baseline.put_back(connection, catalog, targets)
+    baseline.restore(connection, catalog, targets)
     shown = [(t, one.state) for t, one in there if t.kind == "m" and t.shape == one.columns]
     stale = views.changed(connection, shown)
     try:
         with connection.raw.transaction():
-            views.put_back(connection, catalog, {t.number: s for t, s in shown if t.number in stale})
+            views.restore(connection, catalog, {t.number: s for t, s in shown if t.number in stale})
     except StoreError:  # its rows are made from others, which are there
         pass
     return altered
@@ -179,10 +179,10 @@ def _restore_sequences(connection: Connection, catalog: Catalog) -> None:
     found = connection.rows(
         f"SELECT objid::int8, last_value, is_called FROM {OURS}.before WHERE last_value IS NOT NULL"
     )
-    places = {oid: (last, called) for oid, last, called in found}
-    there = [one for one in catalog.sequences.values() if one.oid in places]
+    locations = {oid: (last, called) for oid, last, called in found}
+    there = [one for one in catalog.sequences.values() if one.oid in locations]
     now = sequences.positions(connection, there)
-    sequences.put_back(connection, {s: places[s.oid] for s in there if now[s.key] != places[s.oid]})
+    sequences.restore(connection, {s: locations[s.oid] for s in there if now[s.key] != locations[s.oid]})
 
 
 def owed(connection: Connection) -> list[str]:
@@ -213,33 +213,34 @@ def rescue(connection: Connection, kept: _Kept, what: str) -> str:
     """Copy the rows that a table had into a table of the user's. Inside a transaction."""
     if not kept.state or kept.state == views.UNFILLED:
         return f"table {kept.was} {what}; it had no rows"
-    place = kept.rescued or _rescue(connection, kept)
-    return f"table {kept.was} {what}; the rows that it had are in table {place}"
+    location = kept.rescued or _rescue(connection, kept)
+    return f"table {kept.was} {what}; the rows that it had are in table {location}"
 
 
 def _rescue(connection: Connection, kept: _Kept) -> str:
     if not connection.value(f"SELECT to_regnamespace('{RESCUED}')"):
         connection.run(f"CREATE SCHEMA {RESCUED}")
-    place, number = _place(kept.was, 1), 1
-    while connection.value(f"SELECT to_regclass({literal(place)})") is not None:
+    location, number = _location(kept.was, 1), 1
+    while connection.value(f"SELECT to_regclass({literal(location)})") is not None:
         number += 1
-        place = _place(kept.was, number)
+        location = _location(kept.was, number)
     copies = ", ".join(map(str, kept.state))
     lines = f"SELECT line FROM {OURS}.kept WHERE number = {kept.number} AND copy IN ({copies})"
     try:
         with connection.raw.transaction():
-            connection.run(f"CREATE TABLE {place} ({kept.columns})")
-            connection.run(f"INSERT INTO {place} SELECT (s.line::{place}).* FROM ({lines} OFFSET 0) s")
+            connection.run(f"CREATE TABLE {location} ({kept.columns})")
+            connection.run(f"INSERT INTO {location} SELECT (s.line::{location}).* FROM ({lines} OFFSET 0) s")
     except psycopg.OperationalError:
         raise
     except psycopg.Error:  # a type of its columns is gone as well
-        connection.run(f"CREATE TABLE {place} AS {lines}")
+        connection.run(f"CREATE TABLE {location} AS {lines}")
     connection.run(
-        f"UPDATE {OURS}.before SET rescued = {literal(place)} WHERE classid = {_CLASS} AND objid = {kept.oid}"
+        f"UPDATE {OURS}.before SET rescued = {literal(location)} "
+        f"WHERE classid = {_CLASS} AND objid = {kept.oid}"
     )
-    return place
+    return location
 
 
-def _place(identity: str, number: int) -> str:
+def _location(identity: str, number: int) -> str:
     name = identity.replace('"', "").encode()[:55].decode(errors="ignore")
     return f"{RESCUED}.{quoted(name if number == 1 else f'{name} {number}')}"

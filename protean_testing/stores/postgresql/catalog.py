@@ -237,7 +237,7 @@ def _referring_first(references: Mapping[int, Iterable[int]]) -> list[int]:
 
 def _loud(connection: Connection) -> dict[int, list[tuple[str, str]]]:
     found: dict[int, list[tuple[str, str]]] = {}
-    for oid, table, kind, name, enabled in connection.rows(sql.text("loud")):
+    for oid, table, kind, name, enabled in connection.rows(sql.text("always_firing")):
         if connection.silent and enabled == "O":
             continue
         if not connection.silent and enabled == "R":

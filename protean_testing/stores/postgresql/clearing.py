@@ -13,11 +13,11 @@ FEW_ROWS = 100  # that are compared one by one
 LARGEST_BRANCH = 4  # numbers that are told apart one by one
 
 
-def clear_function(tables: Iterable[Table], places: Mapping[Sequence, Position]) -> str:
+def clear_function(tables: Iterable[Table], locations: Mapping[Sequence, Position]) -> str:
     """``clear(number)`` empties a table and returns how many rows it had; its sequences stand as at first."""
     count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
     cases = {table.number: f"DELETE FROM ONLY {table.sql};\n{count}" for table in tables}
-    for sequence, (last, called) in places.items():
+    for sequence, (last, called) in locations.items():
         back = f"ignored := setval({sequence.oid}, {last}, {called});\n"
         for number in sequence.tables or (0,):
             cases[number] = cases.get(number, "") + ("" if sequence.cached else back)
@@ -112,7 +112,7 @@ def _few_rows(table: Table, lines: str) -> str:
 def parts(table: Table) -> tuple[str, str]:
     """For protean_testing.put_all: what empties a table, and what gives it back rows, by keys or all.
 
-    A row that is there and at the mark is updated, not deleted and inserted: a reference to it stays.
+    A row that is there and at the snapshot is updated, not deleted and inserted: a reference to it stays.
     """
     n, name = table.number, table.sql
     clear = f"d{n} AS (DELETE FROM ONLY {name})"
@@ -156,7 +156,7 @@ def touch_function(table: Table) -> str:
     return (
         f"CREATE OR REPLACE FUNCTION {OURS}.touch_{table.number}() RETURNS trigger LANGUAGE plpgsql "
         f"SECURITY DEFINER {settings}AS $touch$\nBEGIN\n"
-        "IF pg_catalog.current_setting('protean_testing.keeper', true) OPERATOR(pg_catalog.=) 'on' THEN\n"
+        "IF pg_catalog.current_setting('protean_testing.backend', true) OPERATOR(pg_catalog.=) 'on' THEN\n"
         "RETURN NULL;\nEND IF;\n"
         f"CASE tg_op\nWHEN 'TRUNCATE' THEN {into}, NULL);\n"
         f"WHEN 'INSERT' THEN {into}, {new});\nWHEN 'DELETE' THEN {into}, {old});\n"

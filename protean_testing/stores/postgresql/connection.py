@@ -1,4 +1,4 @@
-"""The keeper's own connection: direct, and with every setting that the reset relies on."""
+"""The backend's own connection: direct, and with every setting that the reset relies on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sqlalchemy import URL
 
 from ...errors import ConfigurationError, Secret, redacted
 from ...waiting import DEADLINE, Patience, limit
-from ..keeper import Database
-from ..urls import server_of, with_secrets
+from ..sql.backend import Database
+from ..sql.urls import server_of, with_secrets
 
 try:
     import psycopg as psycopg
@@ -30,6 +30,7 @@ OURS = "protean_testing"
 """The one schema that is ours."""
 
 OLDEST = 15  # PostgreSQL's major version
+_TRIES = 20
 CONNECT_TIMEOUT = 10  # seconds; psycopg waits for at least 2
 LOCK_TIMEOUT = 300  # ms: well below deadlock_timeout, so that no session of the code under test is the victim
 
@@ -57,7 +58,7 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "TimeZone": "UTC",
     "xmloption": "content",
-    f"{OURS}.keeper": "on",  # our triggers pass over what this session writes
+    f"{OURS}.backend": "on",  # our triggers pass over what this session writes
 }
 _LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off where the server knows them
 
@@ -107,10 +108,18 @@ class Connection:
             f"set_config({literal(name)}, {literal(value)}, false)"
             for name, value in (_SETTINGS | later).items()
         )
+        self._end_statement_timeout()
         self.run(f"SELECT {', '.join(pairs)}")
         self._patience.answered()
         self.superuser = bool(self.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         self.silent = self._silence()
+
+    def _end_statement_timeout(self) -> None:
+        """Try again: that of the role or the database may be too short for the statement that ends it."""
+        for _ in range(_TRIES):
+            with suppress(psycopg.errors.QueryCanceled):
+                self.run("SET statement_timeout = 0")
+                return
 
     def _silence(self) -> bool:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ...ownership import Marker, Thing, examine
 from ...ownership.clean import clean_line
 from ...ownership.examine import VERSION_TABLES, listed
-from ..keeper import Database
+from ..sql.backend import Database
 from . import fingerprint, ownership
 from .connection import Connection, literal, quoted
 from .fingerprint import Address, Object
@@ -110,7 +110,7 @@ def examined(
     """
     tables = [] if database.adopt else list(tables)
     return examine(
-        things(connection, fingerprint.objects(connection), _places(database, tables)),
+        things(connection, fingerprint.objects(connection), _locations(database, tables)),
         marker,
         identity=ownership.identity(connection),
         store=database.name,
@@ -126,7 +126,7 @@ def clear_line(database: Database) -> str:
     return clean_line(database.url.set(password=None).render_as_string(), unsafe=database.unsafe)
 
 
-def _places(database: Database, tables: Iterable[TableName]) -> list[str]:
+def _locations(database: Database, tables: Iterable[TableName]) -> list[str]:
     """The tables' full names; the application's search_path says where one without a schema is."""
     tables, default = sorted(tables, key=str), "public"
     if any(schema is None for schema, _ in tables):

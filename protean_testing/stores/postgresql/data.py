@@ -1,4 +1,4 @@
-"""Rows, sequences and materialized views at every mark; given back by looking at what is there."""
+"""Rows, sequences and materialized views at every snapshot; given back by looking at what is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import baseline, sequences, staying, views
+from . import baseline, schema_cache, sequences, views
 from .baseline import State
 from .catalog import Catalog, Sequence, Table
 from .connection import Connection
@@ -15,11 +15,11 @@ from .sequences import Name, Position
 
 
 @dataclass(eq=False)
-class Mark:
+class Snapshot:
     """A level of rows and one of sequences, which begin and end together.
 
     Attributes:
-        era: Greater than that of every mark before it.
+        era: Greater than that of every snapshot before it.
         known: The latest era in which all was as at the mark.
     """
 
@@ -36,7 +36,7 @@ class Data:
         catalog: What there is now.
         rows: The states of tables and materialized views, by their numbers.
         positions: Where sequences stood, by their names.
-        era: That of the innermost mark.
+        era: That of the innermost snapshot.
         counted: How many rows a table had when it was last copied in full.
     """
 
@@ -51,19 +51,19 @@ class Data:
         self._stored: set[int] = set()
 
     def begin(self) -> None:
-        """Take what is new as it is now: it belongs to every mark."""
+        """Take what is new as it is now: it belongs to every snapshot."""
         with self.connection.raw.transaction():
             self.connection.make_durable()
             kept = self.keep(self.unknown())
-            places = sequences.positions(
+            locations = sequences.positions(
                 self.connection,
                 [s for name, s in self.catalog.sequences.items() if name not in self.positions.base],
             )
         self.rows.base |= kept
-        self.positions.base |= places
+        self.positions.base |= locations
 
     def state(self) -> dict[str, Any]:
-        """What it holds while no mark is saved, as JSON can hold it."""
+        """What it holds while no snapshot is saved, as JSON can hold it."""
         return {
             "rows": list(self.rows.base.items()),
             "positions": list(self.positions.base.items()),
@@ -74,50 +74,54 @@ class Data:
 
     def resume(self, state: dict[str, Any]) -> None:
         """All is as it was when an earlier run ended."""
-        self.rows.base = staying.to_rows(state)
-        self.positions.base = staying.to_positions(state)
+        self.rows.base = schema_cache.to_rows(state)
+        self.positions.base = schema_cache.to_positions(state)
         self.counted = dict(state["counted"])
         self.era, self._copy = state["era"], state["copy"]
         self._stored = {copy for state in self.rows.base.values() for copy in state}
 
     def unknown(self) -> set[int]:
-        """Tables that came since the marks were saved."""
+        """Tables that came since the snapshots were saved."""
         return {table.number for table in self._all()} - self.rows.base.keys()
 
     # A level begins
 
-    def save(self) -> Mark:
+    def save(self) -> Snapshot:
         """Begin a level, whatever was written."""
         with self.connection.raw.transaction():
             self.connection.make_durable()
             written = self.written(self.rows.top, self._all()) | self.unknown()
             kept = self.keep(self.rows.top.dirty | written)
-            places = self.places()
-        return self.saved(written, kept, places, self.era + 1)
+            locations = self.locations()
+        return self.saved(written, kept, locations, self.era + 1)
 
     def saved(
-        self, written: set[int], kept: dict[int, State], places: dict[Name, Position], era: int
-    ) -> Mark:
+        self, written: set[int], kept: dict[int, State], locations: dict[Name, Position], era: int
+    ) -> Snapshot:
         """A level begins: `kept` has the state of all that was written at the one that is innermost now."""
-        self.know(places)
-        moved = {name for name, place in places.items() if place != self.position(name, self.positions.top)}
-        moved |= self.positions.top.dirty & places.keys()
+        self.know(locations)
+        moved = {
+            name
+            for name, location in locations.items()
+            if location != self.position(name, self.positions.top)
+        }
+        moved |= self.positions.top.dirty & locations.keys()
         self.era = era
-        return Mark(
+        return Snapshot(
             self.rows.save(written, kept),
-            self.positions.save(moved, {name: places[name] for name in moved}),
+            self.positions.save(moved, {name: locations[name] for name in moved}),
             era,
             era,
         )
 
-    def know(self, places: dict[Name, Position]) -> None:
-        """Tables and sequences that came since the marks were saved are there from now on."""
+    def know(self, locations: dict[Name, Position]) -> None:
+        """Tables and sequences that came since the snapshots were saved are there from now on."""
         for number in self.unknown():
             self.rows.base[number] = baseline.EMPTY
-        for name in places.keys() - self.positions.base.keys():
-            self.positions.base[name] = places[name]
+        for name in locations.keys() - self.positions.base.keys():
+            self.positions.base[name] = locations[name]
 
-    def places(self) -> dict[Name, Position]:
+    def locations(self) -> dict[Name, Position]:
         """Where every sequence stands now."""
         return sequences.positions(self.connection, self.catalog.sequences.values())
 
@@ -141,60 +145,64 @@ class Data:
 
     # A level is given back
 
-    def reset(self, mark: Mark) -> bool:
-        """Give everything back that is not as it was at `mark`. Returns whether anything was not."""
+    def reset(self, snapshot: Snapshot) -> bool:
+        """Give everything back that is not as it was at `snapshot`. Returns whether anything was not."""
         with self.connection.raw.transaction():
-            changed = self.put_back(mark, self._all())
-        self.ended(mark)
+            changed = self.restore(snapshot, self._all())
+        self.ended(snapshot)
         return changed
 
-    def put_back(self, mark: Mark, suspects: list[Table]) -> bool:
-        """Give back `suspects` and sequences that are not as they were at `mark`. Inside a transaction."""
+    def restore(self, snapshot: Snapshot, suspects: list[Table]) -> bool:
+        """Restore `suspects` and sequences to `snapshot`. Inside a transaction."""
         tables = [table for table in suspects if table.kind == "r"]
-        targets = {number: self.rows.state(number, mark.rows) for number in self.written(mark.rows, tables)}
-        baseline.put_back(self.connection, self.catalog, targets)
+        targets = {
+            number: self.rows.state(number, snapshot.rows) for number in self.written(snapshot.rows, tables)
+        }
+        baseline.restore(self.connection, self.catalog, targets)
         shown = [table for table in suspects if table.kind == "m"]  # by the rows that are right again
-        outdated = {number: self.rows.state(number, mark.rows) for number in self.written(mark.rows, shown)}
-        views.put_back(self.connection, self.catalog, outdated)
-        moved = self.moved(mark)
-        sequences.put_back(self.connection, moved)
+        outdated = {
+            number: self.rows.state(number, snapshot.rows) for number in self.written(snapshot.rows, shown)
+        }
+        views.restore(self.connection, self.catalog, outdated)
+        moved = self.moved(snapshot)
+        sequences.restore(self.connection, moved)
         return bool(targets or outdated or moved)
 
-    def written(self, mark: Level[int, State], suspects: list[Table]) -> set[int]:
-        """Which of these tables and views are not as they were at `mark`."""
-        known = [(t, self.rows.state(t.number, mark)) for t in suspects if t.number in self.rows.base]
+    def written(self, snapshot: Level[int, State], suspects: list[Table]) -> set[int]:
+        """Which of these tables and views are not as they were at `snapshot`."""
+        known = [(t, self.rows.state(t.number, snapshot)) for t in suspects if t.number in self.rows.base]
         tables = [pair for pair in known if pair[0].kind == "r"]
         with baseline.unforced(self.connection, [table for table, _ in tables]):
             found = baseline.changed(self.connection, tables)
         return found | views.changed(self.connection, [pair for pair in known if pair[0].kind == "m"])
 
-    def ended(self, mark: Mark) -> None:
-        """All is as at `mark` again, and levels inside of it are over."""
-        self.rows.reset(mark.rows)
-        self.positions.reset(mark.positions)
-        mark.known = self.era
+    def ended(self, snapshot: Snapshot) -> None:
+        """All is as at `snapshot` again, and levels inside of it are over."""
+        self.rows.reset(snapshot.rows)
+        self.positions.reset(snapshot.positions)
+        snapshot.known = self.era
         self._discard()
 
-    def forget(self, mark: Mark) -> None:
-        """`mark` and the levels inside of it are over; the data is as it is."""
-        self.rows.forget(mark.rows)
-        self.positions.forget(mark.positions)
+    def forget(self, snapshot: Snapshot) -> None:
+        """`snapshot` and the levels inside of it are over; the data is as it is."""
+        self.rows.forget(snapshot.rows)
+        self.positions.forget(snapshot.positions)
         self._discard()
 
-    def position(self, name: Name, mark: Level[Name, Position]) -> Position | None:
-        """Where a sequence stood at `mark`; None for one that came later."""
-        return self.positions.state(name, mark) if name in self.positions.base else None
+    def position(self, name: Name, snapshot: Level[Name, Position]) -> Position | None:
+        """Where a sequence stood at `snapshot`; None for one that came later."""
+        return self.positions.state(name, snapshot) if name in self.positions.base else None
 
     def tables(self, keep: Callable[[Table], bool] = lambda table: True) -> list[Table]:
         """The tables and views that are kept, those of one kind."""
         return [table for table in self._all() if keep(table)]
 
-    def moved(self, mark: Mark) -> dict[Sequence, Position]:
-        """Sequences that do not stand where they stood at `mark`, and where that was."""
+    def moved(self, snapshot: Snapshot) -> dict[Sequence, Position]:
+        """Sequences that do not stand where they stood at `snapshot`, and where that was."""
         return {
             self.catalog.sequences[name]: target
-            for name, place in self.places().items()
-            if (target := self.position(name, mark.positions)) not in (place, None)
+            for name, location in self.locations().items()
+            if (target := self.position(name, snapshot.positions)) not in (location, None)
         }
 
     def _all(self) -> list[Table]:

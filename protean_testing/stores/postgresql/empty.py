@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .cloning import Clone
+from .worker_database import Clone
 
 
 class Empty(Clone):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import baseline, noting, sequences
+from . import baseline, change_log, sequences
 from .baseline import State
 from .catalog import Table
 from .connection import OURS, Connection
-from .data import Data, Mark
+from .data import Data, Snapshot
 from .installed import Installed
 from .sequences import Name, Position
 
@@ -51,8 +51,8 @@ class Fast:
     """Knows what was written, and gives it back in one call.
 
     Parameters:
-        connection: The keeper's own.
-        data: What was there at every mark, and the slower way for what this one cannot do.
+        connection: The backend's own.
+        data: What was there at every snapshot, and the slower way for what this one cannot do.
 
     Attributes:
         installed: What this has put into the database.
@@ -62,12 +62,12 @@ class Fast:
         self.connection, self.data = connection, data
         self.installed = Installed(connection, data)
         self._seen = UNKNOWN  # seen and pending, as protean_testing.reset wants to know
-        self._marks: list[Mark] = []
+        self._snapshots: list[Snapshot] = []
         self._resets = 0
         self._failures = 0
         self._dead: dict[int, tuple[int, int]] = {}  # how often a table was cleared, and of how many rows
 
-    def tell_of_slow_way(self, store: str, why: str) -> None:
+    def report_slow_way(self, store: str, why: str) -> None:
         """A reset failed. Once is nothing: a test changed the schema. Again and again, it makes all slow."""
         self._failures += 1
         self.installed.renew = True
@@ -80,9 +80,9 @@ class Fast:
         )
 
     @property
-    def innermost(self) -> Mark | None:
-        """The mark that was saved last, of those that are valid."""
-        return self._marks[-1] if self._marks else None
+    def innermost(self) -> Snapshot | None:
+        """The snapshot that was saved last, of those that are valid."""
+        return self._snapshots[-1] if self._snapshots else None
 
     @property
     def pending(self) -> bool:
@@ -112,7 +112,7 @@ class Fast:
 
     # A level begins
 
-    def save(self, accept_schema: Callable[[], bool]) -> Mark:
+    def save(self, accept_schema: Callable[[], bool]) -> Snapshot:
         """Begin a level.
 
         Parameters:
@@ -124,11 +124,11 @@ class Fast:
         """
         era = self.data.era + 1
         if self.data.rows.top.owed or self.data.positions.top.owed or not self._nothing_to_save(era):
-            mark = self._save_written(era, accept_schema)
+            snapshot = self._save_written(era, accept_schema)
         else:
-            mark = self.data.saved(set(), {}, {}, era)
-        self._marks.append(mark)
-        return mark
+            snapshot = self.data.saved(set(), {}, {}, era)
+        self._snapshots.append(snapshot)
+        return snapshot
 
     def _nothing_to_save(self, era: int) -> bool:
         said, _ = self.connection.call(
@@ -138,7 +138,7 @@ class Fast:
         )
         return said == "nothing"
 
-    def _save_written(self, era: int, accept_schema: Callable[[], bool]) -> Mark:
+    def _save_written(self, era: int, accept_schema: Callable[[], bool]) -> Snapshot:
         data = self.data
         with self.installed.transaction():
             self.connection.make_durable()
@@ -147,11 +147,11 @@ class Fast:
             look = replace(look, everything=look.everything or changed)
             owed = {table.number for table in self._suspects(look, data.rows.top.owed | data.unknown())}
             kept = self._keep(owed, by_key=not look.everything)
-            places = data.places()
+            locations = data.locations()
             top = data.positions.top
-            self._notice({name: at for name, at in places.items() if at != data.position(name, top)})
+            self._notice({name: at for name, at in locations.items() if at != data.position(name, top)})
             if changed:
-                data.know(places)
+                data.know(locations)
                 self.installed.install()
             if look.crashed:
                 self.installed.install_after_crash(era)
@@ -160,16 +160,16 @@ class Fast:
             self.installed.note_keys(kept, era)
             changed_states = self.installed.unsure(set(kept) | set(data.rows.top.kept))
             states = {n: kept[n] if n in kept else data.rows.state_now(n) for n in changed_states}
-            self.installed.aim(states, places, era)
+            self.installed.aim(states, locations, era)
             seen = self._after(seen)
         self._seen = seen
-        return data.saved(owed, kept, places, era)
+        return data.saved(owed, kept, locations, era)
 
-    def _notice(self, places: Mapping[Name, Position]) -> None:
+    def _notice(self, locations: Mapping[Name, Position]) -> None:
         """From now on it is noticed when one of these sequences is moved. Inside a transaction."""
         there = self.data.catalog.sequences
         sequences.make_noticed(
-            self.connection, {there[name]: at for name, at in places.items() if name in there and at[1]}
+            self.connection, {there[name]: at for name, at in locations.items() if name in there and at[1]}
         )
 
     def _keep(self, numbers: set[int], *, by_key: bool) -> dict[int, State]:
@@ -184,17 +184,17 @@ class Fast:
         return kept | self.data.keep(whole)
 
     def _keep_keys(self, table: Table) -> State | None:
-        mark = self.innermost
-        if mark is None or not self.installed.all_keys_noted(table.number, mark.known):
+        snapshot = self.innermost
+        if snapshot is None or not self.installed.all_keys_noted(table.number, snapshot.known):
             return None
-        below = self.data.rows.state(table.number, mark.rows)
-        whole = f"number = {table.number} AND key IS NULL AND era >= {mark.era}"
+        below = self.data.rows.state(table.number, snapshot.rows)
+        whole = f"number = {table.number} AND key IS NULL AND era >= {snapshot.era}"
         if below == baseline.EMPTY or self.connection.value(
             f"SELECT EXISTS (SELECT FROM {OURS}.touched WHERE {whole})"
         ):
             return None
         copy = self.data.next_copy()
-        baseline.keep_keys(self.connection, table, copy, mark.era)
+        baseline.keep_keys(self.connection, table, copy, snapshot.era)
         return (*below, copy)
 
     def _suspects(self, look: Look, more: set[int]) -> list[Table]:
@@ -211,11 +211,11 @@ class Fast:
 
     # A level is given back
 
-    def reset(self, mark: Mark, *, thorough: bool, same_schema: bool = False) -> bool | Look:
-        """Give back what was written since `mark`.
+    def reset(self, snapshot: Snapshot, *, thorough: bool, same_schema: bool = False) -> bool | Look:
+        """Give back what was written since `snapshot`.
 
         Parameters:
-            mark: One that is valid.
+            snapshot: One that is valid.
             thorough: See what single tests have hidden: where every sequence stands.
             same_schema: The schema was looked at just now, and is as it was.
 
@@ -226,34 +226,38 @@ class Fast:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is in the way.
         """
         data, moved = self.data, False
-        dirty = data.rows.dirty_since(mark.rows) & data.catalog.tables.keys()
-        single = mark is self._marks[-1] and not thorough and not data.positions.dirty_since(mark.positions)
+        dirty = data.rows.dirty_since(snapshot.rows) & data.catalog.tables.keys()
+        single = (
+            snapshot is self._snapshots[-1]
+            and not thorough
+            and not data.positions.dirty_since(snapshot.positions)
+        )
         if single:
-            word, *rest = self._call(mark, dirty, same_schema=same_schema)
+            word, *rest = self._call(snapshot, dirty, same_schema=same_schema)
         else:
             with self.installed.transaction():
-                self._aim(mark, data.rows.kept_since(mark.rows))
-                self._truncate(mark, dirty)
-                word, *rest = self._call(mark, dirty, same_schema=same_schema)
+                self._aim(snapshot, data.rows.kept_since(snapshot.rows))
+                self._truncate(snapshot, dirty)
+                word, *rest = self._call(snapshot, dirty, same_schema=same_schema)
                 if word in ("nothing", "reset"):
-                    places = data.moved(mark)
-                    sequences.put_back(self.connection, places)
-                    moved = bool(places)
-                    self._aim(mark, set(), known=data.era)
+                    locations = data.moved(snapshot)
+                    sequences.restore(self.connection, locations)
+                    moved = bool(locations)
+                    self._aim(snapshot, set(), known=data.era)
         if word == "schema":
             return Look(frozenset(), schema=True, views=True, everything=False, again=True)
         if word == "look":
             return self._read(rest[3])
         if rest:
             self._seen = (rest[0], rest[1])
-        if not single or mark.rows.kept:
-            self._ended(mark)
-        mark.known = data.era
+        if not single or snapshot.rows.kept:
+            self._ended(snapshot)
+        snapshot.known = data.era
         if word == "reset":
             self._clear_away(_numbers(rest[3]), int(rest[2]))
         return word == "reset" or moved
 
-    def reset_by_looking(self, mark: Mark, *, everything: bool) -> bool:
+    def reset_by_looking(self, snapshot: Snapshot, *, everything: bool) -> bool:
         """As `reset`, but what may have been written is compared; all that there is, if asked for.
 
         Raises:
@@ -265,48 +269,50 @@ class Fast:
             if look.crashed:
                 self.installed.install_after_crash(data.era)
                 self.connection.run(f"SELECT setval('{OURS}.era', {data.era})")
-            suspects = data.tables() if everything else self._suspects(look, data.rows.dirty_since(mark.rows))
-            changed = data.put_back(mark, suspects)
+            suspects = (
+                data.tables() if everything else self._suspects(look, data.rows.dirty_since(snapshot.rows))
+            )
+            changed = data.restore(snapshot, suspects)
             self._forget_notes()
-            self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {mark.era}")
-            self._aim(mark, data.rows.kept_since(mark.rows), known=data.era)
+            self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {snapshot.era}")
+            self._aim(snapshot, data.rows.kept_since(snapshot.rows), known=data.era)
             seen = self._after(seen)
         self._seen = seen
-        self._ended(mark)
+        self._ended(snapshot)
         return changed
 
-    def forget(self, mark: Mark) -> None:
-        """`mark` and the levels inside of it are over; the data is as it is."""
-        place = self._marks.index(mark)
-        below = self._marks[place - 1] if place else None
-        numbers = self.data.rows.kept_since(mark.rows if below is None else below.rows)
+    def forget(self, snapshot: Snapshot) -> None:
+        """`snapshot` and the levels inside of it are over; the data is as it is."""
+        location = self._snapshots.index(snapshot)
+        below = self._snapshots[location - 1] if location else None
+        numbers = self.data.rows.kept_since(snapshot.rows if below is None else below.rows)
         with self.installed.transaction():
             self._aim(below, numbers)
-        del self._marks[place:]
-        self.data.forget(mark)
+        del self._snapshots[location:]
+        self.data.forget(snapshot)
 
-    def _ended(self, mark: Mark) -> None:
-        del self._marks[self._marks.index(mark) + 1 :]
-        self.data.ended(mark)
+    def _ended(self, snapshot: Snapshot) -> None:
+        del self._snapshots[self._snapshots.index(snapshot) + 1 :]
+        self.data.ended(snapshot)
 
-    def _aim(self, mark: Mark | None, numbers: set[int], known: int | None = None) -> None:
-        """Have the functions aim at `mark`, or at what creating the schema left. Inside a transaction.
+    def _aim(self, snapshot: Snapshot | None, numbers: set[int], known: int | None = None) -> None:
+        """Have the functions aim at `snapshot`, or at what creating the schema left. Inside a transaction.
 
         Parameters:
-            numbers: The tables whose state at the mark may be another one than what they aim at now.
-            known: The latest era in which all was as at the mark, where that has changed.
+            numbers: The tables whose state at the snapshot may be another one than what they aim at now.
+            known: The latest era in which all was as at the snapshot, where that has changed.
         """
         rows, positions, base = self.data.rows, self.data.positions, self.data.positions.base
         unsure = self.installed.unsure(numbers)
-        if mark is None:
+        if snapshot is None:
             self.installed.aim({number: rows.base[number] for number in unsure}, base, 0)
         else:
-            states = {number: rows.state(number, mark.rows) for number in unsure}
-            places = {name: positions.state(name, mark.positions) for name in base}
-            self.installed.aim(states, places, mark.known if known is None else known)
+            states = {number: rows.state(number, snapshot.rows) for number in unsure}
+            locations = {name: positions.state(name, snapshot.positions) for name in base}
+            self.installed.aim(states, locations, snapshot.known if known is None else known)
 
-    def _truncate(self, mark: Mark, dirty: set[int]) -> None:
-        """Empty tables that hold many rows, and none at `mark`, if that is so of all that refer to them."""
+    def _truncate(self, snapshot: Snapshot, dirty: set[int]) -> None:
+        """Empty tables that hold many rows and held none at `snapshot`, as do all that refer to them."""
         catalog, rows = self.data.catalog, self.data.rows
         many = TRUNCATE_ROWS if self.connection.silent else TRUNCATE_ROWS_AS_OWNER
         for number in dirty:
@@ -314,7 +320,7 @@ class Fast:
                 continue
             tables = [catalog.tables[other] for other in sorted(catalog.referring({number}))]
             if any(
-                table.loud or rows.state(table.number, mark.rows) != baseline.EMPTY
+                table.loud or rows.state(table.number, snapshot.rows) != baseline.EMPTY
                 for table in tables
                 if table.holds_rows
             ):
@@ -324,10 +330,10 @@ class Fast:
 
     # The reset function
 
-    def _call(self, mark: Mark, dirty: set[int], *, same_schema: bool) -> list[str]:
+    def _call(self, snapshot: Snapshot, dirty: set[int], *, same_schema: bool) -> list[str]:
         (said,) = self.connection.call(
             f"SELECT {OURS}.reset($1, $2, $3, $4, $5, $6, $7)",
-            mark.era,
+            snapshot.era,
             *self._seen,
             0 if same_schema else self.installed.newest,
             "{" + ",".join(map(str, dirty)) + "}",
@@ -351,17 +357,19 @@ class Fast:
 
     def _read(self, written: str) -> Look:
         noted = frozenset(_numbers(written))
-        unsure = noting.SCHEMA in noted or noting.SENTINEL not in noted
+        unsure = change_log.SCHEMA in noted or change_log.SENTINEL not in noted
         return Look(
             written=frozenset(number for number in noted if number > 0),
             schema=unsure or not self.connection.superuser,
-            views=noting.VIEW in noted or not self.connection.superuser,
+            views=change_log.VIEW in noted or not self.connection.superuser,
             everything=unsure,
-            crashed=noting.SENTINEL not in noted,
+            crashed=change_log.SENTINEL not in noted,
         )
 
     def _forget_notes(self) -> None:
-        self.connection.run(f"DELETE FROM {OURS}.note; INSERT INTO {OURS}.note VALUES ({noting.SENTINEL})")
+        self.connection.run(
+            f"DELETE FROM {OURS}.note; INSERT INTO {OURS}.note VALUES ({change_log.SENTINEL})"
+        )
 
     # Dead rows
 

@@ -49,7 +49,7 @@ def addresses(keys: Iterable[str]) -> set[Address]:
 
 def glance(connection: Connection) -> object:
     """Equal to an earlier one where the schema is as it was then; it may differ where it is, too."""
-    return connection.rows(sql.text("glance"), again=True)
+    return connection.rows(sql.text("quick_fingerprint"), again=True)
 
 
 def take(connection: Connection, *, internal: bool = True) -> Fingerprint:
@@ -188,8 +188,8 @@ def drop(
         found = take(connection, internal=False) if parts else dict.fromkeys(present(connection), "")
         return {address: looks for address, looks in found.items() if address not in going}
 
-    places = {kind: number for number, kind in enumerate(_FIRST)}
-    there = sorted(objects(connection, doomed), key=lambda one: places.get(one.kind, len(_FIRST)))
+    locations = {kind: number for number, kind in enumerate(_FIRST)}
+    there = sorted(objects(connection, doomed), key=lambda one: locations.get(one.kind, len(_FIRST)))
     going = set(doomed) | set(may_go)
     for begin in range(0, len(there), _TOGETHER):
         harmed: list[Address] = []

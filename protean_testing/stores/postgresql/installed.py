@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-from . import baseline, clearing, noting, sql
+from . import baseline, change_log, clearing, sql
 from .baseline import State
 from .catalog import Table
 from .connection import OURS, Connection, listed, literal
@@ -20,7 +20,7 @@ SOME_SEQUENCES = 100  # those without values are put back after a rollback, too
 
 
 class Installed:
-    """Triggers, functions, and what these read: `target` and `position` tell what there was at a mark.
+    """Triggers, functions, and what these read: `target` and `position` tell what there was at a snapshot.
 
     Attributes:
         newest: The newest relation that is known, as protean_testing.reset wants to know; 0 for a superuser,
@@ -39,7 +39,7 @@ class Installed:
         self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
         self._puts: set[int] = set()  # tables with a function that puts rows back
         self._target: dict[int, tuple[State, bool]] = {}
-        self._places: dict[Name, Position] = {}
+        self._locations: dict[Name, Position] = {}
         self._aimed = False
 
     @contextmanager
@@ -59,10 +59,10 @@ class Installed:
         """Put triggers on what is new, write functions for what there is now. Inside a transaction."""
         catalog = self._data.catalog
         if self._connection.value(f"SELECT to_regclass('{OURS}.note')") is None:
-            noting.install(self._connection)
-        noting.note(self._connection, catalog)
+            change_log.install(self._connection)
+        change_log.note(self._connection, catalog)
         for number in self._keys_since.keys() & catalog.tables.keys():
-            noting.touch(self._connection, catalog.tables[number])
+            change_log.touch(self._connection, catalog.tables[number])
         if self.renew:
             self._puts.clear()
         self._write_lists()
@@ -72,7 +72,7 @@ class Installed:
         self.altered = True
 
     def state(self) -> dict[str, Any]:
-        """What is there while no mark is saved, as JSON can hold it."""
+        """What is there while no snapshot is saved, as JSON can hold it."""
         return {
             "keys_since": list(self._keys_since.items()),
             "puts": sorted(self._puts),
@@ -84,7 +84,7 @@ class Installed:
         self._keys_since = dict(state["keys_since"])
         self._puts = set(state["puts"])
         self._target = {number: (tuple(copies), by_key) for number, copies, by_key in state["target"]}
-        self._places = dict(self._data.positions.base)
+        self._locations = dict(self._data.positions.base)
         self._aimed = True
         self.know_newest()
 
@@ -101,9 +101,9 @@ class Installed:
     def damaged(self) -> bool:
         """Whether a test dropped one of our triggers or switched it off."""
         tables = self._data.catalog.tables
-        expected = {(table.oid, noting.TRIGGER) for table in tables.values() if table.notable}
-        expected |= {(tables[n].oid, f"{noting.TRIGGER}_keys") for n in self._keys_since if n in tables}
-        return noting.damaged(self._connection, expected)
+        expected = {(table.oid, change_log.TRIGGER) for table in tables.values() if table.notable}
+        expected |= {(tables[n].oid, f"{change_log.TRIGGER}_keys") for n in self._keys_since if n in tables}
+        return change_log.damaged(self._connection, expected)
 
     def note_keys(self, numbers: Iterable[int], era: int) -> None:
         """Note keys from now on where there are many rows and a key. Inside a transaction."""
@@ -113,7 +113,7 @@ class Installed:
             if table is None or number in self._keys_since or self._data.counted.get(number, 0) < many:
                 continue
             if table.key and table.notable and not table.loud and not table.forced:
-                noting.touch(self._connection, table)
+                change_log.touch(self._connection, table)
                 self._keys_since[number] = era
                 self.altered = True
 
@@ -142,8 +142,8 @@ class Installed:
     def _write_functions(self) -> None:
         catalog, run = self._data.catalog, self._connection.run
         base = self._data.positions.base
-        places = {sequence: base[name] for name, sequence in catalog.sequences.items() if name in base}
-        run(clearing.clear_function(self._data.tables(lambda table: table.kind == "r"), places))
+        locations = {sequence: base[name] for name, sequence in catalog.sequences.items() if name in base}
+        run(clearing.clear_function(self._data.tables(lambda table: table.kind == "r"), locations))
         constants = {
             ":watched": bool(self.watched()),
             ":heirs": any(table.children for table in catalog.tables.values()),
@@ -197,7 +197,7 @@ class Installed:
         if lines:
             self._connection.run(f"INSERT INTO {OURS}.part VALUES {', '.join(lines)}")
 
-    # What there was at the innermost mark
+    # What there was at the innermost snapshot
 
     @property
     def held(self) -> bool:
@@ -209,8 +209,8 @@ class Installed:
         known = self._data.catalog.tables.keys() & self._data.rows.base.keys()
         return known & (numbers | self._keys_since.keys()) if self._aimed else set(known)
 
-    def aim(self, states: Mapping[int, State], places: Mapping[Name, Position], known: int) -> None:
-        """Tell what there was at a mark. Inside a transaction.
+    def aim(self, states: Mapping[int, State], locations: Mapping[Name, Position], known: int) -> None:
+        """Tell what there was at a snapshot. Inside a transaction.
 
         Parameters:
             states: Of all tables that `unsure` names.
@@ -230,7 +230,7 @@ class Installed:
                 self._connection.run(clearing.put_switch(self._puts))
                 self.altered = True
         self._write_target(target)
-        self._write_places(places)
+        self._write_places(locations)
         self._aimed = True
 
     def _write_target(self, target: dict[int, tuple[State, bool]]) -> None:
@@ -246,13 +246,13 @@ class Installed:
             self._connection.run(f"INSERT INTO {OURS}.target VALUES {rows}")
         self._target = target
 
-    def _write_places(self, places: Mapping[Name, Position]) -> None:
-        there = self._places if self._aimed else {}
+    def _write_places(self, locations: Mapping[Name, Position]) -> None:
+        there = self._locations if self._aimed else {}
         sequences = self._data.catalog.sequences
         changed = [
             sequences[name]
-            for name, place in places.items()
-            if there.get(name) != place and name in sequences
+            for name, location in locations.items()
+            if there.get(name) != location and name in sequences
         ]
         if not self._aimed:
             self._connection.run(f"DELETE FROM {OURS}.position")
@@ -260,12 +260,12 @@ class Installed:
             oids = listed(sequence.oid for sequence in changed)
             self._connection.run(f"DELETE FROM {OURS}.position WHERE sequence = ANY ({oids}::oid[])")
         lines = [
-            f"({number}, {one.oid}, {places[one.key][0]}, {places[one.key][1]}, {one.cached})"
+            f"({number}, {one.oid}, {locations[one.key][0]}, {locations[one.key][1]}, {one.cached})"
             for one in changed
-            for number in (*(one.tables or (noting.SENTINEL,)), "NULL")
+            for number in (*(one.tables or (change_log.SENTINEL,)), "NULL")
         ]
         if lines:
             self._connection.run(f"INSERT INTO {OURS}.position VALUES {', '.join(lines)}")
         base = self._data.positions.base
-        self._places = dict(places)
-        self.moved = any(place != base.get(name, place) for name, place in places.items())
+        self._locations = dict(locations)
+        self.moved = any(location != base.get(name, location) for name, location in locations.items())

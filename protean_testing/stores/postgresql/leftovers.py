@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from ...ownership import Marker
-from ..keeper import Database
-from ..urls import parsed_url
-from . import before, claiming, fingerprint, noting, ownership
+from ..sql.backend import Database
+from ..sql.urls import parsed_url
+from . import acquire, before, change_log, fingerprint, ownership
 from .connection import OURS, Connection
 from .fingerprint import Object
 
@@ -28,9 +28,9 @@ class Leftovers:
     def refuse_in_use(self) -> None:
         """See `ownership.clean.Leftovers`. From now on no run begins there."""
         connection = self._connection
-        claiming.refuse_name(self._database, connection)
-        claiming.refuse_live(self._database, connection, self._marker())
-        claiming.acquire(self._database, connection)
+        acquire.refuse_name(self._database, connection)
+        acquire.refuse_live(self._database, connection, self._marker())
+        acquire.acquire(self._database, connection)
 
     def listed(self) -> list[str]:
         """See `ownership.clean.Leftovers`."""
@@ -55,12 +55,12 @@ class Leftovers:
         lost = []
         if self._owes(marker):
             lost = before.restore(connection)
-        noting.uninstall(connection)
-        claiming.remove(self._database, connection, doomed)
+        change_log.uninstall(connection)
+        acquire.remove(self._database, connection, doomed)
         if lost:
             lost = before.restore(connection) + [line for line in lost if before.RESCUED in line]
         ownership.erase(connection)
-        claiming.tell_lost(self._database, lost, f"a run that was killed ({marker})")
+        acquire.report_lost(self._database, lost, f"a run that was killed ({marker})")
 
     def close(self) -> None:
         """See `ownership.clean.Leftovers`."""
@@ -69,7 +69,7 @@ class Leftovers:
             self._open = None
 
     def _marker(self) -> Marker | None:
-        return claiming.read_marker(self._database, self._connection)
+        return acquire.read_marker(self._database, self._connection)
 
     def _owes(self, marker: Marker) -> bool:
         return not marker.ended and marker.identity == ownership.identity(self._connection)

@@ -1,4 +1,4 @@
-"""What was written at which level, and where the state of a table at a mark is found. No SQL here."""
+"""What was written at which level, and where the state of a table at a snapshot is found. No SQL here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ State = TypeVar("State")  # how to get at a state that was kept
 
 @dataclass(eq=False)
 class Level(Generic[Thing, State]):
-    """What happened since one mark, up to the next one.
+    """What happened since one snapshot, up to the next one.
 
     Attributes:
-        dirty: Written since the mark was saved or last reset.
+        dirty: Written since the snapshot was saved or last reset.
         owed: Those of them whose state has to be kept when the next inner level begins.
         kept: Their state when the last inner level began.
     """
@@ -26,7 +26,7 @@ class Level(Generic[Thing, State]):
 
 
 class Levels(Generic[Thing, State]):
-    """The marks of one database, outermost first; level 0 is what creating the schema left."""
+    """The snapshots of one database, outermost first; level 0 is what creating the schema left."""
 
     def __init__(self) -> None:
         self.base: dict[Thing, State] = {}
@@ -34,7 +34,7 @@ class Levels(Generic[Thing, State]):
 
     @property
     def top(self) -> Level[Thing, State]:
-        """The innermost level: its own mark, and what was written since."""
+        """The innermost level: its own snapshot, and what was written since."""
         return self._levels[-1]
 
     def save(self, new: Iterable[Thing], kept: dict[Thing, State]) -> Level[Thing, State]:
@@ -45,13 +45,13 @@ class Levels(Generic[Thing, State]):
         self._levels.append(Level())
         return self.top
 
-    def dirty_since(self, mark: Level[Thing, State]) -> set[Thing]:
-        """All that was written since `mark`, at whatever level."""
-        return set[Thing]().union(*(level.dirty for level in self._since(mark)))
+    def dirty_since(self, snapshot: Level[Thing, State]) -> set[Thing]:
+        """All that was written since `snapshot`, at whatever level."""
+        return set[Thing]().union(*(level.dirty for level in self._since(snapshot)))
 
-    def state(self, thing: Thing, mark: Level[Thing, State]) -> State:
-        """The state of `thing` at `mark`: the nearest that was kept below it."""
-        for level in reversed(self._levels[: self._levels.index(mark)]):
+    def state(self, thing: Thing, snapshot: Level[Thing, State]) -> State:
+        """The state of `thing` at `snapshot`: the nearest that was kept below it."""
+        for level in reversed(self._levels[: self._levels.index(snapshot)]):
             if thing in level.kept:
                 return level.kept[thing]
         return self.base[thing]
@@ -60,20 +60,20 @@ class Levels(Generic[Thing, State]):
         """The state of `thing` when the innermost level was begun last: for what was not written since."""
         return self.top.kept[thing] if thing in self.top.kept else self.state(thing, self.top)
 
-    def kept_since(self, mark: Level[Thing, State]) -> set[Thing]:
-        """All whose state is another one at an inner level than at `mark`, as far as is known."""
-        return set[Thing]().union(*(level.kept for level in self._since(mark)))
+    def kept_since(self, snapshot: Level[Thing, State]) -> set[Thing]:
+        """All whose state is another one at an inner level than at `snapshot`, as far as is known."""
+        return set[Thing]().union(*(level.kept for level in self._since(snapshot)))
 
-    def reset(self, mark: Level[Thing, State]) -> None:
-        """All is as at `mark` again; newer marks are void."""
-        del self._levels[self._levels.index(mark) + 1 :]
-        mark.dirty, mark.owed, mark.kept = set(), set(), {}
+    def reset(self, snapshot: Level[Thing, State]) -> None:
+        """All is as at `snapshot` again; newer snapshots are void."""
+        del self._levels[self._levels.index(snapshot) + 1 :]
+        snapshot.dirty, snapshot.owed, snapshot.kept = set(), set(), {}
 
-    def forget(self, mark: Level[Thing, State]) -> None:
-        """`mark` and newer ones are void; what was written since belongs to the level below."""
-        written = self.dirty_since(mark)
-        owed = written.union(*(level.owed for level in self._since(mark)))
-        del self._levels[self._levels.index(mark) :]
+    def forget(self, snapshot: Level[Thing, State]) -> None:
+        """`snapshot` and newer ones are void; what was written since belongs to the level below."""
+        written = self.dirty_since(snapshot)
+        owed = written.union(*(level.owed for level in self._since(snapshot)))
+        del self._levels[self._levels.index(snapshot) :]
         self.top.dirty |= written
         self.top.owed |= owed
 
@@ -81,5 +81,5 @@ class Levels(Generic[Thing, State]):
         """Every state that is kept somewhere."""
         return [*self.base.values(), *(state for level in self._levels for state in level.kept.values())]
 
-    def _since(self, mark: Level[Thing, State]) -> list[Level[Thing, State]]:
-        return self._levels[self._levels.index(mark) :]
+    def _since(self, snapshot: Level[Thing, State]) -> list[Level[Thing, State]]:
+        return self._levels[self._levels.index(snapshot) :]

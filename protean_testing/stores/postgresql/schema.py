@@ -1,4 +1,4 @@
-"""The schema at every mark: was it changed, and given back where it was."""
+"""The schema at every snapshot: was it changed, and given back where it was."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...errors import StoreError
-from ..keeper import Database
+from ..sql.backend import Database
 from . import fingerprint
 from .catalog import Catalog, read_catalog
 from .connection import Connection
 from .fingerprint import Address, EntangledError, Fingerprint, Object
-from .staying import State, of_catalog
+from .schema_cache import State, of_catalog
 
 
 @dataclass(eq=False)
 class Schema:
-    """A schema that one or several marks stand in, by its looks, which are others once it was built again.
+    """A schema that one or several snapshots stand in, known by its fingerprint.
 
     Attributes:
         looks: What everything in it looks like.
@@ -46,7 +46,7 @@ class Schemas:
 
     Parameters:
         database: Says whether the schema can be made again.
-        connection: The keeper's own.
+        connection: The backend's own.
         owner: Knows whose what is.
 
     Attributes:

@@ -30,7 +30,7 @@ def positions(connection: Connection, sequences: Iterable[Sequence]) -> dict[Nam
     return found
 
 
-def put_back(connection: Connection, targets: Mapping[Sequence, Position]) -> None:
+def restore(connection: Connection, targets: Mapping[Sequence, Position]) -> None:
     """Set sequences to their positions. What sessions had cached of them is void too."""
     for sequence, (last, _) in targets.items():
         if sequence.cached:  # nothing else makes a live session forget the values it holds
@@ -38,13 +38,14 @@ def put_back(connection: Connection, targets: Mapping[Sequence, Position]) -> No
     make_noticed(connection, targets)
 
 
-def make_noticed(connection: Connection, places: Mapping[Sequence, Position]) -> None:
+def make_noticed(connection: Connection, locations: Mapping[Sequence, Position]) -> None:
     """Set sequences to where they stand, or are to stand: what takes the next value of one is noticed then.
 
     The server logs 32 values at once: only the first one after this needs a transaction number.
     """
     part = [
-        f"setval({sequence.oid}::regclass, {last}, {called})" for sequence, (last, called) in places.items()
+        f"setval({sequence.oid}::regclass, {last}, {called})"
+        for sequence, (last, called) in locations.items()
     ]
     for begin in range(0, len(part), CHUNK):
         connection.run("SELECT " + ", ".join(part[begin : begin + CHUNK]))

@@ -32,7 +32,7 @@ def changed(connection: Connection, views: list[tuple[Table, State]]) -> set[int
     return switched | baseline.changed(connection, comparable)
 
 
-def put_back(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
+def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, State]) -> None:
     """Have views show their states again; the tables are as they were already.
 
     Raises:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from redis.exceptions import NoPermissionError, ResponseError
 
 from . import transactions
-from .journal import Journal, Mark
+from .connection import Wire, checked
+from .journal import Journal, Snapshot
 from .tracking import Tracking
 from .transactions import OpenMulti
 from .values import Value, Values
-from .wire import Wire, checked
 
 
 class Data:
@@ -47,31 +47,31 @@ class Data:
         self._clients = b""
         self._told_of: set[int] = set()
 
-    def save(self) -> Mark:
-        """A mark of what is there now."""
+    def save(self) -> Snapshot:
+        """A snapshot of what is there now."""
         count, _ = self._first_look(end=False)
         if count or self._journal.now or self._tracking.is_on:
             self._journal.found(self._changed(self._look()))
         self._tracking.settled()
-        mark = self._journal.push()
-        mark.waiting = frozenset(transactions.waiting(self._clients, self._db, ()))
-        return mark
+        snapshot = self._journal.push()
+        snapshot.waiting = frozenset(transactions.waiting(self._clients, self._db, ()))
+        return snapshot
 
-    def reset(self, mark: Mark) -> tuple[bool, list[OpenMulti]]:
-        """Make all as at `mark`.
+    def reset(self, snapshot: Snapshot) -> tuple[bool, list[OpenMulti]]:
+        """Make all as at `snapshot`.
 
         Returns:
             Whether anything was otherwise, and the transactions that were left open.
         """
         count, ended = self._first_look(end=True)
-        changed = self._empty(mark, count) if mark.size == 0 else self._restore(mark)
+        changed = self._empty(snapshot, count) if snapshot.size == 0 else self._restore(snapshot)
         self._tracking.settled()
         return changed, ended
 
-    def left_waiting(self, mark: Mark) -> list[str]:
-        """Clients that subscribe or wait for a key, and did not at `mark`, as of the last reset."""
+    def left_waiting(self, snapshot: Snapshot) -> list[str]:
+        """Clients that subscribe or wait for a key, and did not at `snapshot`, as of the last reset."""
         ours = {self._tracking.listener_number}
-        found = transactions.waiting(self._clients, self._db, mark.waiting | self._told_of | ours)
+        found = transactions.waiting(self._clients, self._db, snapshot.waiting | self._told_of | ours)
         self._told_of |= found.keys()
         return list(found.values())
 
@@ -80,17 +80,17 @@ class Data:
         self._tracking.end()
 
     def reset_all(self) -> None:
-        """Make all as at the first mark."""
-        if self._journal.marks:
-            self.reset(self._journal.marks[0])
+        """Make all as at the first snapshot."""
+        if self._journal.snapshots:
+            self.reset(self._journal.snapshots[0])
 
-    def forget(self, mark: Mark) -> None:
-        if mark in self._journal.marks:
-            self._journal.forget(mark)
+    def forget(self, snapshot: Snapshot) -> None:
+        if snapshot in self._journal.snapshots:
+            self._journal.forget(snapshot)
 
-    def depth(self, mark: Mark | None = None) -> int:
-        """How many marks there are, or are older than this one."""
-        return len(self._journal.marks) if mark is None else self._journal.marks.index(mark)
+    def depth(self, snapshot: Snapshot | None = None) -> int:
+        """How many snapshots there are, or are older than this one."""
+        return len(self._journal.snapshots) if snapshot is None else self._journal.snapshots.index(snapshot)
 
     def clear(self) -> None:
         """Delete everything."""
@@ -145,7 +145,7 @@ class Data:
         now = self._journal.now
         return {name: value for name, value in fresh.items() if not self.values.same(value, now.get(name))}
 
-    def _empty(self, mark: Mark, count: int) -> bool:
+    def _empty(self, snapshot: Snapshot, count: int) -> bool:
         if self._prefix:
             told = self._told()
             names = self.values.names() if told is None else told | self._journal.now.keys()
@@ -155,13 +155,13 @@ class Data:
             if changed:
                 self.values.flush()
             self._tracking.end()
-        self._journal.empty(mark)
+        self._journal.empty(snapshot)
         return changed
 
-    def _restore(self, mark: Mark) -> bool:
+    def _restore(self, snapshot: Snapshot) -> bool:
         fresh = self._look()
         now = self._journal.now
-        wanted = {name: now.get(name) for name in fresh} | self._journal.before(mark)
+        wanted = {name: now.get(name) for name in fresh} | self._journal.before(snapshot)
         wrong = {
             name: value
             for name, value in wanted.items()
@@ -175,5 +175,5 @@ class Data:
                 if fresh[name] is None and value is not None and (value.expiry or time) < time:
                     del wrong[name]
         looks = self.values.write(wrong)
-        self._journal.back_to(mark, wanted | looks)
+        self._journal.back_to(snapshot, wanted | looks)
         return bool(wrong)

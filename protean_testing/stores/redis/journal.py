@@ -1,4 +1,4 @@
-"""What the keys hold, and what they held at each mark: the arithmetic of nested scopes, without a server."""
+"""Tell what each key held at each snapshot: the arithmetic of nested scopes, without a server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .values import Value
 
 
 @dataclass(eq=False)
-class Mark:
+class Snapshot:
     """A moment to go back to.
 
     Attributes:
         size: How many keys there were.
-        before: What the keys held that were found written since, up to the next mark (None: nothing).
+        before: What the keys held that were found written since, up to the next snapshot (None: nothing).
         waiting: The clients that subscribed or waited for a key then.
     """
 
@@ -24,55 +24,55 @@ class Mark:
 
 
 class Journal:
-    """The data at the last look, and the way back to every mark.
+    """The data at the last look, and the way back to every snapshot.
 
     Attributes:
         now: What every key held at the last look.
         silent: The keys among them whose changes are not always told.
-        marks: Outermost first.
+        snapshots: Outermost first.
     """
 
     def __init__(self) -> None:
         self.now: dict[bytes, Value] = {}
         self.silent: set[bytes] = set()
-        self.marks: list[Mark] = []
+        self.snapshots: list[Snapshot] = []
 
     def found(self, fresh: Mapping[bytes, Value | None]) -> None:
         """These keys hold something else than before."""
         for name, value in fresh.items():
-            if self.marks:
-                self.marks[-1].before.setdefault(name, self.now.get(name))
+            if self.snapshots:
+                self.snapshots[-1].before.setdefault(name, self.now.get(name))
             self._put(name, value)
 
-    def push(self) -> Mark:
-        self.marks.append(Mark(len(self.now)))
-        return self.marks[-1]
+    def push(self) -> Snapshot:
+        self.snapshots.append(Snapshot(len(self.now)))
+        return self.snapshots[-1]
 
-    def before(self, mark: Mark) -> dict[bytes, Value | None]:
-        """What the keys that were found written since held at `mark`."""
+    def before(self, snapshot: Snapshot) -> dict[bytes, Value | None]:
+        """What the keys that were found written since held at `snapshot`."""
         held: dict[bytes, Value | None] = {}
-        for later in self.marks[self.marks.index(mark) :]:
+        for later in self.snapshots[self.snapshots.index(snapshot) :]:
             held = later.before | held
         return held
 
-    def back_to(self, mark: Mark, restored: Mapping[bytes, Value | None]) -> None:
-        """All is as at `mark` again, `restored` among it. Newer marks are void."""
+    def back_to(self, snapshot: Snapshot, restored: Mapping[bytes, Value | None]) -> None:
+        """All is as at `snapshot` again, `restored` among it. Newer snapshots are void."""
         for name, value in restored.items():
             self._put(name, value)
-        del self.marks[self.marks.index(mark) + 1 :]
-        mark.before = {}
+        del self.snapshots[self.snapshots.index(snapshot) + 1 :]
+        snapshot.before = {}
 
-    def empty(self, mark: Mark) -> None:
-        """There is nothing, as at `mark`. Newer marks are void."""
+    def empty(self, snapshot: Snapshot) -> None:
+        """There is nothing, as at `snapshot`. Newer snapshots are void."""
         self.now, self.silent = {}, set()
-        self.back_to(mark, {})
+        self.back_to(snapshot, {})
 
-    def forget(self, mark: Mark) -> None:
-        """`mark` and newer ones are void; what was written since belongs to the one before."""
-        held = self.before(mark)
-        del self.marks[self.marks.index(mark) :]
-        if self.marks:
-            self.marks[-1].before = held | self.marks[-1].before
+    def forget(self, snapshot: Snapshot) -> None:
+        """`snapshot` and newer ones are void; what was written since belongs to the one before."""
+        held = self.before(snapshot)
+        del self.snapshots[self.snapshots.index(snapshot) :]
+        if self.snapshots:
+            self.snapshots[-1].before = held | self.snapshots[-1].before
 
     def _put(self, name: bytes, value: Value | None) -> None:
         if value is None:

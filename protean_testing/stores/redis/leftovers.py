@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from ... import ownership
 from . import live, server
 from .address import from_url
-from .owning import Leftover, ask_now, judge, left_in, new_facts, place_text, shown
-from .place import Place
+from .handle import RedisHandle
+from .ownership import Leftover, ask_now, judge, left_in, location_text, new_facts, shown
 from .values import Values
 
 _WAIT = 5.0  # seconds
@@ -28,27 +28,27 @@ class Leftovers:
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         prefix = query.pop("prefix", "")
         base = url.partition("?")[0]
-        self._place = Place(from_url(f"{base}?{urlencode(query)}" if query else base), prefix, _WAIT)
+        self._handle = RedisHandle(from_url(f"{base}?{urlencode(query)}" if query else base), prefix, _WAIT)
         self._unsafe = unsafe
         self._found: list[Leftover] = []
         self._others: list[bytes] = []
 
     def refuse_in_use(self) -> None:
-        place = self._place
-        server.check(place, "redis")
-        facts = new_facts(ask_now(place.wire), place.address, place.prefix)
-        ownership.left_over(place_text(facts), name=str(place))
-        live.refuse_live_runs(place.wire, place.address.db, place.prefix, str(place), named=False)
+        handle = self._handle
+        server.check(handle, "redis")
+        facts = new_facts(ask_now(handle.wire), handle.address, handle.prefix)
+        ownership.left_over(location_text(facts), name=str(handle))
+        live.refuse_live_runs(handle.wire, handle.address.db, handle.prefix, str(handle), named=False)
 
     def listed(self) -> list[str]:
-        place = self._place
-        now = ask_now(place.wire)
-        found = left_in(place.address, place.prefix, now)
-        self._found = [judge(place.wire, left, now) for left in found]
+        handle = self._handle
+        now = ask_now(handle.wire)
+        found = left_in(handle.address, handle.prefix, now)
+        self._found = [judge(handle.wire, left, now) for left in found]
         lines = [line for leftover in self._found for line in _lines(leftover)]
         if self._unsafe:
             known = {name for one in self._found for name in (*one.gone, *one.back, *one.unknown, *one.since)}
-            self._others = [name for name in Values(place.wire, place.prefix).names() if name not in known]
+            self._others = [name for name in Values(handle.wire, handle.prefix).names() if name not in known]
             lines += _some("remove", self._others, "no run of these tests is known to have made it")
         elif not lines:
             self.remove()
@@ -62,10 +62,10 @@ class Leftovers:
                 settled = leftover.settle(all_of_it=True)
             finally:
                 claim.release() if settled else claim.abandon()
-        Values(self._place.wire, self._place.prefix).delete(self._others)
+        Values(self._handle.wire, self._handle.prefix).delete(self._others)
 
     def close(self) -> None:
-        self._place.close()
+        self._handle.close()
 
 
 def _lines(leftover: Leftover) -> Iterator[str]:

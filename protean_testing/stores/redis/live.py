@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from ...errors import UnsafeStoreError
 from ...ownership import marker
-from .wire import Command, Wire
+from .connection import Command, Wire
 
 _GONE_WITHIN = 1.0  # seconds in which one that came after us, and saw us, has left
 _PAUSE = 0.02

@@ -15,14 +15,14 @@ from redis.exceptions import (
 
 from ...errors import ConfigurationError, redacted
 from ...waiting import turns
-from .place import Place
-from .wire import LOST
+from .connection import LOST
+from .handle import RedisHandle
 
 OLDEST = (6, 2)
 _PAUSE = 0.05
 
 
-def check(place: Place, store: str) -> None:
+def check(handle: RedisHandle, store: str) -> None:
     """Refuse what is no Redis, too old, a cluster, a replica, or lets us do too little.
 
     Raises:
@@ -30,18 +30,18 @@ def check(place: Place, store: str) -> None:
     """
 
     def refusal(why: str, instead: str) -> ConfigurationError:
-        why = redacted(why, place.address.password, place.address.url)
-        text = f"store {store!r} cannot use {place}: {why}"
+        why = redacted(why, handle.address.password, handle.address.url)
+        text = f"store {store!r} cannot use {handle}: {why}"
         return ConfigurationError(f"{text.rstrip('.')}.\n{instead}")
 
-    for turn in turns(place.wait, first=_PAUSE):
+    for turn in turns(handle.wait, first=_PAUSE):
         try:
-            replies = place.wire.attempt(
+            replies = handle.wire.attempt(
                 ("INFO", "server"),
                 ("INFO", "replication"),
                 ("INFO", "cluster"),
                 ("SCAN", 0, "COUNT", 1),
-                ("UNLINK", place.prefix + uuid4().bytes),  # a key that is not there
+                ("UNLINK", handle.prefix + uuid4().bytes),  # a key that is not there
             )
             break
         except AuthenticationError as error:
@@ -50,7 +50,7 @@ def check(place: Place, store: str) -> None:
             raise refusal("what answers there is no Redis", "Correct the host or the port.") from None
         except TimeoutError:
             raise refusal(
-                f"it did not answer within {place.wait:g} s", "Is the server up, and is it a Redis?"
+                f"it did not answer within {handle.wait:g} s", "Is the server up, and is it a Redis?"
             ) from None
         except ResponseError as error:  # while it was connected
             raise refusal(str(error), "Is the number of the database right?") from None

@@ -12,6 +12,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from ...core.leaks import report_leak
 from ...errors import (
     ConfigurationError,
     OpenTransactionError,
@@ -20,16 +21,15 @@ from ...errors import (
     UnsafeStoreError,
     redacted,
 )
-from ...leaks import tell_of_leak
-from ...store import LocatedStore, Mark, OnLeak, ResetAfter, Store, validate
+from ...store import LocatedStore, OnLeak, ResetAfter, Snapshot, Store, validate
 from ...waiting import turns
-from . import everything, server, taking
+from . import acquire, dump, server
 from .address import Address, from_client, from_url
+from .connection import LOST
 from .data import Data
-from .numbers import own_number, sweep
-from .place import Place, in_use
+from .handle import RedisHandle, in_use
 from .transactions import OpenMulti
-from .wire import LOST
+from .worker_number import sweep, worker_number
 
 Result = TypeVar("Result")
 
@@ -55,7 +55,7 @@ class RedisStore(LocatedStore):
         wait: Seconds to wait for a server that does not answer, and for what is still at work in it.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a MULTI open, a client that
             subscribes or waits for a key, or a thread that writes.
-        paranoid: Look at everything after each reset, and tell of what is not as it was.
+        verify: Look at everything after each reset, and tell of what is not as it was.
 
     Raises:
         ConfigurationError: The arguments contradict each other, or the URL cannot be read.
@@ -76,10 +76,10 @@ class RedisStore(LocatedStore):
         copy_limit: int = 100_000,
         wait: float = 5.0,
         on_leak: OnLeak = "warn",
-        paranoid: bool = False,
+        verify: bool = False,
     ) -> None:
         validate(self, name=name, prefix=prefix, reset_after=reset_after, on_leak=on_leak, wait=wait)
-        validate(self, adopt=adopt, unsafe=unsafe, paranoid=paranoid, copy_limit=copy_limit)
+        validate(self, adopt=adopt, unsafe=unsafe, verify=verify, copy_limit=copy_limit)
         if url is not None and client is not None:
             raise ConfigurationError("RedisStore takes url= or client=, not both.")
         if unsafe and adopt:
@@ -93,41 +93,43 @@ class RedisStore(LocatedStore):
         self._given = from_client(client) if client is not None else None if url is None else from_url(url)
         self._client_given = client is not None
         self._wait = wait
-        self.on_leak, self.paranoid = on_leak, paranoid
-        self._place: Place | None = None
+        self.on_leak, self.verify = on_leak, verify
+        self._handle: RedisHandle | None = None
 
     # Where it is
 
     @property
     def needs_url(self) -> bool:
         """True where nobody has said yet where the database is."""
-        return self._given is None and (self._place is None or self._place.closed)
+        return self._given is None and (self._handle is None or self._handle.closed)
 
     def bind(self, url: str, *, private: bool = False) -> None:
         """Say where the database is. `private` means that its server was started for this run alone."""
         at = from_url(url)
-        self._place = Place(at, self.prefix, self._wait, private=True) if private else self._placed(at)
+        self._handle = (
+            RedisHandle(at, self.prefix, self._wait, private=True) if private else self._located(at)
+        )
 
-    def _placed(self, address: Address) -> Place:
+    def _located(self, address: Address) -> RedisHandle:
         """The place of a given database, or of the one that a worker has for itself."""
-        number = own_number(address, self.name, self._wait)
+        number = worker_number(address, self.name, self._wait)
         if number is None:
-            return Place(address, self.prefix, self._wait)
-        return number.place(self.prefix, self._wait)
+            return RedisHandle(address, self.prefix, self._wait)
+        return number.handle(self.prefix, self._wait)
 
-    def _live(self) -> Place:
-        if self._place is None or self._place.closed:
+    def _live(self) -> RedisHandle:
+        if self._handle is None or self._handle.closed:
             if self._given is None:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
             is_client = self._client_given
             at = self._given
-            self._place = Place(at, self.prefix, self._wait) if is_client else self._placed(at)
-        return self._place
+            self._handle = RedisHandle(at, self.prefix, self._wait) if is_client else self._located(at)
+        return self._handle
 
     def identity(self) -> Hashable:
-        return self.place()
+        return self.location()
 
-    def place(self) -> Hashable:
+    def location(self) -> Hashable:
         return self._live().key
 
     def share(self, first: Store) -> None:
@@ -137,10 +139,10 @@ class RedisStore(LocatedStore):
                 f"stores {first.name!r} and {self.name!r} are both {self._live()}, but only one of them has "
                 "adopt=True."
             )
-        place = first._live()
-        if self._place is not None and self._place is not place:
-            self._place.close()
-        self._place = place
+        handle = first._live()
+        if self._handle is not None and self._handle is not handle:
+            self._handle.close()
+        self._handle = handle
 
     # What a test uses
 
@@ -160,85 +162,87 @@ class RedisStore(LocatedStore):
         Its connections are closed when the data is given back, where their loop still runs; close it with
         ``async with`` where it should end sooner.
         """
-        place = self._live()
-        return place.async_clients.new(place.address.url, place.data.depth() if place.data else 0)
+        handle = self._live()
+        return handle.async_clients.new(handle.address.url, handle.data.depth() if handle.data else 0)
 
     # The lifecycle
 
     def check(self) -> None:
-        place = self._live()
-        taking.refuse_overlap(place, self.name)
-        server.check(place, self.name)
-        own = place.own
+        handle = self._live()
+        acquire.refuse_overlap(handle, self.name)
+        server.check(handle, self.name)
+        own = handle.own
         if own is not None and self.adopt:
             self._again("look at", lambda: own.refuse_too_many(self.name, self.copy_limit))
-        if not place.private:
-            data = place.new_data(self._tell)
+        if not handle.private:
+            data = handle.new_data(self._tell)
             most = self.copy_limit if self.adopt else None
             self._again(
-                "look at", lambda: taking.look(place, data, self.name, adopt=most, unsafe=self.unsafe)
+                "look at", lambda: acquire.look(handle, data, self.name, adopt=most, unsafe=self.unsafe)
             )
 
     def create_schema(self) -> None:
-        place = self._live()
-        taking.refuse_overlap(place, self.name)
-        if not place.private:
-            sweep(place.address)
-        elif place.own is not None and self.adopt:
-            self._again("copy into", place.own.copy_given)
-        in_use.add(place)
-        data = place.new_data(self._tell)
+        handle = self._live()
+        acquire.refuse_overlap(handle, self.name)
+        if not handle.private:
+            sweep(handle.address)
+        elif handle.own is not None and self.adopt:
+            self._again("copy into", handle.own.copy_given)
+        in_use.add(handle)
+        data = handle.new_data(self._tell)
         try:
             self._again(
                 "take",
-                lambda: taking.take(place, data, self.name, self._tell, adopt=self.adopt, unsafe=self.unsafe),
+                lambda: acquire.take(
+                    handle, data, self.name, self._tell, adopt=self.adopt, unsafe=self.unsafe
+                ),
             )
         except UnsafeStoreError:
-            in_use.discard(place)
+            in_use.discard(handle)
             raise
-        place.data = data
+        handle.data = data
 
     def drop_schema(self) -> None:
-        place = self._place
-        if place is None or place.closed or place.data is None:
+        handle = self._handle
+        if handle is None or handle.closed or handle.data is None:
             return
-        adopted = self.adopt and place.own is None
+        adopted = self.adopt and handle.own is None
         if adopted:
-            place.data.doubt()  # every key is compared before its copy is thrown away
-        self._again("clear", place.data.reset_all if adopted else place.data.clear)
-        place.data = None
-        in_use.discard(place)
-        if place.claim is not None:
-            place.claim.release()
+            handle.data.doubt()  # every key is compared before its copy is thrown away
+        self._again("clear", handle.data.reset_all if adopted else handle.data.clear)
+        handle.data = None
+        in_use.discard(handle)
+        if handle.claim is not None:
+            handle.claim.release()
 
-    def save_data(self) -> Mark:
+    def save_data(self) -> Snapshot:
         return self._again("save", self._data().save)
 
-    def reset_data(self, mark: Mark) -> bool:
+    def reset_data(self, snapshot: Snapshot) -> bool:
         data = self._data()
-        self._live().async_clients.hang_up(data.depth(mark))
-        changed, left_open = self._again("reset", lambda: data.reset(mark))
+        self._live().async_clients.hang_up(data.depth(snapshot))
+        changed, left_open = self._again("reset", lambda: data.reset(snapshot))
         if left_open:
-            self._tell_of_leak(left_open)
+            self._report_leak(left_open)
         return changed
 
-    def forget_data(self, mark: Mark) -> None:
-        self._data().forget(mark)
+    def forget_data(self, snapshot: Snapshot) -> None:
+        self._data().forget(snapshot)
 
-    def left_open(self, mark: Mark) -> list[str]:
-        return self._data().left_waiting(mark)
+    def left_open(self, snapshot: Snapshot) -> list[str]:
+        return self._data().left_waiting(snapshot)
 
-    def mend_data(self, mark: Mark) -> bool:
+    def restore_fully(self, snapshot: Snapshot) -> bool:
         self._data().doubt()
-        return self.reset_data(mark)
+        return self.reset_data(snapshot)
 
-    def look_at_all(self) -> dict[str, list[Any]]:
-        place = self._live()
-        return self._again("look at", lambda: everything.look(place.wire, self._data().values))
+    def dump_data(self) -> dict[str, list[Any]]:
+        handle = self._live()
+        return self._again("look at", lambda: dump.look(handle.wire, self._data().values))
 
     def close(self) -> None:
-        if self._place is not None:
-            self._place.close()
+        if self._handle is not None:
+            self._handle.close()
 
     def _data(self) -> Data:
         data = self._live().data
@@ -249,10 +253,10 @@ class RedisStore(LocatedStore):
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`; again, for `wait` seconds, where the server is gone or busy. No password is told."""
-        place = self._live()
-        patience = place.address.patience(self._wait)
+        handle = self._live()
+        patience = handle.address.patience(self._wait)
         if patience.is_spent:
-            why = f"no answer from {place.address} within {self._wait:g} s the last time. Was it stopped?"
+            why = f"no answer from {handle.address} within {self._wait:g} s the last time. Was it stopped?"
             raise self._failure(what, why)
         was_gone, began = patience.is_gone, monotonic()
         for turn in turns(0.0 if was_gone else self._wait, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE):
@@ -260,7 +264,7 @@ class RedisStore(LocatedStore):
                 done = work()
                 if was_gone:
                     patience.answered()
-                    place.wire.close()  # that one has little patience
+                    handle.wire.close()  # that one has little patience
                 return done
             except OpenTransactionError as error:
                 raise self._of_open_transaction(what, str(error)) from None
@@ -278,7 +282,7 @@ class RedisStore(LocatedStore):
                             what, "  a Lua script or function that still runs"
                         ) from None
                     patience.gone(began)
-                    why = f"no answer from {place.address} within {self._wait:g} s: {error}"
+                    why = f"no answer from {handle.address} within {self._wait:g} s: {error}"
                     raise self._failure(what, f"{why}\nWas it stopped?") from None
             except RedisError as error:
                 raise self._failure(what, str(error)) from None
@@ -301,9 +305,9 @@ class RedisStore(LocatedStore):
 
     def _tell(self, command: str, effect: str) -> None:
         """Say once what the user of the server may not do."""
-        place = self._live()
-        if command not in place.forbidden:
-            place.forbidden.add(command)
+        handle = self._live()
+        if command not in handle.forbidden:
+            handle.forbidden.add(command)
             right = "+" + command.lower().replace(" ", "|")
             warnings.warn(
                 f"the user of store {self.name!r} may not run {command} in Redis: {effect}. "
@@ -311,11 +315,11 @@ class RedisStore(LocatedStore):
                 stacklevel=2,
             )
 
-    def _tell_of_leak(self, left_open: list[OpenMulti]) -> None:
+    def _report_leak(self, left_open: list[OpenMulti]) -> None:
         listed = "\n".join(f"  {multi}" for multi in left_open)
         text = (
             f"left a transaction open on store {self.name!r}.\n{listed}\n"
             "Its connection was closed and the data was reset. Say EXEC or DISCARD in the test, e.g.  "
             "with client.pipeline() as pipeline: ..."
         )
-        tell_of_leak(text, self.name, self.on_leak)
+        report_leak(text, self.name, self.on_leak)

@@ -11,7 +11,7 @@ import re
 
 from redis.exceptions import ResponseError
 
-from .wire import LOST, Wire
+from .connection import LOST, Wire
 
 _CHANNEL = b"__redis__:invalidate"
 

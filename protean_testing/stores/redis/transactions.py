@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from ...errors import OpenTransactionError
 from ...waiting import make_way
-from .wire import Wire, checked
+from .connection import Wire, checked
 
 _IN_MULTI = re.compile(rb" flags=[^ ]*x")
 _WAITING = re.compile(rb"^id=(\d+) .* flags=[^ ]*[Pb]", re.MULTILINE)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from .wire import Command, Wire, checked
+from .connection import Command, Wire, checked
 
 AT_ONCE = 1000
 """Keys in one round trip."""

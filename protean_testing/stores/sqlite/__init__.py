@@ -1,5 +1,5 @@
 """SQLite: in memory that all connections share, in a file, or in an application's private memory."""
 
-from .keeper import SQLiteKeeper
+from .backend import SQLiteBackend
 
-__all__ = ["SQLiteKeeper"]
+__all__ = ["SQLiteBackend"]

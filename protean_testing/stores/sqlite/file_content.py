@@ -14,14 +14,14 @@ from typing import Any
 from ...errors import ConfigurationError, StoreError, UnsafeStoreError
 from ...ownership import Marker, Thing, refusal
 from ...ownership.clean import clean_line
-from ..keeper import Database
-from .beside import Beside, sync
+from ..sql.backend import Database
 from .content import add_definitions, drop, is_as_in_image, things
 from .image import copy
+from .location import OurConnection, connect, is_rubbish
 from .open_transactions import patiently
-from .place import OurConnection, connect, is_rubbish
 from .private import pages
 from .rows import IMAGE
+from .run_directory import Beside, sync
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from .place import OurConnection, connect
+from .location import OurConnection, connect
 
 _numbers = itertools.count(1)
 _ROLLBACK = b"\1\1"

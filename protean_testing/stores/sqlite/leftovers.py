@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from ...errors import ConfigurationError
-from ..urls import parsed_url
-from .files import TestFile
-from .own import files_of_workers
-from .place import place_of
+from ..sql.urls import parsed_url
+from .file_ownership import TestFile
+from .location import location_of
+from .worker_file import files_of_workers
 
 
 class Leftovers:
     """See `ownership.clean.Leftovers`."""
 
     def __init__(self, url: str, *, unsafe: bool = False) -> None:
-        file = place_of(parsed_url(url), "database").file
+        file = location_of(parsed_url(url), "database").file
         if file is None:
             raise ConfigurationError("memory is gone with its run: there is nothing to remove.")
         self._given = TestFile.at(file, unsafe=unsafe)

@@ -17,11 +17,11 @@ from weakref import WeakSet
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from ...leaks import differences
+from ...core.leaks import differences
 from ...waiting import turns
-from ..checkouts import caller
+from ..sql.checkouts import caller
 from .image import Busy, everything, is_busy
-from .place import OurConnection, connect
+from .location import OurConnection, connect
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def _checked_out(dbapi_connection: Any, record: Any, proxy: Any) -> None:
     taken = record.info.get(_INFO)
     if taken is None:
         connection = driver_connection(dbapi_connection)
-        taken = record.info[_INFO] = _Taken(place_key(connection) or "" if connection else "")
+        taken = record.info[_INFO] = _Taken(location_key(connection) or "" if connection else "")
         if taken.key:
             with _records_lock:
                 _records.add(record)
@@ -135,7 +135,7 @@ def driver_connection(dbapi_connection: Any) -> sqlite3.Connection | None:
     return connection if isinstance(connection, sqlite3.Connection) else None
 
 
-def place_key(connection: sqlite3.Connection) -> str | None:
+def location_key(connection: sqlite3.Connection) -> str | None:
     """What SQLite calls a connection's main database, empty for memory without a name.
 
     None where the connection does not answer: most likely it refuses other threads than its own.
@@ -215,7 +215,7 @@ def _left_open(key: str, *, readers: bool, everywhere: bool = False) -> list[_Le
         if isinstance(connection, OurConnection) or not (transaction or unread):
             continue
         taken = known.get(id(connection))
-        if taken is None and place_key(connection) not in (key, None):
+        if taken is None and location_key(connection) not in (key, None):
             continue
         if not (readers or _writes(connection)):
             continue

@@ -15,7 +15,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from ...errors import ConfigurationError
 from ...waiting import turns
-from ..keeper import Database
+from ..sql.backend import Database
 from .image import Busy, Image, copy
 from .open_transactions import StillOpen, driver_connection
 from .rows import quoted
@@ -67,7 +67,7 @@ class PrivateMemory:
         self._prepared = now
 
     def ready(self, newest: Image | None) -> None:
-        """Give an empty one, most likely of a fresh engine, the newest mark, or what was prepared."""
+        """Give an empty one, most likely of a fresh engine, the newest snapshot, or what was prepared."""
         image = newest or self._prepared
 
         def fill(connection: sqlite3.Connection) -> None:
@@ -76,9 +76,9 @@ class PrivateMemory:
 
         within(self._database.engine(), fill)
 
-    def mark(self) -> PrivateMark:
+    def snapshot(self) -> PrivateSnapshot:
         """What is in it now."""
-        return PrivateMark(self._database)
+        return PrivateSnapshot(self._database)
 
     def image(self) -> Image:
         """What is in it now."""
@@ -102,7 +102,7 @@ class PrivateMemory:
         within(self._database.engine(), lambda connection: _overwrite(connection, image))
 
 
-class PrivateMark:
+class PrivateSnapshot:
     """What was in an application's memory at one moment.
 
     Raises:
@@ -115,29 +115,29 @@ class PrivateMark:
         self._pages = pages(self.image.connection)
 
     def take(self) -> None:
-        """See Mark.take."""
+        """See Snapshot.take."""
         within(self._engine(), self.image.take)
         self._pages = pages(self.image.connection)
 
     def reset(self) -> tuple[bool, list[str]]:
-        """See Mark.reset."""
+        """See Snapshot.reset."""
         engine = self._engine()
         ended = self._settle(engine)
 
-        def bring_back(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
+        def restore(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
             now = pages(connection)
             if now == self._pages:
                 return False, []
             return bool(now), _overwrite(connection, self.image)  # an empty one: a fresh engine
 
-        different, unread = within(engine, bring_back)
+        different, unread = within(engine, restore)
         return different, ended + unread
 
     def doubt(self) -> None:
         """A reset looks at everything anyhow."""
 
     def widen(self) -> None:
-        """See Mark.widen."""
+        """See Snapshot.widen."""
         wider = Image.made(lambda image: within(self._engine(), image.take))
         put_rows(self.image, wider)
         self.image.close()

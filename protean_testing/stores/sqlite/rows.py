@@ -97,7 +97,7 @@ class Rows:
             for part in _parts(list(self._filled.items()))
         ]
 
-    def put_back(self, connection: sqlite3.Connection) -> bool:
+    def restore(self, connection: sqlite3.Connection) -> bool:
         """Make all rows as they are in the image. The schemas are equal, a transaction is open.
 
         Returns:

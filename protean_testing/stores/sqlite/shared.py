@@ -8,15 +8,15 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import TypeVar
 
-from ..keeper import Database
+from ..sql.backend import Database
 from .content import objects
-from .files import TestFile
+from .file_ownership import TestFile
 from .image import Busy, Image, copy
-from .mark import Mark
+from .location import Location, OurConnection, connect
 from .open_transactions import patiently, watch
-from .own import sweep
-from .place import OurConnection, Place, connect
 from .rows import quoted
+from .snapshot import Snapshot
+from .worker_file import sweep
 
 T = TypeVar("T")
 
@@ -29,9 +29,9 @@ class SharedDatabase:
         database: What the user said about it.
     """
 
-    def __init__(self, place: Place, database: Database) -> None:
-        self._place, self._database = place, database
-        self._file = None if place.file is None else TestFile(place.file, place, database)
+    def __init__(self, location: Location, database: Database) -> None:
+        self._location, self._database = location, database
+        self._file = None if location.file is None else TestFile(location.file, location, database)
         self._alive: OurConnection | None = None
         self._before: set[tuple[str, str]] = set()
 
@@ -41,11 +41,11 @@ class SharedDatabase:
 
     def claim(self) -> bool:
         watch()
-        if self._file is not None and self._place.file is not None:
+        if self._file is not None and self._location.file is not None:
             if not self._database.private:
-                sweep(self._place.file)
+                sweep(self._location.file)
             return self._file.claim()
-        self._alive = self._alone(self._place.connect)  # memory is gone with its last connection
+        self._alive = self._alone(self._location.connect)  # memory is gone with its last connection
         if not self._database.adopt:
             stale = {("table", name) for schema, name in self._database.tables if schema in (None, "main")}
             self._before = set(objects(self._alive)) - stale
@@ -65,12 +65,12 @@ class SharedDatabase:
     def ready(self, newest: Image | None) -> None:
         """It always is."""
 
-    def mark(self) -> Mark:
+    def snapshot(self) -> Snapshot:
         """What is in it now."""
         if self._file is None:
-            return Mark(self._place, wait=self._database.wait, fleeting=True)
-        return Mark(
-            self._place,
+            return Snapshot(self._location, wait=self._database.wait, fleeting=True)
+        return Snapshot(
+            self._location,
             wait=self._database.wait,
             fleeting=self._file.fleeting,
             replaced=self._file.was_replaced,
@@ -78,7 +78,7 @@ class SharedDatabase:
 
     def image(self) -> Image:
         """What is in it now."""
-        with closing(self._alone(self._place.connect)) as connection:
+        with closing(self._alone(self._location.connect)) as connection:
             return Image.made(lambda image: self._alone(lambda: image.take(connection)))
 
     def drop(self) -> None:
@@ -99,8 +99,8 @@ class SharedDatabase:
         Raises:
             StillOpen: Somebody is in the way.
         """
-        alone = partial(patiently, key=self._place.key, wait=self._database.wait, end=True)
-        connection, _ = alone(self._place.connect)
+        alone = partial(patiently, key=self._location.key, wait=self._database.wait, end=True)
+        connection, _ = alone(self._location.connect)
         with closing(connection):
             if not self._before:
                 if not connection.execute("PRAGMA main.page_count").fetchone()[0]:
@@ -114,4 +114,4 @@ class SharedDatabase:
             alone(lambda: connection.execute("COMMIT"), readers=True)
 
     def _alone(self, action: Callable[[], T]) -> T:
-        return patiently(action, key=self._place.key, wait=self._database.wait, end=False)[0]
+        return patiently(action, key=self._location.key, wait=self._database.wait, end=False)[0]

@@ -21,7 +21,7 @@ def put_rows(source: Image, target: Image) -> None:
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {quoted(name)}")
     tables = Tables(connection, leave=leave)
-    Rows(connection, tables, tables.filled(connection, IMAGE), in_memory=True).put_back(connection)
+    Rows(connection, tables, tables.filled(connection, IMAGE), in_memory=True).restore(connection)
     for _, sql in triggers:
         connection.execute(sql)
     if connection.execute(f"SELECT 1 FROM {IMAGE}.sqlite_schema WHERE name = 'sqlite_sequence'").fetchone():

@@ -1,6 +1,6 @@
 from django.test.runner import DiscoverRunner
 
-from protean_testing.runners.django import RunnerMixin
+from protean_testing.django import RunnerMixin
 
 
 class OwnRunner(RunnerMixin, DiscoverRunner):

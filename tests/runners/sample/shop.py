@@ -76,10 +76,10 @@ class Ledger(Store):
     def save_data(self) -> str:
         return self.file.read_text()
 
-    def reset_data(self, mark: str) -> bool:
+    def reset_data(self, snapshot: str) -> bool:
         log("reset")
-        changed = self.file.read_text() != mark
-        self.file.write_text(mark)
+        changed = self.file.read_text() != snapshot
+        self.file.write_text(snapshot)
         return changed
 
 

@@ -6,7 +6,7 @@
 CREATE UNLOGGED TABLE protean_testing.note (number int NOT NULL) WITH (autovacuum_enabled = false);
 INSERT INTO protean_testing.note VALUES (0);
 
--- The mark of the moment, which triggers read outside of any snapshot.
+-- The snapshot of the moment, which triggers read outside of any snapshot.
 CREATE SEQUENCE protean_testing.era MINVALUE 0;
 
 -- Keys of rows that were written, in tables that hold many rows; NULL stands for all of them (TRUNCATE).
@@ -14,11 +14,11 @@ CREATE TABLE protean_testing.touched (era bigint NOT NULL, number int NOT NULL, 
 CREATE INDEX ON protean_testing.touched (number, era);
 ALTER TABLE protean_testing.touched REPLICA IDENTITY FULL;
 
--- What tables hold at the innermost mark, where that is not nothing: their copies, the latest last, and whether
+-- What tables hold at the innermost snapshot, where that is not nothing: their copies, the latest last, and whether
 -- every key that was written since stands in protean_testing.touched.
 CREATE TABLE protean_testing.target (number int PRIMARY KEY, copies int[] NOT NULL, by_key bool NOT NULL);
 
--- Where sequences stand at the innermost mark: a line for every table that takes values from one (0 where none
+-- Where sequences stand at the innermost snapshot: a line for every table that takes values from one (0 where none
 -- does), and one with NULL. Sessions keep values of cached ones, which only a new file makes them forget.
 CREATE TABLE protean_testing.position (
     number int, sequence oid NOT NULL, last_value bigint NOT NULL, is_called bool NOT NULL, cached bool NOT NULL
@@ -51,7 +51,7 @@ CREATE TABLE protean_testing.slow (number int PRIMARY KEY);
 
 CREATE FUNCTION protean_testing.note_schema() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $note$
 BEGIN
-    IF pg_catalog.current_setting('protean_testing.keeper', true) OPERATOR(pg_catalog.=) 'on' THEN
+    IF pg_catalog.current_setting('protean_testing.backend', true) OPERATOR(pg_catalog.=) 'on' THEN
         RETURN;
     END IF;
     IF tg_tag OPERATOR(pg_catalog.=) 'ALTER SEQUENCE' AND NOT EXISTS (

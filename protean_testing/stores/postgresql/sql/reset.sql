@@ -1,11 +1,11 @@
--- Gives back what was written since a mark, by what was noted, in one call. What it cannot do exactly it leaves
+-- Gives back what was written since a snapshot, by what was noted, in one call. What it cannot do exactly it leaves
 -- as it is, and says so. clear and put are written for the tables there are.
 --
 -- Returns one of these words: nothing, reset, look, or schema (look whether that was changed); then the
 -- transactions that are accounted for now, whether some of them were not over, the number of rows that were
 -- removed, and what was noted. Every expression costs a microsecond or two, so there are few.
 CREATE OR REPLACE FUNCTION protean_testing.reset(
-    since bigint,   -- the era of the mark; 0: only look
+    since bigint,   -- the era of the snapshot; 0: only look
     seen bigint,    -- the transactions before this one are accounted for,
     pending bool,   --   though some of them were not over then
     newest oid,     -- the newest relation that is known; 0 where the schema is known to be as it was

@@ -5,7 +5,7 @@ from django.test import SimpleTestCase, TestCase, TransactionTestCase
 
 import shop
 from protean_testing import DatabaseTestCase, RedisStore, uses_database
-from protean_testing.runners.django import DjangoTestCase, django_database
+from protean_testing.django import DjangoTestCase, django_database
 
 from .models import Kind, Order
 

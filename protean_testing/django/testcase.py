@@ -1,0 +1,53 @@
+"""Django's conveniences on our reset."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, ClassVar
+
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.test import SimpleTestCase
+from django.test.testcases import TestData
+
+from ..testcase import DatabaseTestCase
+from .store import DjangoStore, django_database, primary
+
+
+class DjangoTestCase(DatabaseTestCase, SimpleTestCase):  # type: ignore[misc]
+    """As ``django.test.TransactionTestCase``: code under test really commits, ``on_commit`` really comes.
+
+    But the reset costs by what was written, rows of migrations stay, and ids begin at 1 again.
+    ``self.client``, Django's assertions, ``setUpTestData`` and ``fixtures`` are there as ever.
+
+    Attributes:
+        databases: The aliases that tests may use, or ``"__all__"``: each of these databases is restored.
+        stores: Further stores and hooks. A `django_database` among them stands for the one of its alias.
+    """
+
+    databases: ClassVar[Collection[str]] = {DEFAULT_DB_ALIAS}
+    fixtures: ClassVar[Sequence[str]] = ()
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        for store in cls.db.stores:
+            if cls.fixtures and isinstance(store, DjangoStore):
+                call_command("loaddata", *cls.fixtures, verbosity=0, database=store.alias)
+        before: dict[str, Any] = dict(vars(cls))
+        cls.setUpTestData()
+        for name, value in list(vars(cls).items()):
+            if value is not before.get(name):
+                setattr(cls, name, TestData(name, value))  # each test has its own copy
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        """Make rows that every test of the class finds."""
+
+    @classmethod
+    def _declared(cls) -> Iterable[Any]:
+        more = [] if cls.metadata is None and cls.stores is None else list(super()._declared())
+        given = {primary(store.alias) for store in more if isinstance(store, DjangoStore)}
+        aliases = connections if cls.databases == "__all__" else cls.databases
+        left = sorted({primary(alias) for alias in aliases} - given)
+        return [*(django_database(alias) for alias in left), *more]

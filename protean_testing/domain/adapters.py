@@ -1,0 +1,300 @@
+"""What Protean's adapters hold, as stores.
+
+A SQL provider is a `SQLAlchemyStore` on the provider's own engine and tables. What lives in this process is
+copied and put back. An adapter that is not known here is left to its own lifecycle methods.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from itertools import count
+from typing import Any
+
+from protean.core.repository import BaseRepository
+from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import SAWarning
+from sqlalchemy.schema import CreateSchema
+
+from ..errors import ConfigurationError
+from ..store import Snapshot, Store
+from ..stores.callable import described
+from ..stores.sql.definition import Definition, define, unchanged
+from ..stores.sql.hints import given_back, warn_of_stale_tables
+from ..stores.sql.store import SQLAlchemyStore
+
+Adapter = Callable[[], Any]
+"""Gives the adapter of the moment: a domain that is initialized again has new ones."""
+
+_INLINE_BROKER = (
+    "_messages",
+    "_consumer_groups",
+    "_in_flight",
+    "_failed_messages",
+    "_retry_counts",
+    "_consumer_positions",
+    "_message_ownership",
+    "_dead_letter_queue",
+    "_operation_states",
+    "_subscription_owned_groups",
+)
+_REDIS_BROKER = ("_created_groups_set", "_group_creation_times", "_consumer_groups")
+
+
+class ProviderStore(SQLAlchemyStore):
+    """The database of a SQL provider: its schema by Protean, its data by the backend of its dialect.
+
+    Parameters:
+        provider: Gives the provider of the moment.
+        url: Where it is.
+        private: True where that was made for this run alone.
+        owner: Equal for two providers that stand for the same tables.
+        decided_for: What a private place was made for.
+        options: As for `SQLAlchemyStore`: name, unsafe, reset, wait, on_leak, reset_after.
+    """
+
+    def __init__(
+        self,
+        provider: Adapter,
+        url: str,
+        *,
+        private: bool,
+        owner: Hashable,
+        decided_for: Hashable = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(schema=self._make_artifacts, engine=lambda: provider()._engine, **options)
+        self.bind(url, private=private)
+        self._provider = provider
+        self._owner = owner
+        self._decided_for = decided_for
+        self._is_advised = True  # the domain's other stores stand beside it
+
+    def schema_key(self) -> Hashable:
+        return self._owner
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self._decided_for
+
+    def share(self, first: Store) -> None:
+        """Several providers, or several configurations, of one domain may be in one database."""
+        if isinstance(first, ProviderStore) and first._provider().domain is self._provider().domain:
+            self._handle = first._live()
+        else:
+            super().share(first)
+
+    def check(self) -> None:
+        self._examine_given(self._live())
+        self._backend().check(self._tables())
+
+    def drop_schema(self) -> None:
+        if self._handle is not None and self._handle.claimed:
+            super().drop_schema()
+
+    def _define(self, engine: Engine) -> Definition:
+        self._tables()  # SQLAlchemy knows them all now
+        metadata = self._provider()._metadata
+        return define([metadata], None, engine.dialect, metadata.schema)
+
+    def _make_artifacts(self) -> None:
+        provider = self._provider()
+        schema, engine = provider._metadata.schema, provider._engine
+        if engine.dialect.name == "postgresql" and schema and not inspect(engine).has_schema(schema):
+            with engine.begin() as connection:
+                connection.execute(CreateSchema(schema))
+        if not provider._metadata.tables:  # a test has dropped its artifacts: Protean would make nothing
+            provider._database_model_classes.clear()
+            forget_repositories()
+        with _quiet(), unchanged([provider._metadata]):
+            provider._create_database_artifacts()
+
+    def _tables(self) -> set[tuple[str | None, str]]:
+        provider = self._provider()
+        public = "public" if provider._engine.dialect.name == "postgresql" else None
+        return {
+            (None if table.schema == public else table.schema, table.name)
+            for table in _metadata_of(provider).tables.values()
+        }
+
+
+class UnmanagedStore(Store):
+    """A SQL provider that is not managed: nothing in it is touched, and stale tables are warned of.
+
+    Parameters:
+        provider: Gives the provider of the moment.
+        name: What messages call it.
+    """
+
+    def __init__(self, provider: Adapter, name: str) -> None:
+        self._provider, self.name = provider, name
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self.unit
+
+    def create_schema(self) -> None:
+        provider = self._provider()
+        warn_of_stale_tables(self.name, lambda: provider._engine, [_metadata_of(provider)])
+
+    def reset_data(self, snapshot: Snapshot) -> bool:
+        return False
+
+    def is_empty(self) -> bool:
+        return True
+
+
+def forget_repositories() -> None:
+    """Protean caches the DAO of every repository it ever made, and so keeps the providers they belong to."""
+    for name in ("_dao", "_database_model"):
+        vars(BaseRepository)[name].fget.cache_clear()
+
+
+def _metadata_of(provider: Any) -> Any:
+    """With the tables of every element it owns; SQLAlchemy knows a table once the DAO was asked for."""
+    elements = provider.domain.registry._elements
+    with _quiet():
+        for kind in ("AGGREGATE", "ENTITY", "PROJECTION"):
+            for record in list(elements[kind].values()):
+                if provider.owns(record.cls):
+                    provider.domain.repository_for(record.cls)._dao  # noqa: B018
+    return provider._metadata
+
+
+class ProcessStore(Store):
+    """Data in this process: read and copied, and written back.
+
+    Parameters:
+        read: Gives the data, of which a copy is kept.
+        write: Puts a copy back.
+        name: What messages call it.
+        look: Makes of the data what `dump_data` gives.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        write: Callable[[Any], None],
+        *,
+        name: str,
+        look: Callable[[Any], dict[str, list[str]]] = described,
+    ) -> None:
+        self._read, self._write, self.name, self._look = read, write, name, look
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self.unit
+
+    def dump_data(self) -> dict[str, list[str]]:
+        return self._look(self._read())
+
+    def save_data(self) -> Snapshot:
+        return deepcopy(self._read())
+
+    def reset_data(self, snapshot: Snapshot) -> bool:
+        if self._read() == snapshot:
+            return False
+        self._write(deepcopy(snapshot))
+        return True
+
+
+def memory_provider(provider: Adapter, name: str) -> Store:
+    """The rows and the counters of a memory provider."""
+
+    def read() -> Any:
+        held = provider()
+        given_back.add(held)
+        rows = {schema: records for schema, records in held._databases.items() if records}
+        return rows, {schema: _next(counter) for schema, counter in held._counters.items()}
+
+    def write(data: Any) -> None:
+        held, (rows, counters) = provider(), data
+        held._databases = defaultdict(dict, rows)
+        held._counters = defaultdict(count, {schema: count(number) for schema, number in counters.items()})
+
+    def look(data: Any) -> dict[str, list[str]]:
+        rows, counters = data
+        found = {f"rows of {schema!r}": list(map(repr, records.items())) for schema, records in rows.items()}
+        return found | {f"counter of {schema!r}": [str(number)] for schema, number in counters.items()}
+
+    return ProcessStore(read, write, name=name, look=look)
+
+
+def inline_broker(broker: Adapter, name: str) -> Store:
+    """Messages, groups, positions and the dead-letter queue of an inline broker."""
+    return _attributes(broker, _INLINE_BROKER, name)
+
+
+def redis_broker(broker: Adapter, name: str) -> Store:
+    """What a Redis broker remembers about its groups beside what is in Redis."""
+    return _attributes(broker, _REDIS_BROKER, name)
+
+
+def memory_cache(cache: Adapter, name: str) -> Store:
+    """The entries of a memory cache, each with its time to live."""
+
+    def write(entries: Any) -> None:
+        cache()._db._values = entries
+
+    def read() -> Any:
+        held = cache()
+        given_back.add(held)
+        return held._db._values
+
+    return ProcessStore(read, write, name=name)
+
+
+def unknown(adapter: Adapter, name: str, *, is_provider: bool = False) -> Store:
+    """An adapter of others, through its own lifecycle methods: it can only be cleared."""
+    return _Unknown(adapter, name, is_provider)
+
+
+class _Unknown(Store):
+    def __init__(self, adapter: Adapter, name: str, is_provider: bool) -> None:
+        self._adapter, self.name, self._is_provider = adapter, name, is_provider
+
+    def create_schema(self) -> None:
+        if self._is_provider:
+            self._adapter()._create_database_artifacts()
+
+    def drop_schema(self) -> None:
+        if self._is_provider:
+            self._adapter()._drop_database_artifacts()
+
+    def reset_data(self, snapshot: Snapshot) -> bool:
+        adapter = self._adapter()
+        clear = getattr(adapter, "_data_reset", None) or getattr(adapter, "flush_all", None)
+        if clear is None:
+            raise ConfigurationError(
+                f"store {self.name!r}: {type(adapter).__name__} has neither _data_reset() nor flush_all()."
+            )
+        clear()
+        return False
+
+
+def _attributes(adapter: Adapter, names: tuple[str, ...], name: str) -> Store:
+    def read() -> Any:
+        given_back.add(adapter())
+        held = vars(adapter())
+        return {key: held[key] for key in names if key in held}
+
+    def write(data: Any) -> None:
+        adapter().__dict__.update(data)
+
+    return ProcessStore(read, write, name=name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Every provider of a run has a model of its own for an aggregate, of which SQLAlchemy warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This declarative base already contains a class", SAWarning)
+        yield
+
+
+def _next(counter: Any) -> int:
+    """The number an ``itertools.count`` would give next, without taking it."""
+    return int(repr(counter)[len("count(") : -1])

@@ -1,0 +1,115 @@
+"""A store in this process: anything that can be cleared, or saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet
+from typing import Any, Protocol
+
+from ..errors import ConfigurationError
+from ..store import EMPTY, OnLeak, ResetAfter, Snapshot, Store, validate
+
+
+class Clearable(Protocol):
+    """An object with a ``clear()``: a cache, a registry, a queue."""
+
+    def clear(self) -> Any:
+        """Remove everything."""
+
+
+class CallableStore(Store):
+    """Gives back data by calling what it is given. Each callable may be async.
+
+    A dict, set or list comes back as it was (its values are not copied). What can only be cleared is
+    empty at the start of every test; there can be no scope inside a scope on it, unless `is_empty` says
+    that nothing is there.
+
+    Parameters:
+        clear: A callable that clears the store, or an object with a ``clear()``.
+        save: Called for what is there now, in place of `clear`. It must return a copy.
+        restore: Called with what `save` returned, more than once; it must leave that unchanged.
+        is_empty: For what can only be cleared: says whether there is nothing in the store now.
+        name: What messages call it.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a thread or task at work.
+        verify: Look at what `save` returns after each reset, and tell of what is not as it was.
+
+    Raises:
+        ConfigurationError: Neither `clear` nor both `save` and `restore` are given.
+    """
+
+    def __init__(
+        self,
+        clear: Callable[[], Any] | Clearable | None = None,
+        *,
+        save: Callable[[], Any] | None = None,
+        restore: Callable[[Any], Any] | None = None,
+        is_empty: Callable[[], bool] | None = None,
+        name: str = "",
+        reset_after: ResetAfter = "test",
+        on_leak: OnLeak = "warn",
+        verify: bool = False,
+    ) -> None:
+        validate(self, name=name, reset_after=reset_after, on_leak=on_leak, verify=verify)
+        if (save is None) != (restore is None) or (clear is None) == (save is None):
+            raise ConfigurationError("CallableStore takes clear, or both save= and restore=.")
+        named = restore if clear is None else clear
+        qualified: str = getattr(named, "__qualname__", type(named).__qualname__)
+        self.name = name or qualified.rpartition("<locals>.")[2]
+        self.reset_after, self.on_leak, self.verify = reset_after, on_leak, verify
+        self._clear: Callable[[], Any] | None = getattr(clear, "clear", None) or clear  # type: ignore[assignment]
+        self._save, self._restore = (save, restore) if clear is None else _copying(clear)
+        self._is_empty = is_empty
+
+    def save_data(self) -> Snapshot:
+        return EMPTY if self._save is None else self._save()
+
+    def reset_data(self, snapshot: Snapshot) -> Any:
+        if self._restore is not None and snapshot is not EMPTY:
+            return _unknown(self._restore(snapshot))
+        assert self._clear is not None
+        return _unknown(self._clear())
+
+    def dump_data(self) -> Any:
+        if self._save is None:
+            return super().dump_data()
+        return described(self._save())
+
+    def is_empty(self) -> bool:
+        return self._is_empty is not None and self._is_empty()
+
+
+def described(data: Any) -> dict[str, list[str]]:
+    """Any data by its keys, or as one thing, for `Store.dump_data`."""
+    if isinstance(data, Mapping):
+        return {f"key {key!r}": _parts(value) for key, value in data.items()}
+    return {"value": _parts(data)}
+
+
+def _parts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [repr(item) for item in value.items()]
+    return [repr(one) for one in value] if isinstance(value, list | set) else [repr(value)]
+
+
+def _unknown(result: Any) -> Any:
+    """Whether something had been written is not known; an awaitable is still to be waited for."""
+    return result if hasattr(result, "__await__") else False
+
+
+def _copying(target: Any) -> tuple[Callable[[], Any] | None, Callable[[Any], Any] | None]:
+    """How to save and restore a plain collection."""
+
+    def restore(saved: Any) -> None:
+        target.clear()
+        add(saved)
+
+    if isinstance(target, MutableMapping):
+        add: Callable[[Any], Any] = target.update
+        return lambda: dict(target), restore
+    if isinstance(target, MutableSet):
+        add = lambda saved: [target.add(item) for item in saved]  # noqa: E731
+        return lambda: set(target), restore
+    if isinstance(target, MutableSequence):
+        add = target.extend
+        return lambda: list(target), restore
+    return None, None

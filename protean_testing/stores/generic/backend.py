@@ -1,0 +1,249 @@
+"""The backend for databases without one of their own: through SQLAlchemy alone, correct rather than fast."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from ...core.leaks import report_leak
+from ...errors import OpenTransactionError, StoreError
+from ...store import LeftBy
+from ..sql.backend import Database
+from . import rows
+from .idle_locks import Prepared
+from .owner import Owner
+from .rows import Copy, Key
+from .schema import Thing, named, shown
+
+
+@dataclass(eq=False)
+class Snapshot:
+    """What `save` returns.
+
+    Attributes:
+        rows: Copies of the tables that were not empty.
+        counters: See `mysql.counters`.
+        looks: The schema, by its definitions.
+        prepared: The transactions that were prepared on the server.
+        began: When it was made.
+    """
+
+    rows: dict[Key, Copy]
+    counters: dict[str, int]
+    looks: dict[Thing, str]
+    prepared: frozenset[Prepared]
+    began: float = field(default_factory=monotonic)
+
+
+class GenericBackend:
+    """Keeps the data of any SQL database on a connection of its own, by looking at every table.
+
+    Parameters:
+        database: Where it is, and what may be done to it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._owner = Owner(database)
+        self._session = self._owner.session
+        self._snapshots: list[Snapshot] = []
+        self._copies: list[Copy] = []
+        self._created: dict[Thing, str] = {}
+
+    # Whose it is
+
+    def check(self, tables: Collection[Key]) -> None:
+        self._owner.check(tables)
+
+    def claim(self) -> None:
+        with self._session.told("claim"):
+            self._owner.begin()
+            self._copies = list(self._owner.copies.values())
+
+    def drop(self) -> None:
+        if self._owner.marker is None:
+            return
+        self._session.again("drop", lambda: self._owner.end(is_made=bool(self._created)))
+        self._snapshots, self._copies, self._created = [], [], {}
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody copies it behind its back."""
+        yield
+
+    def keep(self) -> bool:
+        """See Backend.keep."""
+        return False
+
+    def rest(self) -> None:
+        """See Backend.rest. The lock of a live run hangs on the connection."""
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        """See Backend.free."""
+        return self._session.free(left_by)
+
+    def close(self) -> None:
+        self._session.close()
+
+    # The data
+
+    def created(self) -> None:
+        with self._session.told("look at"):
+            known = {table.key for table in self._session.tables}
+            self._session.see_schema(afresh=True)
+            self._refuse_unwritable(known if self._created else set())
+            self._created = dict(self._session.looks)
+            self._owner.made()
+            if not self._snapshots:
+                return
+            counters = self._session.counters()
+            now = self._copied()
+            for snapshot in self._snapshots:
+                snapshot.rows |= {key: copy for key, copy in now.items() if key not in known}
+                snapshot.counters = counters | snapshot.counters
+                snapshot.looks = self._created
+
+    def _refuse_unwritable(self, known: Collection[Key]) -> None:
+        if self._session.is_mysql:
+            return
+        new = [table for table in self._session.tables if table.key not in known]
+        if wrong := self._owner.unwritable(new):
+            raise StoreError(
+                f"what was created in store {self.database.name!r} cannot be reset:\n" + "\n".join(wrong),
+                store=self.database.name,
+            )
+
+    def save(self) -> Snapshot:
+        return self._session.again("save", self._save)
+
+    def _save(self) -> Snapshot:
+        try:
+            self._session.make_way(end=False)
+        except OpenTransactionError as error:
+            raise OpenTransactionError(
+                f"a scope cannot begin on store {self.database.name!r}: a transaction that writes is open.\n"
+                f"{error}\nCommit or close it before the scope begins, e.g.  session.commit()",
+                store=self.database.name,
+            ) from None
+        self._session.see_schema()
+        looks, prepared = dict(self._session.looks), self._session.prepared()
+        self._snapshots.append(Snapshot(self._copied(), self._session.counters(), looks, prepared))
+        return self._snapshots[-1]
+
+    def _copied(self) -> dict[Key, Copy]:
+        found = self._session.copied(self._copies)
+        self._copies += [copy for copy in found.values() if copy not in self._copies]
+        return found
+
+    def reset(self, snapshot: Snapshot) -> bool:
+        self._session.ended = []
+        changed = self._session.again("reset", lambda: self._reset(snapshot))
+        self._end_after(snapshot)
+        if self._session.ended:
+            self._report_leak(self._session.ended)
+        return changed
+
+    def _reset(self, snapshot: Snapshot) -> bool:
+        session = self._session
+        session.make_way()
+        session.see_schema()
+        session.end_holders(snapshot.began, snapshot.prepared)
+        changed = self._mend_schema(snapshot)
+        return session.restore(session.tables, snapshot.rows, snapshot.counters) or changed
+
+    def mend(self, snapshot: Snapshot) -> bool:
+        self._session.forget_schema()
+        return self.reset(snapshot)
+
+    def dump_data(self) -> dict[str, Counter[Any]]:
+        session = self._session
+        with session.told("look at"):
+            session.see_schema(afresh=True)
+            with session.transaction() as connection:
+                tables = {f"table {table.key[1]}": rows.shown(connection, table) for table in session.tables}
+            counters = {f"counter {name}": Counter([value]) for name, value in session.counters().items()}
+            return (
+                tables
+                | counters
+                | {
+                    f"definition of {named(thing)}": Counter([looks])
+                    for thing, looks in session.looks.items()
+                }
+            )
+
+    def forget(self, snapshot: Snapshot) -> None:
+        self._end_after(snapshot)
+        self._snapshots = [one for one in self._snapshots if one is not snapshot]
+        self._session.again("forget", self._drop_unused)
+
+    def _end_after(self, snapshot: Snapshot) -> None:
+        if snapshot in self._snapshots:
+            del self._snapshots[self._snapshots.index(snapshot) + 1 :]
+
+    def _drop_unused(self) -> None:
+        """Copies that no snapshot needs, and that are not of what was there before the run."""
+        needed = {copy.name for snapshot in self._snapshots for copy in snapshot.rows.values()}
+        needed |= {copy.name for copy in self._owner.copies.values()}
+        unused = [copy for copy in self._copies if copy.name not in needed]
+        for copy in unused:
+            self._copies.remove(copy)
+            with self._session.transaction() as connection:
+                rows.drop(connection, [None], {(None, copy.name)})
+
+    # The schema
+
+    def _mend_schema(self, snapshot: Snapshot) -> bool:
+        """Drop what was made since `snapshot`, and make again what was altered or dropped."""
+        session = self._session
+        if session.looks == snapshot.looks:
+            return False
+        session.make_way(readers=True)
+        wrong = [thing for thing, looks in snapshot.looks.items() if session.looks.get(thing) != looks]
+        if wrong and not session.is_mysql:
+            self._refuse_rebuild(snapshot, wrong)
+        session.drop(session.looks.keys() - snapshot.looks.keys())
+        if wrong and session.is_mysql:
+            session.make_again(snapshot.looks)
+        elif wrong and self.database.rebuild is not None:
+            session.see_schema(afresh=True)
+            before = self._owner.before
+            session.drop(thing for thing in session.looks if named(thing) not in before)
+            self.database.rebuild()
+        session.see_schema(afresh=True)
+        if session.looks != snapshot.looks:
+            raise self._not_mended(snapshot, wrong, "and making it again gave another one.")
+        return True
+
+    def _refuse_rebuild(self, snapshot: Snapshot, wrong: list[Thing]) -> None:
+        if self.database.rebuild is None:
+            raise self._not_mended(snapshot, wrong, "and cannot be made again, since it is adopted.")
+        if snapshot.looks != self._created or not self._owner.before.isdisjoint(map(named, wrong)):
+            raise self._not_mended(
+                snapshot, wrong, "and cannot be made again, since it was not as the run had made it."
+            )
+
+    def _not_mended(self, snapshot: Snapshot, wrong: list[Thing], why: str) -> StoreError:
+        what = ", ".join(f"{thing[0].lower()} {thing[2]!r}" for thing in wrong[:5])
+        copies = [
+            f"The rows of {shown(thing)} are in table {snapshot.rows[thing[1:]].name}.\n"
+            for thing in wrong
+            if thing[0] == "TABLE" and thing[1:] in snapshot.rows and named(thing) in self._owner.before
+        ]
+        return StoreError(
+            f"a test changed the schema of store {self.database.name!r} ({what}), {why}\n{''.join(copies)}"
+            "Give tests that change the schema an empty database:  SQLAlchemyStore(empty=True)",
+            store=self.database.name,
+        )
+
+    def _report_leak(self, ended: list[str]) -> None:
+        text = (
+            f"left a transaction open on store {self.database.name!r}.\n"
+            + "\n".join(f"  {one}" for one in ended)
+            + "\nIt was closed and the data was reset. Close it in the test:  "
+            "with self.db.session() as session: ..."
+        )
+        report_leak(text, self.database.name, self.database.on_leak)

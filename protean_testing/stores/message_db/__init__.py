@@ -1,0 +1,1 @@
+"""Message DB: an event store on PostgreSQL."""

@@ -1,0 +1,475 @@
+"""A Message DB event store: its messages, and the sequence of their global positions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ...core.leaks import bullet_list, report_leak
+from ...errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
+from ...ownership import Claim, claim, clean_line, marker, refusal, refuse_other_name
+from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, validate
+from ...waiting import GRACE, turns
+from ..driver_errors import said, translated
+from ..sql.definition import Definition
+from ..sql.urls import parsed_url, readable
+from ..sql.worker_url import worker_database_of, worker_url
+from . import before
+from .install import find, install
+
+_MESSAGES = "message_store.messages"
+_SEQUENCE = "message_store.messages_global_position_seq"
+
+_in_use: set[str] = set()  # databases that this process has taken
+os.register_at_fork(after_in_child=_in_use.clear)
+
+Result = TypeVar("Result")
+
+
+class Position(NamedTuple):
+    """How far the store is written.
+
+    Attributes:
+        last: The last message's global position; 0 where there is none.
+        messages: How many there are.
+        value, called: The sequence's state.
+    """
+
+    last: int
+    messages: int
+    value: int
+    called: bool
+
+
+class MessageDBStore(LocatedStore):
+    """The messages of a Message DB. Those that were there before are as they were afterwards.
+
+    Messages are only ever added to it, so what is newer than a snapshot came since: it is deleted, and the
+    sequence is set back. A given Message DB is used as it is, and copied for a worker process; a private
+    one is installed first.
+
+    Parameters:
+        url: Where it is, for a role that may delete messages and set the sequence (the role
+            ``message_store`` may not).
+        name: What messages call it.
+        private: True for an empty database of this run's own: Message DB is installed in it.
+        decided_for: What that was made for.
+        package: The directory of the npm package with its SQL; otherwise see `message_db_sql.find`.
+        unsafe: Allow a database that is no test database by its name. What is there is kept all the same.
+        copy_limit: How many messages, of 1 kB each on average, are copied at most: those that are there.
+        wait: Seconds to wait at a reset for a writer that is still at work.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, or a thread that
+            writes.
+        verify: Look at every message after each reset, and tell of what is not as it was.
+    """
+
+    kind = "message_db"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "event store",
+        private: bool = False,
+        decided_for: Hashable = None,
+        package: Path | str | None = None,
+        unsafe: bool = False,
+        copy_limit: int = 1_000_000,
+        wait: float = 2.0,
+        reset_after: ResetAfter = "test",
+        on_leak: OnLeak = "warn",
+        verify: bool = False,
+    ) -> None:
+        validate(self, name=name, reset_after=reset_after, on_leak=on_leak, wait=wait)
+        validate(self, unsafe=unsafe, verify=verify, copy_limit=copy_limit)
+        scheme, _, rest = Secret(url).partition("://")
+        self._url = Secret(f"{scheme.partition('+')[0]}://{rest}")
+        if not private:
+            url = readable(worker_url(parsed_url(self._url)))
+            self._url = Secret(url.replace("+psycopg", "", 1))
+        self.name = name
+        self.reset_after, self.on_leak, self.verify = reset_after, on_leak, verify
+        self._private, self._package, self._unsafe, self._wait = private, package, unsafe, wait
+        self._decided_for = decided_for
+        self._copy_limit = copy_limit
+        self._own = None if private else worker_database_of(parsed_url(self._url))
+        self._connection: Any = None
+        self._claim: Claim | None = None
+        self._first: Position | None = None
+        self._is_copied = False
+        self._ended: list[str] = []
+
+    def location(self) -> Hashable:
+        return self._handle()
+
+    def identity(self) -> Hashable:
+        return ("message_db", self._handle())
+
+    def check(self) -> None:
+        if self._private:
+            find(self._package)
+            return
+        if self._own is not None and self._connection is None:
+            self._own.check(self.name, unsafe=True)  # the given one is only copied
+            return
+        if self._own is None:
+            self.refuse_name()
+        self._again("check", self._check)
+
+    def _check(self) -> None:
+        with self.connect() as connection:
+            if connection.execute(f"SELECT to_regclass('{_MESSAGES}')").fetchone() == (None,):
+                raise ConfigurationError(
+                    f"store {self.name!r}: there is no Message DB in {self._handle()}.\n"
+                    "Install it with the scripts of its npm package, or leave the URL out for a private one."
+                )
+            may = (
+                f"SELECT has_table_privilege('{_MESSAGES}', 'SELECT, DELETE'), "
+                f"has_sequence_privilege('{_SEQUENCE}', 'UPDATE'), current_user"
+            )
+            deletes, sets, role = connection.execute(may).fetchone()
+            if not (deletes and sets):
+                raise ConfigurationError(
+                    f"store {self.name!r}: role {role!r} may not delete messages or set their sequence, "
+                    f"so they could not be given back.\nGive a URL of a role that may, or let this one:\n"
+                    f"  GRANT SELECT, DELETE ON {_MESSAGES} TO {role};\n"
+                    f"  GRANT SELECT, UPDATE ON SEQUENCE {_SEQUENCE} TO {role};"
+                )
+            if before.identity(connection) not in _in_use:
+                self._refuse_live_run(before.is_locked(connection), connection)
+                self._refuse_doubtful(left := before.judge(connection))
+                self._refuse_too_many(connection, left.ours if left is not None else 0)
+
+    def refuse_name(self) -> None:
+        """Refuse a database that is no test database by its name.
+
+        Raises:
+            UnsafeStoreError: It is none.
+        """
+        if not self._unsafe:
+            database = unquote(urlsplit(self._url).path.lstrip("/"))
+            refuse_other_name(self.name, self._handle(), database)
+
+    def _refuse_live_run(self, is_locked: bool, connection: Any) -> None:
+        if is_locked:
+            who = before.read_marker(connection) or "another run"
+            raise UnsafeStoreError(
+                f"{self._handle()} is in use by {who}: two runs in one place would destroy "
+                "each other's data. Wait for it to end, or give this run a database of its own."
+            )
+
+    def _refuse_doubtful(self, left: before.Leftover | None) -> None:
+        """Refuse what cannot be proven to be of a killed run; `unsafe` keeps it."""
+        if left is None or not (left.unknown or (left.why and left.changed)) or self._unsafe:
+            return
+        streams = ", ".join(map(repr, left.streams))
+        raise refusal(
+            self.name,
+            self._handle(),
+            f"a run that was killed ({left.marker}) left it, and it is not known of "
+            f"{before.counted(left.unknown)} that came since it began whether they are of its making "
+            f"({left.why or 'it was dead when they were written'}; streams {streams}).",
+            f"If they may go:  {clean_line(self._handle())}",
+        )
+
+    def _refuse_too_many(self, connection: Any, going: int) -> None:
+        """Refuse to copy more than was allowed; `going` messages will not be there any more."""
+        limit = self._copy_limit
+        few = f"SELECT FROM {_MESSAGES} LIMIT {limit + going + 1}"
+        query = f"SELECT (SELECT count(*) FROM ({few}) few), pg_table_size('{_MESSAGES}') >> 10"
+        there, kilobytes = connection.execute(query).fetchone()
+        if there - going > limit or kilobytes > max(limit + going, 1024):
+            large = f"more than {limit} messages" if there - going > limit else f"{kilobytes} kB of messages"
+            raise refusal(
+                self.name,
+                self._handle(),
+                f"every message that is there is copied once before the first test, and there are {large}.",
+                "If that may take its time and space, say MessageDBStore(..., "
+                f"copy_limit={max(2 * limit, kilobytes):_}). Else give it an empty Message DB.",
+            )
+
+    def create_schema(self) -> None:
+        self._again("create", self._create)
+
+    def _create(self) -> None:
+        with self._own_database():
+            self._open()
+        if self._own is not None:
+            marked = before.read_marker(self._open())
+            if marked is not None:
+                raise UnsafeStoreError(
+                    f"store {self.name!r}: the Message DB that each worker copies has the marker of another "
+                    f"run ({marked}), so it is not known what in it was there before.\nIf that run is dead:  "
+                    f"{clean_line(self._handle())}"
+                )
+            self._first = self._now()
+            return
+        if self._private:
+            if self._execute(f"SELECT to_regclass('{_MESSAGES}')") == (None,):
+                install(self._connection, self._package)
+        else:
+            self._take()
+            return
+        self._first = self._now()
+
+    def _take(self) -> None:
+        """Settle what a killed run left, and copy what is there now."""
+        connection = self._open()
+        handle = before.identity(connection)
+        self._refuse_live_run(not before.take_lock(connection), connection)
+        with self._alone():
+            left = before.judge(connection)
+            self._refuse_doubtful(left)
+            if left is not None:
+                left.settle(connection)
+        _in_use.add(handle)
+        self._claim = claim(f"{before.KIND} {handle}", name=self._handle())
+        self._claim.remember(kind=before.KIND, location=handle, run=marker.RUN)
+        self._claim.watch()
+        with self._alone():
+            self._first = self._now()
+            self._is_copied = before.write(connection, handle, self._first)
+
+    def drop_schema(self) -> None:
+        """Nothing but what came since: a given Message DB stays, a private one ends with its server."""
+        if self._first is not None:
+            self.reset_data(self._first)
+            if self._is_copied:
+                self._again("drop", self._throw_away_copy)
+            self._first = None
+            if self._claim is not None:
+                _in_use.discard(before.identity(self._open()))
+                self._claim.release()
+                self._claim = None
+
+    def _throw_away_copy(self) -> None:
+        """Drop the copy, once the messages are seen to be as they were: a test may have changed one."""
+        connection = self._open()
+        with self._alone():
+            if before.has_copy(connection):
+                self._restore(connection)
+                before.erase(connection)
+
+    def _restore(self, connection: Any) -> None:
+        from ..postgresql.connection import psycopg
+
+        try:
+            before.restore(connection)
+        except psycopg.Error as error:
+            raise StoreError(
+                f"store {self.name!r}: messages that were there before are gone or changed, and could not be "
+                f"restored: {said(error, self._url)}\nA copy of them is in {before.SCHEMA}.before.",
+                store=self.name,
+            ) from None
+
+    def save_data(self) -> Snapshot:
+        return self._again("save", self._save)
+
+    def _save(self) -> Position:
+        with self._alone():
+            return self._now()
+
+    def reset_data(self, snapshot: Position) -> bool:
+        self._ended = []
+        changed = self._again("reset", lambda: self._reset(snapshot))
+        if self._ended:
+            report_leak(
+                f"left a transaction open on store {self.name!r}.\n{bullet_list(self._ended)}"
+                "It was closed and the data was reset. End it in the test.",
+                self.name,
+                self.on_leak,
+            )
+        return changed
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        from ..postgresql.idle_locks import free
+
+        return free(parsed_url(self._url), left_by)
+
+    def dump_data(self) -> dict[str, list[Any]]:
+        return self._again("look at", self._look)
+
+    def _look(self) -> dict[str, list[Any]]:
+        messages = self._open().execute(f"SELECT stream_name, m::text FROM {_MESSAGES} m").fetchall()
+        found: dict[str, list[Any]] = {"positions": [self._now()]}
+        for stream, message in messages:
+            found.setdefault(f"stream {stream!r}", []).append(message)
+        return found
+
+    def _reset(self, snapshot: Position) -> bool:
+        with self._alone(end=True) as connection:
+            found = self._now()
+            if found == snapshot:
+                return False
+            connection.execute(
+                f"DELETE FROM {_MESSAGES} WHERE global_position > {snapshot.last}; "
+                f"SELECT setval('{_SEQUENCE}', {snapshot.value}, {snapshot.called})"
+            )
+            found = self._now()
+            if found != snapshot and self._is_copied and before.has_copy(connection):
+                self._restore(connection)
+                found = self._now()
+        if found != snapshot:
+            raise StoreError(
+                f"store {self.name!r}: {snapshot.messages - found.messages} messages that were there before "
+                "are gone and cannot be brought back. Message DB keeps every message: what deletes them in "
+                "the test?",
+                store=self.name,
+            )
+        return True
+
+    def rest(self) -> None:
+        if self._private and self._connection is not None:
+            self._connection.close()  # else it holds the lock of this run
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self._decided_for
+
+    def discard(self) -> None:
+        from ..postgresql.connection import drop_database
+
+        drop_database(parsed_url(self._url))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._claim is not None:
+            self._claim.abandon()
+        if self._own is not None:
+            self._own.drop()
+
+    def _own_database(self) -> AbstractContextManager[None]:
+        if self._own is None:
+            return nullcontext()
+        return self._own.making(Definition(self.name), adopt=True, keep=False, alone=nullcontext)
+
+    # The connection
+
+    def _handle(self) -> str:
+        """Where it is, without a password."""
+        url = urlsplit(self._url)
+        query = dict(parse_qsl(url.query))
+        host = url.hostname or query.get("host") or "localhost"
+        return f"message_db://{host}:{url.port or query.get('port') or 5432}{url.path}"
+
+    def _open(self) -> Any:
+        """The connection; a new one where it was lost."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self.connect()
+            if self._claim is not None and not before.take_lock(self._connection):
+                raise StoreError(
+                    f"store {self.name!r}: the connection was lost, and meanwhile another run has taken "
+                    f"{self._handle()}. No message was touched.",
+                    store=self.name,
+                )
+        return self._connection
+
+    def connect(self) -> Any:
+        """A new connection, that of a role that may delete messages."""
+        from ..postgresql.connection import connect, patience_for, psycopg
+
+        url = parsed_url(self._url)
+        patience = patience_for(url, self._wait)
+        try:
+            connection = connect(url, patience)
+            connection.execute(
+                "SET search_path = pg_catalog; SET synchronous_commit = off; SET lock_timeout = '10s'; "
+                "SET default_transaction_isolation = 'read committed'"
+            )
+            patience.answered()
+            return connection
+        except psycopg.Error as error:
+            text = said(error, self._url)
+        raise ConfigurationError(f"store {self.name!r} cannot be reached at {self._handle()}: {text}")
+
+    def _again(self, what: str, work: Callable[[], Result]) -> Result:
+        """Do `work`, and once more where the connection had been lost."""
+        from ..postgresql.connection import NoAnswer, psycopg
+
+        with translated(what, self.name, psycopg.Error, self._url, hint="End it in the test."):
+            try:
+                return work()
+            except psycopg.OperationalError as error:
+                if isinstance(error, NoAnswer) or not self._connection.closed:
+                    raise
+            return work()
+
+    @contextmanager
+    def _alone(self, *, end: bool = False) -> Iterator[Any]:
+        """A transaction beside which no other one that writes messages is open.
+
+        Parameters:
+            end: End sessions whose transaction sleeps; they are noted.
+
+        Raises:
+            OpenTransactionError: One still is, after the time to wait.
+        """
+        from ..postgresql.connection import psycopg
+
+        connection, who = self._open(), ""
+        for turn in turns(self._wait):
+            try:
+                connection.execute(f"BEGIN; LOCK TABLE {_MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+                break
+            except psycopg.errors.LockNotAvailable:
+                connection.execute("ROLLBACK")
+                if end:
+                    self._end_sleepers()
+                if turn.is_last:
+                    who = self._holders()
+        if who:
+            raise OpenTransactionError(who)
+        try:
+            yield connection
+        except BaseException:
+            if not connection.closed:
+                connection.rollback()
+            raise
+        connection.execute("COMMIT")
+
+    def _end_sleepers(self) -> None:
+        from ..postgresql.connection import psycopg
+
+        with suppress(psycopg.errors.InsufficientPrivilege):  # it is waited for
+            self._ended += [
+                f"pid {pid}, idle in transaction, last statement: {query}"
+                for pid, query, ended in self._open()
+                .execute(
+                    "SELECT pid, left(query, 120), pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND state LIKE 'idle in%' "
+                    f"AND state_change < clock_timestamp() - interval '{GRACE} s' AND pid IN (SELECT pid "
+                    f"FROM pg_locks WHERE relation = '{_MESSAGES}'::regclass AND mode <> 'AccessShareLock')"
+                )
+                .fetchall()
+                if ended
+            ]
+
+    def _now(self) -> Position:
+        found = self._execute(
+            f"SELECT coalesce(max(global_position), 0), count(global_position), s.last_value, s.is_called "
+            f"FROM {_SEQUENCE} s LEFT JOIN {_MESSAGES} ON true GROUP BY s.last_value, s.is_called"
+        )
+        return Position(*found)
+
+    def _execute(self, statement: str) -> Any:
+        return self._open().execute(statement).fetchone()
+
+    def _holders(self) -> str:
+        held = (
+            self._open()
+            .execute(
+                "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a "
+                f"USING (pid) WHERE l.relation = '{_MESSAGES}'::regclass "
+                "AND l.mode = 'RowExclusiveLock' AND l.granted"
+            )
+            .fetchall()
+        )
+        who = "; ".join(f"pid {pid}, {state}: {query}" for pid, state, query in held) or "it is prepared"
+        return f"a transaction that wrote messages is still open ({who})."

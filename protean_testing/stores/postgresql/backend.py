@@ -1,0 +1,497 @@
+"""The backend of one PostgreSQL database: checks it, owns it, and has its rows and its schema given back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from ...core.leaks import report_leak
+from ...errors import OpenTransactionError, ProteanTestingError
+from ...ownership import Marker
+from ...store import LeftBy
+from ...waiting import turns
+from ..driver_errors import said, translated
+from ..sql.backend import Database
+from ..sql.urls import with_secrets
+from . import (
+    acquire,
+    baseline,
+    before,
+    change_log,
+    data,
+    dump,
+    fingerprint,
+    idle_locks,
+    ownership,
+    schema_cache,
+    transactions,
+)
+from .connection import Connection, NoAnswer, psycopg
+from .data import Data
+from .fast import Fast, Look
+from .made import Made
+from .schema import Schema, Schemas
+from .transactions import OpenTransaction
+
+Result = TypeVar("Result")
+
+EVERYTHING = Look(frozenset(), schema=True, views=True, everything=True)
+"""Nothing is known of what was written."""
+
+TRIES = 10
+"""How often a lock may be in the way of one call, each time of another transaction."""
+
+
+@dataclass(eq=False)
+class Snapshot:
+    """What `PostgreSQLBackend.save` returns.
+
+    Attributes:
+        data: The data of that moment.
+        schema: The schema it stood in.
+        quick: A reset since has looked at no more than what was noted.
+        hidden: So has one of a snapshot inside of this one, which is forgotten.
+        holders: The sessions that held locks, once all was looked at.
+    """
+
+    data: data.Snapshot
+    schema: Schema
+    quick: bool = False
+    hidden: bool = False
+    holders: frozenset[int] | None = None
+
+
+class PostgreSQLBackend:
+    """Keeps the data of a PostgreSQL database (15 and later) on a connection of its own.
+
+    Parameters:
+        database: Where it is, and what may be done to it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._open: Connection | None = None
+        self._tables = set(database.tables)  # a worker checks the given database in place of this one
+        self._marker: Marker | None = None
+        self._is_lost = False  # another run has had the database since
+        self._made: Made | None = None
+        self._staying: schema_cache.State | None = None
+        self._schemas: Schemas | None = None
+        self._data: Data | None = None
+        self._fast: Fast | None = None
+        self._snapshots: list[Snapshot] = []
+        self._ended: list[OpenTransaction] = []
+        self._rests = False
+
+    # Whose it is
+
+    def check(self, tables: Collection[tuple[str | None, str]]) -> None:
+        more, marker = set(tables) - self._tables, self._marker
+        if marker is None:
+            every = self._tables | more
+            self._again("check", lambda: acquire.refuse_unsafe(self.database, self._connection, every))
+        elif more:
+            with self._told("check"):
+                acquire.refuse_planned(self.database, self._connection, more, marker)
+                self._made = Made(self._connection)
+        self._tables |= more
+
+    def claim(self) -> bool:
+        with self._told("claim"):
+            connection = self._connection
+            acquire.acquire(self.database, connection)
+            self._make_way(transactions.READERS)
+            self._marker, self._staying = acquire.claim(self.database, connection, self._tables)
+            if self._staying is None:
+                connection.run(baseline.INSTALL + schema_cache.INSTALL)
+            self._made = Made(connection)
+        return self._staying is not None
+
+    def _note_made(self) -> None:
+        """Write down what making the schema made, before tests can touch it."""
+        assert self._marker is not None and self._made is not None, "claim() comes first"
+        adopted = self.database.rebuild is None
+        self._marker = self._made.added_to(self._marker, self._connection, adopted=adopted)
+        ownership.write_marker(self._connection, self._marker)
+
+    def drop(self) -> None:
+        if self._marker is not None and not self._is_lost:
+            self._again("drop", self._drop)
+
+    def _drop(self) -> None:
+        """Restore what was there before us, and remove what is ours: the copies go last."""
+        assert self._marker is not None
+        self._make_way(transactions.READERS)
+        if self._data is None:  # making it failed half-way
+            self._note_made()
+        lost = before.restore(self._connection)
+        try:
+            with acquire.fresh_connection(self.database, self._connection) as connection:
+                change_log.uninstall(connection)
+                acquire.remove(self.database, connection, fingerprint.addresses(self._marker.made))
+                ownership.erase(connection)
+            self._forget_all()
+        finally:
+            acquire.report_lost(self.database, lost, "this run")
+
+    def _forget_all(self) -> None:
+        self._marker = self._schemas = self._data = self._fast = None
+        self._snapshots = []
+
+    def keep(self) -> bool:
+        if self._marker is not None and not self._is_lost:
+            self._again("keep", self._keep)
+        return True
+
+    def _keep(self) -> None:
+        """All as it was when the schema was made, and written down for the next run."""
+        self._make_way(transactions.READERS)
+        if self._snapshots:
+            first = self._snapshots[0]
+            first.hidden = True
+            self._reset(first)
+            self.forget(first)
+        assert self._marker is not None
+        lost = before.restore(self._connection)
+        self._write_down()
+        ownership.write_marker(self._connection, replace(self._marker, ended=True))
+        self._forget_all()
+        acquire.report_lost(self.database, lost, "this run")
+
+    def _write_down(self) -> None:
+        data, schemas = self._kept
+        state = {"schema": schemas.state(), "data": data.state()}
+        if self._fast is not None:
+            state["fast"] = self._fast.installed.state()
+        schema_cache.write(self._connection, acquire.definition_of(self.database), state)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        if self._open is None:
+            yield
+            return
+        is_made = self._data is not None
+        if is_made:
+            self._write_down()
+        self._open.close()
+        try:
+            yield
+        finally:
+            self._reconnect()
+            if is_made:
+                schema_cache.erase(self._open)
+
+    def rest(self) -> None:
+        """See Backend.rest. Nobody else can come to a private database meanwhile: its lock is not needed."""
+        if self._open is not None and self.database.private and self._staying is None:
+            self._open.close()
+            self._rests = True
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        return idle_locks.free(self.database.url, left_by)
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    # The data
+
+    def created(self) -> None:
+        with self._told("look at"):
+            connection = self._connection
+            assert self._marker is not None, "claim() comes first"
+            if self._schemas is None:
+                self._schemas = Schemas(self.database, connection, self)
+            if self._staying is not None:
+                self._resume(self._schemas, self._staying)
+                with connection.raw.transaction():
+                    connection.make_durable()
+                    before.write_rows(connection, self._kept[0], self._marker)
+                return
+            is_first = self._data is None
+            self._note_made()
+            catalog = self._schemas.created()
+            self._data = self._data or Data(connection, catalog)
+            self._data.catalog = catalog
+            with connection.raw.transaction():
+                self._data.begin()
+                if is_first:
+                    before.write_rows(connection, self._data, self._marker)
+                if self.database.reset == "fast":
+                    self._fast = self._fast or Fast(connection, self._data)
+                    self._fast.begin()
+            self._schemas.glance()
+
+    def _resume(self, schemas: Schemas, state: schema_cache.State) -> None:
+        self._staying = None
+        self._data = Data(self._connection, schemas.resume(state["schema"]))
+        self._data.resume(state["data"])
+        if self.database.reset == "fast":
+            self._fast = Fast(self._connection, self._data)
+            self._fast.resume(state["fast"])
+        schemas.glance()
+
+    def save(self) -> Snapshot:
+        self._snapshots.append(self._again("save", self._save))
+        return self._snapshots[-1]
+
+    def _save(self) -> Snapshot:
+        kept, schemas = self._kept
+        if self._fast is None:
+            self._refuse_writers()
+            self._accept_schema()
+            return Snapshot(kept.save(), schemas.current)
+        try:
+            snapshot = self._fast.save(self._accept_schema)
+        except psycopg.errors.LockNotAvailable:
+            self._refuse_writers()
+            snapshot = self._fast.save(self._accept_schema)
+        if self._fast.installed.altered:
+            self._fast.installed.altered = False
+            schemas.glance()
+        return Snapshot(snapshot, schemas.current)
+
+    def _accept_schema(self) -> bool:
+        kept, schemas = self._kept
+        changed = schemas.accept()
+        kept.catalog = schemas.catalog
+        return changed or (self._fast is not None and self._fast.installed.damaged())
+
+    def _refuse_writers(self) -> None:
+        try:
+            self._make_way(transactions.WRITERS, end=False)
+        except OpenTransactionError as error:
+            raise OpenTransactionError(
+                f"a scope cannot begin on store {self.database.name!r}: a transaction that writes is open.\n"
+                f"{error}\nCommit or close it before the scope begins, e.g.  session.commit()",
+                store=self.database.name,
+            ) from None
+
+    def reset(self, snapshot: Snapshot) -> bool:
+        self._ended = []
+        changed = self._again("reset", lambda: self._reset(snapshot))
+        if self._ended:
+            self._report_leak()
+        return changed
+
+    def _reset(self, snapshot: Snapshot) -> bool:
+        """Give all back. At the end of a scope around tests, see what single tests may have hidden."""
+        kept, schemas = self._kept
+        thorough = (
+            snapshot.hidden or snapshot is not self._snapshots[-1] or snapshot.schema is not schemas.current
+        )
+        if self._fast is not None:
+            changed = self._reset_fast(self._fast, snapshot, thorough)
+        else:
+            self._make_way(transactions.LOCKERS)
+            mended = self._mend_schema(snapshot)
+            changed = kept.reset(snapshot.data) or mended
+        if thorough:
+            self._end_idle_readers()
+        del self._snapshots[self._snapshots.index(snapshot) + 1 :]
+        pending = self._fast is not None and self._fast.pending
+        snapshot.hidden, snapshot.quick = False, not thorough and (changed or pending or snapshot.quick)
+        return changed
+
+    def _reset_fast(self, fast: Fast, snapshot: Snapshot, thorough: bool) -> bool:
+        _, schemas = self._kept
+        look: bool | Look = EVERYTHING
+        if not thorough or not self._altered(fast, snapshot):
+            look = self._try_fast(fast, snapshot, thorough)
+        if isinstance(look, Look) and look.again:
+            if schemas.same_at_a_glance(snapshot.schema) or not self._altered(fast, snapshot):
+                fast.installed.know_newest()
+                look = self._try_fast(fast, snapshot, thorough, same_schema=True)
+            else:
+                look = EVERYTHING
+        if isinstance(look, bool):
+            return look
+        mended = look.schema and self._mend_schema(snapshot)
+        if fast.installed.renew:
+            with fast.installed.transaction():
+                fast.installed.install()
+        return fast.reset_by_looking(snapshot.data, everything=mended or look.everything) or mended
+
+    def _altered(self, fast: Fast, snapshot: Snapshot) -> bool:
+        """Whether the schema is another one than at `snapshot`, or our triggers in it are."""
+        _, schemas = self._kept
+        return schemas.changed(snapshot.schema) or fast.installed.damaged()
+
+    def _try_fast(
+        self, fast: Fast, snapshot: Snapshot, thorough: bool, *, same_schema: bool = False
+    ) -> bool | Look:
+        try:
+            return fast.reset(snapshot.data, thorough=thorough, same_schema=same_schema)
+        except psycopg.errors.LockNotAvailable:
+            raise
+        except psycopg.Error as error:  # a table is missing, or another one
+            if not self._connection.alive:
+                raise
+            fast.report_slow_way(self.database.name, said(error, with_secrets(self.database.url)))
+            return EVERYTHING
+
+    def mend(self, snapshot: Snapshot) -> bool:
+        return self._again("mend", lambda: self._mend(snapshot))
+
+    def _mend(self, snapshot: Snapshot) -> bool:
+        """Look at all there is, and end what holds a lock and sleeps."""
+        kept, _ = self._kept
+        for pid, sleeps in dump.holders(self._connection).items():
+            if sleeps and pid not in (snapshot.holders or ()):
+                self._connection.run(f"SELECT pg_terminate_backend({pid}, 1000)")
+        self._make_way(transactions.LOCKERS)
+        mended = self._mend_schema(snapshot)
+        if self._fast is not None:
+            return self._fast.reset_by_looking(snapshot.data, everything=True) or mended
+        return kept.reset(snapshot.data) or mended
+
+    def dump_data(self) -> dict[str, Counter[Any]]:
+        if self._snapshots and self._snapshots[-1].holders is None:
+            self._snapshots[-1].holders = frozenset(dump.holders(self._connection))
+        return self._again("look at", lambda: dump.look(self._connection))
+
+    def forget(self, snapshot: Snapshot) -> None:
+        kept, _ = self._kept
+        if snapshot not in self._snapshots:
+            return
+        self._again("forget", lambda: (self._fast or kept).forget(snapshot.data))
+        location = self._snapshots.index(snapshot)
+        if location:
+            inner = self._snapshots[location:]
+            self._snapshots[location - 1].hidden |= any(one.quick or one.hidden for one in inner)
+        del self._snapshots[location:]
+
+    @property
+    def _kept(self) -> tuple[Data, Schemas]:
+        assert self._data is not None and self._schemas is not None, "created() comes first"
+        return self._data, self._schemas
+
+    # The schema
+
+    def _mend_schema(self, snapshot: Snapshot) -> bool:
+        """Give the schema back, and our own triggers in it. Returns whether either was another one."""
+        kept, schemas = self._kept
+        changed = schemas.changed(snapshot.schema)
+        if changed:
+            self._make_way(transactions.READERS)
+            schemas.mend(snapshot.schema)
+            kept.catalog = schemas.catalog
+        if self._fast is not None and (changed or self._fast.installed.damaged()):
+            changed = True  # nobody knows what was written without our triggers
+            with self._fast.installed.transaction():
+                self._fast.installed.install()
+        schemas.glance()
+        return changed
+
+    # What `Schemas` needs to know
+
+    def is_made(self, address: fingerprint.Address) -> bool:
+        """Whether making the schema has made it."""
+        assert self._marker is not None
+        return f"{address[0]}:{address[1]}" in self._marker.made
+
+    def remake(self) -> None:
+        """Make the schema again, in place of what is left of it."""
+        assert self._marker is not None and self.database.rebuild is not None
+        with acquire.fresh_connection(self.database) as connection:
+            acquire.remove(self.database, connection, fingerprint.addresses(self._marker.made))
+        self._made = Made(self._connection)
+        self.database.rebuild()
+        self._note_made()
+
+    def rescue(self, addresses: Collection[fingerprint.Address]) -> list[str]:
+        """Copy the rows of tables of the user's that cannot be restored to where they stay."""
+        return before.rescue_all(self._connection, addresses)
+
+    # What all of it needs
+
+    @property
+    def _connection(self) -> Connection:
+        if self._open is None:
+            self._open = Connection(self.database)
+        elif self._rests:
+            self._rests = False
+            self._reconnect()
+        return self._open
+
+    def _make_way(self, modes: tuple[str, ...], *, end: bool = True) -> bool:
+        """Wait until no transaction holds such a lock. Returns whether one had to be ended."""
+        connection = self._connection
+        ended = transactions.wait_until_closed(
+            lambda: transactions.open_transactions(connection, modes), connection, self.database.wait, end=end
+        )
+        self._ended += ended
+        return bool(ended)
+
+    def _end_idle_readers(self) -> None:
+        """Sessions that still look at what single tests saw."""
+        connection = self._connection
+        self._ended += transactions.wait_until_closed(
+            lambda: [
+                one for one in transactions.open_transactions(connection, transactions.READERS) if one.sleeps
+            ],
+            connection,
+            self.database.wait,
+            end=True,
+        )
+
+    def _again(self, what: str, work: Callable[[], Result]) -> Result:
+        """Do `work`; again where a transaction is in the way, or the connection was lost."""
+        with self._told(what):
+            if self._is_lost:
+                raise self._in_other_hands()
+            for _ in range(TRIES):
+                try:
+                    return work()
+                except psycopg.errors.LockNotAvailable:
+                    if not self._make_way(transactions.LOCKERS):
+                        self._make_way(transactions.READERS)
+                except psycopg.OperationalError as error:
+                    if self._connection.alive or isinstance(error, NoAnswer):
+                        raise
+                    self._reconnect()
+            return work()
+
+    def _reconnect(self) -> None:
+        """Connect again, and see that nobody else had the database meanwhile: the lock went with the session.
+
+        Raises:
+            UnsafeStoreError: Somebody had, or has it.
+        """
+        connection = self._connection
+        connection.renew()
+        if self._marker is None:
+            return
+        is_ours = False
+        for _ in turns(self.database.wait):  # the server may see later than we that it was lost
+            if is_ours := ownership.take_lock(connection):
+                break
+        there = ownership.read_marker(connection)
+        if not is_ours or there is None or there.run != self._marker.run:
+            self._is_lost = True
+            connection.close()
+            raise self._in_other_hands()
+
+    def _in_other_hands(self) -> ProteanTestingError:
+        return self.database.refusal(
+            "the connection that held its lock was lost, and another run has begun to use it since: nothing "
+            "more is done there.",
+            "Give each run a database of its own.",
+        )
+
+    def _told(self, what: str) -> AbstractContextManager[None]:
+        """Say which store could not do it, without the password."""
+        return translated(what, self.database.name, psycopg.Error, with_secrets(self.database.url))
+
+    def _report_leak(self) -> None:
+        listed = "\n".join(f"  {one}" for one in self._ended)
+        text = (
+            f"left a transaction open on store {self.database.name!r}.\n{listed}\n"
+            "It was closed and the data was reset. Close it in the test:  "
+            "with self.db.session() as session: ..."
+        )
+        report_leak(text, self.database.name, self.database.on_leak)

@@ -1,0 +1,1 @@
+"""SQL databases through SQLAlchemy: the store, its engines, and the protocol that every backend keeps."""

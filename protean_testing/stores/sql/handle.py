@@ -1,0 +1,215 @@
+"""One SQL database, its engines, and what the stores in it share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from ...errors import ConfigurationError, is_secret
+from ...waiting import Patience, limited
+from .backend import Backend
+from .checkouts import Checkouts
+from .urls import async_url, in_private_memory, server_of, shown, sync_url
+from .worker_url import worker_database_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from .sibling import Sibling
+    from .store import SQLAlchemyStore
+
+AnEngine: TypeAlias = "Engine | AsyncEngine | Callable[[], Engine | AsyncEngine]"
+
+
+class DatabaseHandle:
+    """One database, and what the stores in it share."""
+
+    def __init__(
+        self,
+        url: URL,
+        *,
+        engine: AnEngine | None = None,
+        private: bool = False,
+        sibling: Sibling | None = None,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.url = url
+        self.private = private
+        self.own = worker_database_of(url)
+        self.sibling = sibling
+        self._at_end = at_end
+        self.closed = False
+        self.claimed = False
+        self.makers: list[SQLAlchemyStore] = []
+        self.made: list[SQLAlchemyStore] = []  # those of them that came to their end
+        self.backend: Backend | None = None
+        self._given = engine
+        self._engine: Engine | None = None
+        self._async_engine: AsyncEngine | None = None
+        self.checkouts = Checkouts()
+
+    @property
+    def key(self) -> Hashable:
+        """Where it is. A private ``sqlite://`` database is known by its engine alone."""
+        if self._given is not None and in_private_memory(self.url):
+            return self._given
+        return _key(self.url)
+
+    def is_at(self, engine: Engine) -> bool:
+        """Whether that engine, of whoever it is, reaches this database."""
+        if in_private_memory(self.url):
+            return engine in self._engines()
+        return _key(engine.url) == _key(self.url)
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages, without its password."""
+        return shown(self.url)
+
+    def engine(self) -> Engine:
+        """The application's engine of the moment, else one of our own."""
+        if self._given is not None:
+            engine = engine_of(self._given)
+            if isinstance(engine, Engine):
+                return engine
+            if in_private_memory(self.url):
+                raise ConfigurationError(
+                    "an async engine on sqlite+aiosqlite:// has memory that nothing else can reach, so it "
+                    "cannot be reset.\nGive the application our database_url, or the URL of a file."
+                )
+        if self._engine is None:
+            self._engine = _made(create_engine, sync_url(self.url))
+            self.watch()
+        return self._engine
+
+    def async_engine(self) -> AsyncEngine:
+        """The application's async engine, else one of our own without a pool."""
+        if self._given is not None:
+            engine = engine_of(self._given)
+            if not isinstance(engine, Engine):
+                return engine
+        if self._async_engine is None:
+            self._async_engine = _made(_create_async_engine, async_url(self.url), poolclass=NullPool)
+            self.watch()
+        return self._async_engine
+
+    async def leave_loop(self) -> None:
+        """Close what the application's async engine keeps in its pool: it is bound to the loop that ends."""
+        if self._given is not None:
+            engine = engine_of(self._given)
+            if not isinstance(engine, Engine):
+                await engine.dispose()
+
+    def limited(self, *more: Any) -> AbstractContextManager[None]:
+        """Let the calls of connections that are checked out have an end inside: they are ours there.
+
+        Parameters:
+            more: Connections of SQLAlchemy.
+        """
+        if self.url.get_backend_name() == "sqlite":
+            return nullcontext()
+        connections = [one.connection.driver_connection for one in more] + self.checkouts.connections()
+        return limited(connections, Patience(server_of(self.url)))
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether all of it goes at once: a worker's own database, or one on a server of this run."""
+        if self.own is not None:
+            return not self.own.needs_backend
+        return self.private and self.url.get_backend_name() == "postgresql"
+
+    def watch(self) -> Checkouts:
+        """Who has taken connections of the engines of the moment."""
+        for engine in self._engines():
+            self.checkouts.watch(engine)
+        return self.checkouts
+
+    def renew_pools(self) -> None:
+        """Connections that wait in a pool may have been ended: let the next ones be new."""
+        if self.url.get_backend_name() != "sqlite":
+            for engine in self._engines():
+                engine.dispose(close=False)
+
+    def _engines(self) -> Iterator[Engine]:
+        """Those of the moment; of an async one the engine inside of it."""
+        engines: list[Any] = [self._engine, self._async_engine]
+        for one in [*engines, *([] if self._given is None else [engine_of(self._given)])]:
+            if one is not None:
+                yield getattr(one, "sync_engine", one)
+
+    def rest(self) -> None:
+        """Close what is open until this is used again: in a private database, where only our run is."""
+        if not self.private:
+            return
+        for engine in self._engines():
+            engine.dispose()
+            engine.clear_compiled_cache()
+        if self.backend is not None:
+            self.backend.rest()
+
+    def make_all(self) -> None:
+        """Make every schema of this database again."""
+        for maker in self.makers:
+            maker.make()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While nobody of this process is connected, as far as that is known here."""
+        engines = [self.engine()] if self._given is not None else []
+        for engine in (*engines, *filter(None, [self._engine])):
+            engine.dispose()
+        with self.backend.away() if self.backend is not None else nullcontext():
+            yield
+
+    def close(self) -> None:
+        """Close what is open. Harmless when repeated: several stores may share this place."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.backend is not None:
+            self.backend.close()
+        if self._engine is not None:
+            self._engine.dispose()
+        if self.own is not None:
+            self.own.drop()
+        self._at_end()
+
+
+def _key(url: URL) -> Hashable:
+    query = sorted((name, value) for name, value in url.query.items() if not is_secret(name))
+    return (url.get_backend_name(), url.host, url.port, url.database, tuple(query))
+
+
+def engine_of(given: AnEngine) -> Engine | AsyncEngine:
+    """The engine of the moment.
+
+    Raises:
+        ConfigurationError: What was given is none, and gives none.
+    """
+    engine: Any = given if not callable(given) else given()
+    if not isinstance(getattr(engine, "sync_engine", engine), Engine):
+        raise ConfigurationError(
+            f"engine= must be an Engine or a callable that returns one, and gave {type(engine).__name__}."
+        )
+    return engine  # type: ignore[no-any-return]
+
+
+def _create_async_engine(url: URL, **arguments: Any) -> AsyncEngine:
+    from sqlalchemy.ext.asyncio import create_async_engine  # needs greenlet
+
+    return create_async_engine(url, **arguments)
+
+
+def _made(create: Callable[..., Any], url: URL, **arguments: Any) -> Any:
+    try:
+        return create(url, **arguments)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{url.drivername} needs a driver that is not installed: {error}.\n"
+            'Install it, for example with: pip install "protean-testing[postgresql]" (PostgreSQL), aiosqlite '
+            "(async SQLite) or sqlalchemy[asyncio] (any async engine)."
+        ) from error

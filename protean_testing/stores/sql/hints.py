@@ -1,0 +1,161 @@
+"""Warnings about what stands beside a store: schemas made per test, stale tables, what nobody gives back."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import unittest
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlalchemy import Engine, MetaData, Table, event, inspect
+
+from ...core.leaks import bullet_list
+from ...errors import NeverResetWarning, SchemaPerTestWarning, StaleTableWarning
+from ...store import ended_scope
+
+if TYPE_CHECKING:
+    from .handle import DatabaseHandle
+
+_AROUND_A_TEST = ("setUp", "tearDown", "asyncSetUp", "asyncTearDown", "_callCleanup")
+_made: WeakSet[DatabaseHandle] = WeakSet()
+_warned: set[str] = set()  # files
+
+given_back: WeakSet[Any] = WeakSet()
+"""The adapters of Protean domains that a store gives back."""
+
+
+# A schema that is made in every test
+
+
+def watch_schema(handle: DatabaseHandle) -> None:
+    """Warn where a test makes or drops tables in this place around itself: they are there for the run."""
+    _made.add(handle)
+    for kind in (MetaData, Table):
+        for when in ("before_create", "before_drop"):
+            if not event.contains(kind, when, _schema_changes):
+                event.listen(kind, when, _schema_changes)
+
+
+def _schema_changes(target: Any, connection: Any, **_: Any) -> None:
+    where = _around_a_test()
+    if where is None:
+        return
+    case, method, frame = where
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    for handle in _made:
+        if not handle.closed and handle.is_at(connection.engine) and file not in _warned:
+            _warned.add(file)
+            warnings.warn_explicit(
+                f"{case} makes or drops its schema in every test ({method}, {file}:{line}). Store "
+                f"{handle.makers[0].name!r} has made it once for the run, and gives back the rows after each "
+                "test: remove that call.",
+                SchemaPerTestWarning,
+                file,
+                line,
+                module=frame.f_globals.get("__name__"),
+            )
+
+
+def _around_a_test() -> tuple[str, str, FrameType] | None:
+    """The test class, its method and the frame in which tables are made; None for all others."""
+    frame: FrameType | None = sys._getframe(2)
+    maker: FrameType | None = None
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        if module == "protean_testing":
+            return None
+        if maker is None and module not in ("sqlalchemy", "protean", "alembic", "contextlib"):
+            maker = frame
+        case = next(iter(frame.f_locals.values()), None) if frame.f_code.co_name in _AROUND_A_TEST else None
+        if isinstance(case, unittest.TestCase):
+            method = frame.f_code.co_name.replace("_callCleanup", "a cleanup")
+            return f"{type(case).__module__}.{type(case).__qualname__}", method, maker or frame
+        frame = frame.f_back
+    return None
+
+
+# A table that is not as the models say
+
+
+def warn_of_stale_tables(name: str, engine: Callable[[], Engine], metadata: Sequence[MetaData]) -> None:
+    """Compare the columns of tables that somebody else has made with those of the models.
+
+    Parameters:
+        name: The store's.
+        engine: Gives an engine to look by.
+        metadata: The models' tables; nothing is looked at where there is none.
+    """
+    if not metadata:
+        return
+    inspector: Any = inspect(engine())
+    lines = []
+    for table in (table for one in metadata for table in one.tables.values()):
+        if not inspector.has_table(table.name, schema=table.schema):
+            lines.append(f"table {table.fullname!r} is not there")
+            continue
+        there = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
+        wanted = {column.name for column in table.columns}
+        parts = [f"lacks {_listed(wanted - there)}"] * bool(wanted - there)
+        parts += [f"has {_listed(there - wanted)}"] * bool(there - wanted)
+        if parts:
+            lines.append(f"table {table.fullname!r} {' and '.join(parts)}")
+    if lines:
+        warnings.warn(
+            f"the database of store {name!r}, which this run did not make, is stale:\n{bullet_list(lines)}"
+            "Migrate it, or let its schema be made for the run: no adopt=True, no managed = false.",
+            StaleTableWarning,
+            stacklevel=2,
+        )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(map(repr, sorted(names)))
+
+
+# What a Protean domain holds beside a database
+
+
+def warn_of_what_is_never_reset(handle: DatabaseHandle) -> None:
+    """Warn where a Protean domain works on this database, and nobody gives back its brokers and caches."""
+    domains = sys.modules.get("protean.domain")
+    if domains is None:
+        return
+    for domain in [thing for thing in gc.get_objects() if issubclass(type(thing), domains.Domain)]:
+        providers = (domain.providers._providers or {}).values()
+        if not any(handle.is_at(engine) for one in providers if (engine := getattr(one, "_engine", None))):
+            continue
+        left = list(_never_reset(domain))
+        if left:
+            warnings.warn(
+                f"{ended_scope.get()} works with the Protean domain {domain.name!r}, whose database is given "
+                f"back, and not what it holds elsewhere: {', '.join(left)}. The next test finds it.\n"
+                f"Take DomainTestCase, with domain = {domain.name.lower()}: it gives back all of them.",
+                NeverResetWarning,
+                stacklevel=2,
+            )
+
+
+def _never_reset(domain: Any) -> Iterator[str]:
+    redis = sys.modules.get("protean_testing.stores.redis.handle")
+    taken = {handle.address.key for handle in redis.in_use} if redis is not None else set()
+    for kind, adapters in (("broker", domain.brokers._brokers), ("cache", domain.caches._caches)):
+        for name, adapter in (adapters or {}).items():
+            if adapter in given_back:
+                continue
+            uri = adapter.conn_info.get("URI")
+            if uri:
+                from ..redis.address import from_url
+
+                if from_url(uri).key not in taken:
+                    yield f"{kind} {name!r} ({adapter.conn_info.get('provider')})"
+            elif getattr(adapter, "_messages", None) or getattr(
+                getattr(adapter, "_db", None), "_values", None
+            ):
+                yield f"{kind} {name!r} ({adapter.conn_info.get('provider')})"
+    for name, provider in (domain.providers._providers or {}).items():
+        if provider not in given_back and any(getattr(provider, "_databases", {}).values()):
+            yield f"database {name!r} (memory)"

@@ -1,0 +1,128 @@
+"""Did a callable make its schema in this database, and why did SQLite not take it?"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import inspect as inspect_database
+
+from ...config import environ
+from ...errors import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from .handle import DatabaseHandle
+
+_OURS = ("information_schema", "protean_testing")
+_POSTGRESQL = """
+WITH n AS (SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> ALL (:ours))
+SELECT 'schema', oid FROM n WHERE nspname <> 'public'
+UNION ALL SELECT relkind::text, c.oid FROM pg_class c JOIN n ON n.oid = relnamespace
+UNION ALL SELECT 'function', p.oid FROM pg_proc p JOIN n ON n.oid = pronamespace
+UNION ALL SELECT 'type', t.oid FROM pg_type t JOIN n ON n.oid = typnamespace
+UNION ALL SELECT 'extension', oid FROM pg_extension
+"""
+_RELATIONS = frozenset({"r", "p", "v", "m", "f", "table", "view"})
+_DRIVERS = frozenset({"sqlalchemy", "sqlite3", "aiosqlite", "psycopg", "psycopg2", "asyncpg"})
+
+
+@contextmanager
+def in_its_place(schema: Callable[..., Any], name: str, handle: DatabaseHandle) -> Iterator[None]:
+    """Run `schema` inside of this, and see that it makes something in the store's database.
+
+    Objects count, not rows. Migrations that find everything done make nothing, and have been here at least.
+
+    Parameters:
+        name: The store's.
+
+    Raises:
+        ConfigurationError: It made nothing here.
+    """
+    called = getattr(schema, "__qualname__", repr(schema))
+    if inspect.isgeneratorfunction(schema) or inspect.isasyncgenfunction(schema):
+        raise ConfigurationError(
+            f"store {name!r}: schema={called} is a generator, which does nothing when it is called. "
+            "Take out yield."
+        )
+    before = _objects(handle)
+    connected: list[bool] = []
+
+    def see(connection: Connection) -> None:
+        connected.append(handle.is_at(connection.engine))
+
+    event.listen(Engine, "engine_connect", see)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "engine_connect", see)
+    after = _objects(handle)
+    has_tables = not _RELATIONS.isdisjoint(kind for kind, _ in after)
+    if after != before or (has_tables and any(connected)):
+        return
+    own = "this process is one of several workers and has a database of its own, but "
+    lines = [
+        f"store {name!r}: {own if handle.own is not None else ''}schema={called} made nothing in it "
+        f"({handle.shown}). Does it go by another URL?"
+    ]
+    if inspect.signature(schema).parameters:
+        lines.append("Use the engine that it is given, and commit:  with engine.begin() as connection: ...")
+    else:
+        lines.append(f"Let it take the engine:  def {called.rpartition('.')[2]}(engine): ...")
+    if has_tables:
+        lines.append("If the tables that are there already are its schema, pass adopt=True in its place.")
+    raise ConfigurationError("\n".join(lines))
+
+
+@contextmanager
+def explain_sqlite(name: str, handle: DatabaseHandle) -> Iterator[None]:
+    """Say of what a database does not take, while a schema is made, that it is SQLite, and why.
+
+    Parameters:
+        name: The store's, which nobody has said where it is.
+
+    Raises:
+        StoreError: In place of the driver's error or SQLAlchemy's.
+    """
+    try:
+        yield
+    except Exception as error:
+        module = type(error).__module__.partition(".")[0]
+        if handle.url.get_backend_name() != "sqlite" or not (
+            module in _DRIVERS or isinstance(error, NotImplementedError)
+        ):
+            raise
+        test_db = environ.test_db()
+        why = "TEST_DB is not set" if test_db is None else f"TEST_DB is {test_db!r}"
+        kind = "a SQLite file" if test_db == "sqlite" else "SQLite in memory"
+        raise StoreError(
+            f"store {name!r}: its schema could not be made: {getattr(error, 'orig', None) or error}\n"
+            f"This is {kind}, because {why}. If the schema is for PostgreSQL, set  TEST_DB=postgresql  (a "
+            "private server, or that of DATABASE_URL).",
+            store=name,
+        ) from error
+
+
+def _objects(handle: DatabaseHandle) -> set[tuple[str, Hashable]]:
+    """What is in the database, but for what belongs to the library."""
+    engine = handle.engine()
+    with engine.connect() as connection:
+        rows: Iterable[Any]
+        match engine.dialect.name:
+            case "postgresql":
+                rows = connection.execute(text(_POSTGRESQL), {"ours": list(_OURS)})
+            case "sqlite":
+                rows = connection.execute(
+                    text("SELECT type, sql FROM sqlite_master WHERE name NOT LIKE 'protean_testing%'")
+                )
+            case _:
+                inspector = inspect_database(connection)
+                rows = [
+                    *(("schema", name) for name in inspector.get_schema_names()),
+                    *(("table", name) for name in inspector.get_table_names()),
+                    *(("view", name) for name in inspector.get_view_names()),
+                ]
+                rows = [(kind, name) for kind, name in rows if not name.startswith("protean_testing")]
+        return {(kind, what) for kind, what in rows}

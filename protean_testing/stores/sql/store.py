@@ -1,0 +1,497 @@
+"""Any SQL database that SQLAlchemy reaches: its schema is made here, its data is kept by a backend."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from sqlalchemy import URL, Connection, Engine, MetaData
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateSchema
+
+from ...config import environ
+from ...core.run_sync import run_sync
+from ...errors import ConfigurationError, NotKeptWarning, StoreError
+from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, Store, validate
+from ..driver_errors import said
+from .backend import Backend, Database
+from .backends import backend_for
+from .checkouts import Taken
+from .definition import Definition, define, schema_key, unchanged
+from .handle import AnEngine, DatabaseHandle, engine_of
+from .hints import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
+from .inputs import Inputs, checked
+from .inputs import key as key_of_inputs
+from .made import explain_sqlite, in_its_place
+from .sibling import empty_handle
+from .urls import parsed_url, readable, sync_url, with_secrets
+from .worker_url import worker_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.orm import Session
+
+Reset = Literal["fast", "generic"]
+
+_told: set[str] = set()  # why schemas are not kept, each once
+
+
+class _Snapshot(NamedTuple):
+    """What `SQLAlchemyStore.save_data` returns: its backend's, and the connections that were checked out."""
+
+    kept: Snapshot
+    taken: Taken
+
+
+class SQLAlchemyStore(LocatedStore):
+    """A SQL database. Say what makes its schema, and where it is if that is not left to the environment.
+
+    Parameters:
+        metadata: Its tables are the schema; several may be given.
+        schema: Makes the schema in place of metadata: migrations, or the application's own call. It is
+            called with an engine if it takes one argument (an async one if it is ``async def``).
+        inputs: What `schema` depends on beside its own source, or what listens to the creation of tables:
+            files, directories, plain values. A schema that is kept is made anew if one of them changes.
+        adopt: The schema exists already: its rows are the baseline, and it is never dropped. With metadata
+            beside it, tables that have other columns are warned of.
+        empty: There is no schema: an empty database, for tests of migrations.
+        url: Where it is. Left out, the environment decides; SQLite in memory by default.
+        engine: The application's own engine, or a callable that returns the one of the moment.
+        name: What messages call the store; the name in `db.store(name)`.
+        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        unsafe: Allow a database that is not plainly a test database, or that holds rows of others.
+        reset: ``"fast"``, or ``"generic"`` to install nothing and look at every table.
+        wait: Seconds to wait at a reset for a transaction that is still at work.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, a connection
+            checked out, or a thread that writes.
+        verify: Look at everything after each reset, and tell of what is not as it was.
+        keep: The schema stays at the end of the run, and the next one uses it if nothing that makes it has
+            changed. Left out, ``PROTEAN_TESTING_KEEP`` decides. Only in a given PostgreSQL database or SQLite
+            file; a callable `schema` needs `inputs`.
+
+    Raises:
+        ConfigurationError: The arguments contradict each other.
+    """
+
+    kind = "database"
+
+    def __init__(
+        self,
+        metadata: MetaData | Sequence[MetaData] | None = None,
+        *,
+        schema: Callable[..., Any] | None = None,
+        inputs: Inputs = None,
+        adopt: bool = False,
+        empty: bool = False,
+        url: str | URL | None = None,
+        engine: AnEngine | None = None,
+        name: str = "",
+        reset_after: ResetAfter = "test",
+        unsafe: bool = False,
+        reset: Reset = "fast",
+        wait: float = 2.0,
+        on_leak: OnLeak = "warn",
+        verify: bool = False,
+        keep: bool | None = None,
+    ) -> None:
+        validate(self, name=name, reset_after=reset_after, on_leak=on_leak, reset=reset, wait=wait)
+        validate(self, adopt=adopt, empty=empty, unsafe=unsafe, verify=verify, keep=keep)
+        sources = [(metadata is not None and not adopt) or None, schema, adopt or None, empty or None]
+        if sum(source is not None for source in sources) != 1:
+            raise ConfigurationError(
+                "SQLAlchemyStore takes one of metadata, schema=, adopt=True and empty=True: it must know "
+                "what makes the schema."
+            )
+        if url is not None and engine is not None:
+            raise ConfigurationError(
+                "SQLAlchemyStore takes url= or engine=, not both: an engine has its URL."
+            )
+        if inputs is not None and (adopt or empty):
+            raise ConfigurationError(
+                "SQLAlchemyStore takes inputs= beside metadata or schema=: it says what they depend on."
+            )
+        if schema is not None and not callable(schema):
+            raise ConfigurationError(
+                f"SQLAlchemyStore: schema= must be a callable that makes the schema, and {schema!r} is none."
+            )
+        given = _all_metadata(metadata)
+        self.metadata: tuple[MetaData, ...] = () if adopt else given
+        self._models = given if adopt else ()
+        self.name = name or "database"
+        self.reset_after, self.on_leak, self.verify = reset_after, on_leak, verify
+        self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
+        self._keep = keep
+        self._schema = schema
+        self._inputs = checked(inputs)
+        self._schema_key = (
+            self.metadata,
+            schema_key(schema),
+            key_of_inputs(self._inputs),
+            self.adopt,
+            self.empty,
+        )
+        self._definition: tuple[DatabaseHandle, Definition] | None = None
+        self._url = None if url is None else parsed_url(url)
+        self._engine = engine
+        self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
+        self._handle: DatabaseHandle | None = None
+        self._is_advised = False
+
+    # Where it is
+
+    @property
+    def needs_url(self) -> bool:
+        """True where nobody has said yet where the database is."""
+        return self._url is None and self._engine is None and (self._handle is None or self._handle.closed)
+
+    def bind(self, url: str, *, private: bool = False) -> None:
+        """Say where the database is. `private` means that it was made for this run alone.
+
+        A store that wants an empty database gets one of its own beside a given one.
+        """
+        at = parsed_url(url)
+        if self.empty and not private:
+            self._handle = empty_handle(at)
+        else:
+            self._handle = DatabaseHandle(
+                at if private else worker_url(at), engine=self._engine, private=private
+            )
+
+    def _live(self) -> DatabaseHandle:
+        if self._handle is None or self._handle.closed:
+            if self._engine is not None:
+                self._handle = DatabaseHandle(sync_url(engine_of(self._engine).url), engine=self._engine)
+            elif self._url is not None:
+                self._handle = DatabaseHandle(worker_url(self._url))
+            else:
+                raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
+        return self._handle
+
+    def schema_key(self) -> Hashable:
+        """Equal for two stores with the same schema."""
+        return self._schema_key
+
+    def identity(self) -> Hashable:
+        return (self.location(), self.schema_key())
+
+    def location(self) -> Hashable:
+        return self._live().key
+
+    def share(self, first: Store) -> None:
+        assert isinstance(first, SQLAlchemyStore)
+        handle = first._live()
+        for other in handle.makers:
+            if other.schema_key() == self.schema_key():
+                continue
+            both = other._tables() & self._tables()
+            if both or not (other.metadata and self.metadata):
+                what = f"both have table {_dotted(min(both, key=str))}" if both else "cannot be told apart"
+                raise ConfigurationError(
+                    f"stores {other.name!r} and {self.name!r} are one database, {handle.shown}, but have "
+                    f"different schemas, which {what}.\n"
+                    "Give each a database of its own, or both the same schema."
+                )
+        self._handle = handle
+
+    # What a test uses
+
+    @property
+    def url(self) -> str:
+        """The URL for SQLAlchemy, with its driver and real password."""
+        return readable(self._live().url)
+
+    @property
+    def libpq_url(self) -> str:
+        """The URL without SQLAlchemy's driver."""
+        url = self._live().url
+        return readable(url.set(drivername=url.get_backend_name()))
+
+    @property
+    def engine(self) -> Engine:
+        """An engine on the database, the application's own where the store was given that."""
+        return self._live().engine()
+
+    @property
+    def async_engine(self) -> AsyncEngine:
+        """An async engine without a pool: it may be used in any event loop."""
+        return self._live().async_engine()
+
+    def stamp(self, engine: Engine) -> None:
+        """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` database.
+
+        Raises:
+            ConfigurationError: This is no SQLite store.
+        """
+        stamp = getattr(self._backend(), "stamp", None)
+        if stamp is None:
+            raise ConfigurationError(
+                f"store {self.name!r} is not SQLite: a new engine on its URL needs no stamp."
+            )
+        stamp(engine)
+
+    @contextmanager
+    def _working(self, what: str) -> Iterator[Connection]:
+        """A transaction of the engine's, each of whose statements has an end."""
+        handle = self._live()
+        lost = ""
+        try:
+            with handle.engine().connect() as connection, handle.limited(connection), connection.begin():
+                yield connection
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            lost = said(error, with_secrets(handle.url))
+        if lost:
+            raise StoreError(
+                f"could not {what} store {self.name!r} ({handle.shown}): {lost}", store=self.name
+            ) from None
+
+    def close_session(self, session: Session) -> None:
+        """Close a session that was given out, also where its server does not answer any more."""
+        with self._live().limited():
+            session.close()
+
+    # The lifecycle
+
+    def check(self) -> None:
+        if not self._schema and not self.adopt and not self.empty and not self._tables():
+            raise ConfigurationError(
+                f"store {self.name!r}: its metadata has no tables. Are the modules with the models imported?"
+            )
+        handle = self._live()
+        if self.adopt and handle.private:
+            raise ConfigurationError(
+                f"store {self.name!r}: adopt=True takes what is there already, and nobody has said where: "
+                "this would be a new and empty database.\n"
+                "Pass url= or engine=, or set TEST_DB and DATABASE_URL."
+            )
+        if handle.own is not None:
+            if not handle.claimed:
+                handle.own.check(self.name, unsafe=self.unsafe)
+            self._examine_given(handle)
+        elif handle.sibling is None or handle.sibling.check(self.name, unsafe=self.unsafe):
+            self._backend().check(self._tables())
+
+    def create_schema(self) -> None:
+        handle, backend = self._live(), self._backend()
+        if self._url is not None or self._engine is not None:
+            self._report_test_db(handle)
+        if not (self.adopt or self.empty):
+            watch_schema(handle)
+        if handle.claimed:
+            warn_of_stale_tables(self.name, handle.engine, self._models)
+            with unchanged(self.metadata):
+                for metadata in self.metadata:
+                    with self._working("drop") as connection:
+                        metadata.drop_all(connection)
+            handle.makers.append(self)
+            with self._made_here(handle):
+                self.make()
+            backend.created()
+            handle.made.append(self)
+            return
+        if handle.sibling is not None:
+            handle.sibling.create(self.name)
+        with self._own_database(handle):
+            warn_of_stale_tables(self.name, handle.engine, self._models)
+            is_made = backend.claim()
+            handle.claimed = True
+            handle.makers.append(self)
+            if not is_made:
+                with self._made_here(handle):
+                    self.make()
+            backend.created()
+            handle.made.append(self)
+            if handle.own is not None and not is_made and not self.adopt:
+                handle.own.share(handle.alone)
+
+    def drop_schema(self) -> None:
+        handle = self._live()
+        if self._keep is None and not self.adopt and environ.wants_keep():
+            where = "ends with the run, as it was given no URL" if handle.private else "could not be kept"
+            environ.unused(environ.KEEP_VARIABLE, f"the database of store {self.name!r} {where}.")
+        if not handle.claimed or handle.ends_by_itself:
+            return
+        backend = self._backend()
+        is_whole = handle.made == handle.makers == [self]
+        if is_whole and handle.own is None and self._keeps(handle) and backend.keep():
+            handle.claimed = False
+            environ.used(environ.KEEP_VARIABLE)
+        else:
+            backend.drop()
+
+    def save_data(self) -> Snapshot:
+        return _Snapshot(self._backend().save(), self._live().watch().taken())
+
+    def reset_data(self, snapshot: _Snapshot) -> bool:
+        handle = self._live()
+        handle.watch()
+        changed = self._backend().reset(snapshot.kept)
+        if changed and not self._is_advised:
+            self._is_advised = True
+            warn_of_what_is_never_reset(handle)
+        return changed
+
+    def restore_fully(self, snapshot: _Snapshot) -> bool:
+        mended = self._backend().mend(snapshot.kept)
+        self._live().renew_pools()
+        return mended
+
+    def forget_data(self, snapshot: _Snapshot) -> None:
+        self._backend().forget(snapshot.kept)
+
+    def dump_data(self) -> Mapping[str, Counter[Any]]:
+        return self._backend().dump_data()
+
+    def left_open(self, snapshot: _Snapshot) -> list[str]:
+        return self._live().checkouts.left(snapshot.taken)
+
+    def rest(self) -> None:
+        if self._handle is not None and not self._handle.closed:
+            self._handle.rest()
+
+    @property
+    def decided_for(self) -> Hashable:
+        private = self._handle is not None and self._handle.private and self._engine is None
+        return ("database", self.schema_key()) if private else None
+
+    def discard(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None and handle.url.get_backend_name() == "postgresql":
+            from ..postgresql.connection import drop_database
+
+            drop_database(handle.url)
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        return self._backend().free(left_by)
+
+    async def leave_loop(self) -> None:
+        await self._live().leave_loop()
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+
+    def _backend(self) -> Backend:
+        handle = self._live()
+        if handle.backend is None:
+            handle.backend = backend_for(self._database(handle))
+        return handle.backend
+
+    def _database(self, handle: DatabaseHandle) -> Database:
+        """What its backend knows of a place."""
+        return Database(
+            name=self.name,
+            url=handle.url,
+            engine=handle.engine,
+            private=handle.private or handle.own is not None,
+            adopt=self.adopt,
+            unsafe=self.unsafe,
+            tables=self._tables(),
+            rebuild=None if self.adopt else handle.make_all,
+            definition=self._described().digest if handle.own or self._keeps(handle) else "",
+            **self._options,
+        )
+
+    def _examine_given(self, handle: DatabaseHandle) -> None:
+        """Refuse in a worker what one process would refuse: what stands in its own database is a copy."""
+        if handle.own is None or self.empty:
+            return
+        given = DatabaseHandle(handle.own.given)
+        try:
+            handle.own.examine(self._database(given), self._tables())
+        finally:
+            given.close()
+
+    def _own_database(self, handle: DatabaseHandle) -> AbstractContextManager[None]:
+        """Make a worker's own database round this; nothing for one that is used as it was given."""
+        if handle.own is None:
+            return nullcontext()
+        return handle.own.making(
+            self._described(), adopt=self.adopt, keep=self._keeps(handle), alone=handle.alone
+        )
+
+    def _keeps(self, handle: DatabaseHandle) -> bool:
+        """Whether the schema is to stay. What is private is gone with this run anyway."""
+        keep = environ.wants_keep() if self._keep is None else self._keep
+        if not keep or handle.private or self.adopt or self.empty:
+            return False
+        why = self._described().undeclared
+        text = f"the schema of store {self.name!r} is not kept for the next run: {why}."
+        if why and text not in _told:
+            _told.add(text)
+            warnings.warn(text, NotKeptWarning, stacklevel=2)
+        return not why
+
+    def _report_test_db(self, handle: DatabaseHandle) -> None:
+        """Note that ``TEST_DB`` asks for another kind of database than the one that was given."""
+        test_db, given = environ.test_db(), handle.url.get_backend_name()
+        if test_db is not None and given != ("sqlite" if test_db == "memory" else test_db):
+            variable = "TEST_DB" if environ.test_infra() is None else "TEST_INFRA"
+            environ.unused(
+                variable, f"store {self.name!r} has a url= or engine= of its own, which is {given}."
+            )
+
+    @contextmanager
+    def _made_here(self, handle: DatabaseHandle) -> Iterator[None]:
+        """Make the schema inside of this, and see that it was made here."""
+        with ExitStack() as stack:
+            if self._url is None and self._engine is None:
+                stack.enter_context(explain_sqlite(self.name, handle))
+            if self._schema is not None:
+                stack.enter_context(in_its_place(self._schema, self.name, handle))
+            yield
+
+    def _described(self) -> Definition:
+        """What makes the schema, as it was when this place was first asked for it."""
+        handle = self._live()
+        if self._definition is None or self._definition[0] is not handle:
+            self._definition = handle, self._define(handle.engine())
+        return self._definition[1]
+
+    def _define(self, engine: Engine) -> Definition:
+        names = engine.get_execution_options().get("schema_translate_map")
+        more = (self.adopt, self.empty, names)
+        return define(self.metadata, self._schema, engine.dialect, *more, inputs=self._inputs)
+
+    def _tables(self) -> set[tuple[str | None, str]]:
+        return {
+            (table.schema, table.name) for metadata in self.metadata for table in metadata.tables.values()
+        }
+
+    def make(self) -> None:
+        """Make the schema; again, where a test has broken it."""
+        handle = self._live()
+        for metadata in self.metadata:
+            with self._working("create") as connection:
+                if connection.dialect.name == "postgresql":
+                    for schema in sorted({schema for schema, _ in self._tables() if schema}):
+                        connection.execute(CreateSchema(schema, if_not_exists=True))
+                with unchanged([metadata]):
+                    metadata.create_all(connection)
+        if self._schema is not None:
+            takes_one = bool(inspect.signature(self._schema).parameters)
+            is_async = inspect.iscoroutinefunction(self._schema)
+            engines = [handle.async_engine() if is_async else handle.engine()] if takes_one else []
+            run_sync(self._schema(*engines))
+
+
+def _all_metadata(metadata: Any) -> tuple[MetaData, ...]:
+    """What was given, as several."""
+    is_one = metadata is not None and (isinstance(metadata, str) or not isinstance(metadata, Iterable))
+    given = (metadata,) if is_one else tuple(metadata or ())
+    for one in given:
+        if not isinstance(one, MetaData):
+            meant = " Pass its .metadata." if hasattr(one, "metadata") else ""
+            meant = " Where the database is comes by its name: url=..." if isinstance(one, str) else meant
+            raise ConfigurationError(f"SQLAlchemyStore: {one!r} is no SQLAlchemy MetaData.{meant}")
+    return given
+
+
+def _dotted(table: Any) -> str:
+    schema, name = table
+    return f'"{schema}.{name}"' if schema else f'"{name}"'

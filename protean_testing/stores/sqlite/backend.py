@@ -1,0 +1,190 @@
+"""The backend of a SQLite database."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from sqlalchemy import Engine
+
+from ...core.leaks import report_leak
+from ...errors import ConfigurationError, OpenTransactionError, StoreError
+from ...store import LeftBy
+from ..sql.backend import Database
+from .image import copy, everything
+from .location import location_of
+from .open_transactions import StillOpen
+from .private import PrivateMemory, PrivateSnapshot, within
+from .shared import SharedDatabase
+from .snapshot import Snapshot
+
+
+class SQLiteBackend:
+    """Keeps a SQLite database: nothing is installed in it, and nobody is watched.
+
+    A snapshot is an image of the whole database, in memory. A reset asks SQLite whether anything
+    was committed since, and then restores the rows that differ; the whole image if the schema differs, or if
+    that is cheaper.
+
+    Parameters:
+        database: In a file, in memory with a name (``file:/name?vfs=memdb&uri=true``), or in the private
+            memory of the engine that `Database.engine` gives.
+
+    Raises:
+        ConfigurationError: The URL is for another driver, or SQLite is too old.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        location = location_of(database.url, database.name)
+        self._base = PrivateMemory(database) if location.private else SharedDatabase(location, database)
+        self._numbers = itertools.count(1)
+        self._snapshots: dict[int, Snapshot | PrivateSnapshot] = {}  # by number, in the order of their making
+        self._spare: list[Snapshot | PrivateSnapshot] = []
+
+    def check(self, tables: Collection[tuple[str | None, str]]) -> None:
+        """See Backend.check."""
+        with self._told("looked at"):
+            self._base.check(tables)
+
+    def claim(self) -> bool:
+        """See Backend.claim."""
+        with self._told("prepared"):
+            return self._base.claim()
+
+    def created(self) -> None:
+        """See Backend.created."""
+        with self._told("saved"):
+            self._base.created()
+            for snapshot in self._snapshots.values():
+                snapshot.widen()
+
+    def save(self) -> int:
+        """See Backend.save. A snapshot is a number; its image is used again once it is forgotten."""
+        with self._told("saved"):
+            newest = next(reversed(self._snapshots.values()), None)
+            self._base.ready(newest.image if newest else None)
+            if self._spare:
+                self._spare[-1].take()
+            else:
+                self._spare.append(self._base.snapshot())
+        number = next(self._numbers)
+        self._snapshots[number] = self._spare.pop()
+        return number
+
+    def reset(self, snapshot: int) -> bool:
+        """See Backend.reset."""
+        self._end_after(snapshot)
+        with self._told("reset"):
+            different, ended = self._snapshots[snapshot].reset()
+        self._report(ended)
+        return different
+
+    def mend(self, snapshot: int) -> bool:
+        """See Backend.mend."""
+        self._snapshots[snapshot].doubt()
+        return self.reset(snapshot)
+
+    def dump_data(self) -> dict[str, Counter[Any]]:
+        """See Backend.dump_data."""
+        with self._told("looked at"), closing(self._base.image()) as now:
+            return everything(now.connection)
+
+    def forget(self, snapshot: int) -> None:
+        """See Backend.forget."""
+        self._end_after(snapshot)
+        self._retire()
+
+    def stamp(self, engine: Engine) -> None:
+        """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` memory.
+
+        Raises:
+            ConfigurationError: The engine's database is not private memory.
+        """
+        if not location_of(engine.url, self._database.name).private:
+            raise ConfigurationError(
+                f"store {self._database.name!r}: only an engine on sqlite:// is stamped, not {engine.url!r}."
+            )
+        with self._told("read"), closing(self._base.image()) as now:
+            within(engine, lambda connection: copy(now.connection, connection))
+
+    def drop(self) -> None:
+        """See Backend.drop."""
+        self._close_snapshots()
+        with self._told("dropped"):
+            self._base.drop()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """See Backend.away. Nobody copies it behind its back."""
+        yield
+
+    def keep(self) -> bool:
+        """See Backend.keep."""
+        if self._snapshots:
+            self.reset(next(iter(self._snapshots)))
+        self._close_snapshots()
+        with self._told("kept"):
+            return self._base.keep()
+
+    def rest(self) -> None:
+        """See Backend.rest. The connection is what keeps memory alive, and a file locked."""
+
+    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
+        """See Backend.free. Nobody waits for ever: SQLite itself gives up after some seconds."""
+        return []
+
+    def close(self) -> None:
+        """See Backend.close."""
+        self._close_snapshots()
+        self._base.close()
+
+    def _end_after(self, snapshot: int) -> None:
+        if snapshot not in self._snapshots:
+            raise StoreError(
+                f"store {self._database.name!r}: this snapshot is void, an older one was reset or forgotten.",
+                store=self._database.name,
+            )
+        while next(reversed(self._snapshots)) != snapshot:
+            self._retire()
+
+    def _retire(self) -> None:
+        self._spare.append(
+            self._snapshots.popitem()[1]
+        )  # its connection knows the schema and has its statements
+
+    def _close_snapshots(self) -> None:
+        while self._snapshots:
+            self._retire()
+        while self._spare:
+            self._spare.pop().close()
+
+    @contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        """Say of an error to which store it happened, and what to do."""
+        what = f"store {self._database.name!r} ({self._database.url.render_as_string()}) could not be {done}"
+        try:
+            yield
+        except StillOpen as error:
+            raise OpenTransactionError(
+                f"{what}: {error} is still open.\n"
+                "Commit or close it before:  with self.db.session() as session: ...",
+                store=self._database.name,
+            ) from None
+        except sqlite3.Error as error:
+            raise StoreError(f"{what}: {error}.", store=self._database.name) from error
+
+    def _report(self, ended: list[str]) -> None:
+        if not ended:
+            return
+        message = (
+            f"left something open on store {self._database.name!r}:\n  "
+            + "\n  ".join(ended)
+            + "\nIt was ended and the data was reset. Close it in the test:  "
+            "with self.db.session() as session: ..."
+        )
+        report_leak(message, self._database.name, self._database.on_leak)
