@@ -124,8 +124,9 @@ def main() -> int:
     if arguments.report:
         run_here(arguments.modules[0], arguments.report)
 
-    # Started in the background, as CI systems do, it is ignored, which every process below would inherit.
+    # Started in the background, as CI systems do, they are ignored, which every process below would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     compileall.compile_dir(HERE.parent / "protean_testing", quiet=1)  # once, not in each of many processes
     outcomes = []
     with ThreadPoolExecutor(arguments.jobs) as pool:

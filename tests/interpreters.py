@@ -19,7 +19,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-IMPORTED = (
+IMPORTED = [
     "asyncio",
     "filelock",
     "importlib.metadata",
@@ -33,10 +33,11 @@ IMPORTED = (
     "sqlalchemy.ext.asyncio",
     "sqlalchemy.orm",
     "unittest",
-)
+]
+"""Imported by the server; a module may add to it before its first program."""
 
 SERVER = """
-import array, faulthandler, gc, json, os, runpy, site, socket, sys, types
+import array, faulthandler, gc, json, os, runpy, site, socket, sys, types, warnings
 
 def serve(connection):
     while True:
@@ -73,6 +74,10 @@ def begin(request, fds):
     if "PYTHONFAULTHANDLER" in os.environ:
         faulthandler.enable()
     sys.orig_argv = argv = request["argv"]
+    while argv[1] == "-W":
+        sys.warnoptions.append(argv[2])
+        argv = [argv[0], *argv[3:]]
+    warnings._processoptions(sys.warnoptions)
     sys.argv = argv[1:] if argv[1] not in ("-m", "-c") else [argv[1], *argv[3:]]
     first = {"-m": os.getcwd(), "-c": ""}.get(argv[1], os.path.dirname(os.path.abspath(argv[1])))
     sys.path[:1] = [first] + [one for one in request["env"].get("PYTHONPATH", "").split(os.pathsep) if one]
@@ -99,10 +104,11 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2): it becomes the parent of 
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)
 _lock = threading.Lock()
 _server: socket.socket | None = None
+_processes: list[subprocess.Popen[bytes]] = []
 
 
 class Program(subprocess.Popen[str]):
-    """A running ``python -m NAME``, ``python -c CODE`` or ``python FILE``.
+    """A running ``python -m NAME``, ``python -c CODE`` or ``python FILE``, any of them after ``-W``.
 
     Anything else is run as `subprocess` does.
     """
@@ -146,7 +152,7 @@ def run(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str
 def _is_served(args: Any, env: Any) -> bool:
     if _prctl is None or not sys.platform.startswith("linux") or isinstance(args, str):
         return False
-    served = len(args) > 1 and (args[1] in ("-m", "-c") or not str(args[1]).startswith("-"))
+    served = len(args) > 1 and (args[1] in ("-m", "-c", "-W") or not str(args[1]).startswith("-"))
     return (
         args[0] == sys.executable
         and served
@@ -168,7 +174,9 @@ def _started(request: bytes, fds: list[int]) -> int:
             command = [sys.executable, "-c", SERVER, str(its.fileno()), *IMPORTED]
             env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
             nothing = subprocess.DEVNULL
-            subprocess.Popen(command, pass_fds=[its.fileno()], env=env, stdin=nothing, stdout=nothing)
+            _processes.append(
+                subprocess.Popen(command, pass_fds=[its.fileno()], env=env, stdin=nothing, stdout=nothing)
+            )
         atexit.register(_server.close)  # which ends that process
     assert _prctl is not None
     _prctl(_SUBREAPER, 1, 0, 0, 0)

@@ -29,7 +29,10 @@ import unittest
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import interpreters
 from .message_db import bring
+
+interpreters.IMPORTED.append("protean")
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -162,21 +165,35 @@ class Page:
         environment = {name: value for name, value in os.environ.items() if name not in SWITCHES}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), bring()["PYTHONPATH"]]))
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.directory,
-            env=environment,
+        directory, arguments, variables = argv(command)
+        with interpreters.Program(
+            arguments,
+            cwd=self.directory / directory,
+            env=environment | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
-        )
+        ) as process:
+            try:
+                printed, _ = process.communicate(timeout=120)
+            except BaseException:
+                process.kill()
+                raise
         fails = command.endswith("# fails")
-        assert bool(done.returncode) == fails, (
-            f"$ {command}\nended with exit code {done.returncode}:\n{done.stdout}"
+        assert bool(process.returncode) == fails, (
+            f"$ {command}\nended with exit code {process.returncode}:\n{printed}"
         )
-        return done.stdout
+        return printed
+
+
+def argv(command: str) -> tuple[str, list[str], dict[str, str]]:
+    """What bash would start, where, and with which variables; bash itself if it has more to do than that."""
+    simple = re.fullmatch(r"(?:cd ([\w/]+) && )?((?:\w+=\S* )*)python ([^|;&<>$`*?(){}~]+)", command)
+    if simple is None:
+        return ".", ["bash", "-c", command], {}
+    variables = dict(word.split("=", 1) for word in shlex.split(simple[2]))
+    return simple[1] or ".", [sys.executable, *shlex.split(simple[3], comments=True)], variables
 
 
 def check_requirements(command: str) -> None:
