@@ -1,4 +1,4 @@
-"""The environment variables that choose the stores. Reads them and decides nothing else."""
+"""Read what chooses the stores: environment variables, or the project's settings below them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 from difflib import get_close_matches
 
 from ..errors import ConfigurationError
+from . import settings
 
 TEST_DBS = ("memory", "sqlite", "postgresql")
 TEST_INFRAS = ("memory", "full")
 KEEP_VARIABLE = "PROTEAN_TESTING_KEEP"
+SUMMARY_VARIABLE = "PROTEAN_TESTING_SUMMARY"
 
 _used: set[str] = set()
 _unused: dict[str, str] = {}
@@ -47,7 +49,7 @@ def full_infrastructure() -> bool:
 
 def url(variable: str) -> str | None:
     """The URL in `variable`: ``DATABASE_URL``, ``REDIS_URL`` or ``MESSAGE_DB_URL``."""
-    return os.environ.get(variable) or None
+    return _value(variable)
 
 
 def urls() -> tuple[str | None, ...]:
@@ -57,12 +59,12 @@ def urls() -> tuple[str | None, ...]:
 
 def wants_summary() -> bool:
     """True where ``PROTEAN_TESTING_SUMMARY`` is set: print what was done, at the end, on stderr."""
-    return os.environ.get("PROTEAN_TESTING_SUMMARY", "") not in ("", "0")
+    return _value(SUMMARY_VARIABLE) not in (None, "0")
 
 
 def wants_keep() -> bool:
     """True where ``PROTEAN_TESTING_KEEP`` is set: schemas stay at the end of the run, for the next one."""
-    return os.environ.get(KEEP_VARIABLE, "") not in ("", "0")
+    return _value(KEEP_VARIABLE) not in (None, "0")
 
 
 def used(*variables: str) -> None:
@@ -72,22 +74,45 @@ def used(*variables: str) -> None:
 
 def unused(variable: str, why: str) -> None:
     """Note that a variable, if it is set, does not decide here; it may somewhere else in this run."""
-    if os.environ.get(variable):
+    if _value(variable):
         _unused.setdefault(variable, why)
 
 
 def without_effect() -> list[str]:
     """A line for each variable that is set and decided nothing in the run that ends; it is then forgotten."""
-    lines = [f"{name} is set and has no effect: {why}" for name, why in _unused.items() if name not in _used]
+    lines = [
+        f"{_named(variable)} is set and has no effect: {why}"
+        for variable, why in _unused.items()
+        if variable not in _used
+    ]
     _used.clear()
     _unused.clear()
     return lines
 
 
+def _value(variable: str) -> str | None:
+    """The environment stands above the project's settings, also if it is set to nothing."""
+    value = os.environ.get(variable)
+    return (settings.setting(_key(variable)) if value is None else value) or None
+
+
+def _key(variable: str) -> str:
+    return variable.removeprefix("PROTEAN_TESTING_").lower()
+
+
+def _named(variable: str) -> str:
+    return variable if variable in os.environ else f"{_key(variable)} in {settings.file()}"
+
+
 def _one_of(variable: str, known: tuple[str, ...]) -> str | None:
-    value = os.environ.get(variable) or None
+    value = _value(variable)
     if value is None or value in known:
         return value
     near = get_close_matches(value, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ConfigurationError(f"{variable}={value!r} is none of {', '.join(known)}.{hint}")
+    said = (
+        f"{variable}={value!r}"
+        if variable in os.environ
+        else f"{_key(variable)} = {value!r} in {settings.file()}"
+    )
+    raise ConfigurationError(f"{said} is none of {', '.join(known)}.{hint}")
