@@ -167,22 +167,39 @@ def _startup(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _started(request: bytes, fds: list[int]) -> int:
-    global _server
-    if _server is None:
-        _server, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with its:
-            command = [sys.executable, "-c", SERVER, str(its.fileno()), *IMPORTED]
-            env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-            nothing = subprocess.DEVNULL
-            _processes.append(
-                subprocess.Popen(command, pass_fds=[its.fileno()], env=env, stdin=nothing, stdout=nothing)
-            )
-        atexit.register(_server.close)  # which ends that process
     assert _prctl is not None
     _prctl(_SUBREAPER, 1, 0, 0, 0)
     try:
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
-        _server.sendmsg([request], [rights])
-        return int(_server.recv(99))
+        return _asked(request, fds) or _asked(request, fds)
     finally:
         _prctl(_SUBREAPER, 0, 0, 0, 0)
+
+
+def _asked(request: bytes, fds: list[int]) -> int:
+    """The process that the server has started; 0 if there is no server any more: a test may have ended it."""
+    global _server
+    if _server is None:
+        _server = _new_server()
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+    try:
+        _server.sendmsg([request], [rights])
+        if answer := _server.recv(99):
+            return int(answer)
+    except BrokenPipeError:
+        pass
+    _server = None
+    return 0
+
+
+def _new_server() -> socket.socket:
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with its:
+        command = [sys.executable, "-c", SERVER, str(its.fileno()), *IMPORTED]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        nothing = subprocess.DEVNULL
+        _processes.append(
+            subprocess.Popen(command, pass_fds=[its.fileno()], env=env, stdin=nothing, stdout=nothing)
+        )
+    ours.settimeout(120)
+    atexit.register(ours.close)  # which ends that process
+    return ours
