@@ -345,7 +345,7 @@ class FindingTests(RunsTestCase):
             start_postgresql(binaries=Path("/bin"))
 
     def test_missing_library(self) -> None:
-        for name in ("psutil", "platformdirs", "filelock", "psycopg", "redis", "port_for"):
+        for name in ("psutil", "platformdirs", "psycopg", "redis", "port_for"):
             script = f"""
                 import sys
                 sys.modules[{name!r}] = None

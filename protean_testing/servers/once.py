@@ -10,6 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 from ..errors import ConfigurationError
 
+FORK_WITHIN = 30.0  # seconds that a fork waits for a server that is being started
+
 
 class Stoppable(Protocol):
     stopped: bool
@@ -22,18 +24,25 @@ class Once(Generic[S]):
     """Starts a server at the first call and returns the same one later; a failure is remembered too.
 
     A forked child does not share its parent's server, which may end before it: it starts its own. A fork
-    while another thread starts one waits for that: the child would find locks that nobody gives back, and
-    keep pipes open whose end is waited for. A server that was stopped is started anew.
+    while another thread starts one waits for that: the child would find locks that nobody releases, those of
+    modules that are being imported among them, and keep pipes open whose end is waited for. That wait ends:
+    hooks of other libraries may have run before ours, and hold what the other thread needs (filelock 4.3
+    lets nobody take a lock from there on, so nothing here uses it). A server that was stopped is started
+    anew.
     """
 
     def __init__(self, start: Callable[[], S]) -> None:
         self._start = start
         self._forget()
         os.register_at_fork(
-            before=lambda: self._lock.acquire(),
-            after_in_parent=lambda: self._lock.release(),
+            before=lambda: self._lock.acquire(timeout=FORK_WITHIN),
+            after_in_parent=self._release,
             after_in_child=self._forget,
         )
+
+    def _release(self) -> None:
+        with suppress(RuntimeError):  # the fork did not get it in time
+            self._lock.release()
 
     def _forget(self) -> None:
         self._lock = RLock()

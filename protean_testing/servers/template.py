@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from time import monotonic, sleep
 from time import time as now
 
 from ..errors import ConfigurationError
 from .binaries import Found
-from .extra import library
 from .process import WatchedProcess
 from .registry import cache
 
@@ -64,19 +64,38 @@ def initialized(found: Found) -> WatchedProcess:
     template = cache() / "templates" / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not template.exists():
         template.parent.mkdir(mode=0o700, exist_ok=True)
-        filelock = library("filelock")
-        lock = filelock.FileLock(f"{template}.lock", timeout=WITHIN, thread_local=False)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise ConfigurationError(
-                f"another run held {template}.lock for {WITHIN:.0f} s. Try again."
-            ) from None
+        release = _locked(template.with_suffix(".lock"))
         if not template.exists():
-            return _make(found, template, lock.release)
-        lock.release()
+            return _make(found, template, release)
+        release()
     os.utime(template)
     return postgresql_process(found, template)
+
+
+def _locked(path: Path) -> Callable[[], None]:
+    """Take a lock among all runs of this user. Returns what releases it, from whatever thread.
+
+    Raises:
+        ConfigurationError: Another run has held it for too long.
+    """
+    import fcntl
+
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def release() -> None:
+        fcntl.flock(lock, fcntl.LOCK_UN)  # closing does not suffice: a forked child may have the file open
+        os.close(lock)
+
+    until = monotonic() + WITHIN
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return release
+        except OSError:
+            if monotonic() > until:
+                os.close(lock)
+                raise ConfigurationError(f"another run held {path} for {WITHIN:.0f} s. Try again.") from None
+        sleep(0.02)
 
 
 def copy(template: Path, data: Path) -> None:
