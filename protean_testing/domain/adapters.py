@@ -1,18 +1,18 @@
-"""What Protean's adapters hold, as stores.
+"""Restore what Protean's adapters hold.
 
 A SQL provider is a `SQLAlchemyStore` on the provider's own engine and tables. What lives in this process is
-copied and put back. An adapter that is not known here is left to its own lifecycle methods.
+copied and written back. An adapter that is not known here is left to its own lifecycle methods.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from protean.core.repository import BaseRepository
 from sqlalchemy import Engine, inspect
@@ -20,14 +20,14 @@ from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import CreateSchema
 
 from ..errors import ConfigurationError
-from ..store import Snapshot, Store
+from ..store import OnLeak, Snapshot, Store
 from ..stores.callable import described
 from ..stores.sql.definition import Definition, define, unchanged
 from ..stores.sql.hints import given_back, warn_of_stale_tables
 from ..stores.sql.store import SQLAlchemyStore
 
 Adapter = Callable[[], Any]
-"""Gives the adapter of the moment: a domain that is initialized again has new ones."""
+"""Returns the current adapter: a domain that is initialized again has new ones."""
 
 _INLINE_BROKER = (
     "_messages",
@@ -48,7 +48,7 @@ class ProviderStore(SQLAlchemyStore):
     """The database of a SQL provider: its schema by Protean, its data by the backend of its dialect.
 
     Parameters:
-        provider: Gives the provider of the moment.
+        provider: Returns the current provider.
         url: Where it is.
         private: True where that was made for this run alone.
         owner: Equal for two providers that stand for the same tables.
@@ -125,7 +125,7 @@ class UnmanagedStore(Store):
     """A SQL provider that is not managed: nothing in it is touched, and stale tables are warned of.
 
     Parameters:
-        provider: Gives the provider of the moment.
+        provider: Returns the current provider.
         name: What messages call it.
     """
 
@@ -164,44 +164,64 @@ def _metadata_of(provider: Any) -> Any:
     return provider._metadata
 
 
-class ProcessStore(Store):
-    """Data in this process: read and copied, and written back.
+class Part(NamedTuple):
+    """What one adapter holds in this process.
 
-    Parameters:
-        read: Gives the data, of which a copy is kept.
+    Attributes:
+        name: What `verify` calls it.
+        read: Returns the data, which is only looked at.
         write: Puts a copy back.
-        name: What messages call it.
-        look: Makes of the data what `dump_data` gives.
+        dump: Turns the data into what `Store.dump_data` returns.
     """
 
-    def __init__(
-        self,
-        read: Callable[[], Any],
-        write: Callable[[Any], None],
-        *,
-        name: str,
-        look: Callable[[Any], dict[str, list[str]]] = described,
-    ) -> None:
-        self._read, self._write, self.name, self._look = read, write, name, look
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    dump: Callable[[Any], dict[str, list[str]]] = described
+
+
+class InProcessStore(Store):
+    """All that a domain's adapters hold in this process; one store, since each costs every test some time.
+
+    It stands first among the stores of a domain, so that it is closed last.
+
+    Parameters:
+        parts: The adapters' data.
+        name: What messages call it.
+        at_end: Called when the run is over and everything was dropped.
+    """
+
+    def __init__(self, parts: Iterable[Part], at_end: Callable[[], object], **options: Any) -> None:
+        self._parts, self._at_end = tuple(parts), at_end
+        self.name, self.on_leak, self.verify = options["name"], options["on_leak"], options["verify"]
 
     @property
     def decided_for(self) -> Hashable:
         return self.unit
 
     def dump_data(self) -> dict[str, list[str]]:
-        return self._look(self._read())
+        return {
+            f"{part.name}, {name}": values
+            for part in self._parts
+            for name, values in part.dump(part.read()).items()
+        }
 
     def save_data(self) -> Snapshot:
-        return deepcopy(self._read())
+        return [deepcopy(part.read()) for part in self._parts]
 
     def reset_data(self, snapshot: Snapshot) -> bool:
-        if self._read() == snapshot:
-            return False
-        self._write(deepcopy(snapshot))
-        return True
+        changed = False
+        for part, data in zip(self._parts, snapshot, strict=True):
+            if part.read() != data:
+                part.write(deepcopy(data))
+                changed = True
+        return changed
+
+    def close(self) -> None:
+        self._at_end()
 
 
-def memory_provider(provider: Adapter, name: str) -> Store:
+def memory_provider(provider: Adapter, name: str) -> Part:
     """The rows and the counters of a memory provider."""
 
     def read() -> Any:
@@ -215,46 +235,50 @@ def memory_provider(provider: Adapter, name: str) -> Store:
         held._databases = defaultdict(dict, rows)
         held._counters = defaultdict(count, {schema: count(number) for schema, number in counters.items()})
 
-    def look(data: Any) -> dict[str, list[str]]:
+    def dump(data: Any) -> dict[str, list[str]]:
         rows, counters = data
         found = {f"rows of {schema!r}": list(map(repr, records.items())) for schema, records in rows.items()}
         return found | {f"counter of {schema!r}": [str(number)] for schema, number in counters.items()}
 
-    return ProcessStore(read, write, name=name, look=look)
+    return Part(name, read, write, dump)
 
 
-def inline_broker(broker: Adapter, name: str) -> Store:
-    """Messages, groups, positions and the dead-letter queue of an inline broker."""
-    return _attributes(broker, _INLINE_BROKER, name)
-
-
-def redis_broker(broker: Adapter, name: str) -> Store:
-    """What a Redis broker remembers about its groups beside what is in Redis."""
-    return _attributes(broker, _REDIS_BROKER, name)
-
-
-def memory_cache(cache: Adapter, name: str) -> Store:
+def memory_cache(cache: Adapter, name: str) -> Part:
     """The entries of a memory cache, each with its time to live."""
-
-    def write(entries: Any) -> None:
-        cache()._db._values = entries
 
     def read() -> Any:
         held = cache()
         given_back.add(held)
         return held._db._values
 
-    return ProcessStore(read, write, name=name)
+    return Part(name, read, lambda entries: setattr(cache()._db, "_values", entries))
 
 
-def unknown(adapter: Adapter, name: str, *, is_provider: bool = False) -> Store:
+def inline_broker(broker: Adapter, name: str) -> Part:
+    """Messages, groups, positions and the dead-letter queue of an inline broker."""
+    return _attributes(broker, _INLINE_BROKER, name)
+
+
+def redis_broker(broker: Adapter, name: str) -> Part:
+    """What a Redis broker remembers about its groups beside what is in Redis."""
+    return _attributes(broker, _REDIS_BROKER, name)
+
+
+def _attributes(adapter: Adapter, names: tuple[str, ...], name: str) -> Part:
+    def read() -> Any:
+        held = adapter()
+        given_back.add(held)
+        attributes = vars(held)
+        return {key: attributes[key] for key in names if key in attributes}
+
+    return Part(name, read, lambda data: adapter().__dict__.update(data))
+
+
+class UnknownStore(Store):
     """An adapter of others, through its own lifecycle methods: it can only be cleared."""
-    return _Unknown(adapter, name, is_provider)
 
-
-class _Unknown(Store):
-    def __init__(self, adapter: Adapter, name: str, is_provider: bool) -> None:
-        self._adapter, self.name, self._is_provider = adapter, name, is_provider
+    def __init__(self, adapter: Adapter, name: str, on_leak: OnLeak, *, is_provider: bool = False) -> None:
+        self._adapter, self.name, self.on_leak, self._is_provider = adapter, name, on_leak, is_provider
 
     def create_schema(self) -> None:
         if self._is_provider:
@@ -273,18 +297,6 @@ class _Unknown(Store):
             )
         clear()
         return False
-
-
-def _attributes(adapter: Adapter, names: tuple[str, ...], name: str) -> Store:
-    def read() -> Any:
-        given_back.add(adapter())
-        held = vars(adapter())
-        return {key: held[key] for key in names if key in held}
-
-    def write(data: Any) -> None:
-        adapter().__dict__.update(data)
-
-    return ProcessStore(read, write, name=name)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Unpack
 from weakref import WeakSet
@@ -21,11 +21,10 @@ from protean.domain.infrastructure import InfrastructureManager
 
 from ..config import environ
 from ..errors import ConfigurationError, ScopeError, redacted
-from ..store import LocatedStore, Store
+from ..store import LocatedStore
 from .adapters import forget_repositories
 from .config import Config, own_config, test_environment, wanted
 from .locations import Locations, passwords
-from .state import EndStore, StateStore
 from .stores import Policy, has_outbox, stores_of
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
@@ -64,11 +63,7 @@ class Configuration:
         self._adapters: dict[str, Any] = {}
         self._internal: list[tuple[str, str, Any]] = []
         self._when_asked_for: dict[str, Any] = dict.fromkeys(_MADE_WHEN_ASKED_FOR)
-        self.stores: list[Store] = [
-            EndStore(f"adapters of {domain.name}", self._close),
-            *stores_of(self, locations, policy),
-            StateStore(self, **policy),
-        ]
+        self.stores = stores_of(self, locations, policy, self._close)
         for store in self.stores:
             if not (isinstance(store, LocatedStore) and store.kind == "redis"):  # which others may share
                 store.unit = domain
@@ -134,10 +129,6 @@ class Configuration:
         """Whether the domain has other adapters now: another configuration was put in place since."""
         entries = _entries.get(id(self.domain), [])
         return bool(entries) and entries[-1].configuration is not self
-
-    def shown(self) -> AbstractContextManager[None]:
-        """In place for a moment, if it is hidden."""
-        return self.in_place() if self.is_hidden else nullcontext()
 
     def _put(self) -> None:
         _take_internal(self.domain)

@@ -1,9 +1,8 @@
-"""The context of a domain, pushed for a test and popped whatever the test left on top of it."""
+"""Push the context of a domain for a test, and pop it whatever the test left on top of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from protean.utils.globals import _domain_context_stack
@@ -13,8 +12,7 @@ from ..errors import LeakError
 from ..store import OnLeak
 
 
-@contextmanager
-def pushed(domain: Any, on_leak: OnLeak) -> Iterator[None]:
+class pushed(AbstractContextManager[None]):
     """Push the domain's context; at the end the contexts are those of the beginning.
 
     The functions that a domain registered with ``teardown_domain_context`` are called for this context and
@@ -22,39 +20,41 @@ def pushed(domain: Any, on_leak: OnLeak) -> Iterator[None]:
 
     Parameters:
         domain: The domain.
-        on_leak: What follows where contexts were left open.
+        on_leak: What follows if contexts were left open.
 
     Raises:
-        LeakError: With ``"fail"``; as a note where the block has failed by itself.
+        LeakError: With ``"fail"``; as a note if the block has failed by itself.
     """
-    before = _domain_context_stack._var.get([])
-    ours = domain.domain_context()
-    ours.push()
-    try:
-        yield
-    except BaseException as failed:
+
+    def __init__(self, domain: Any, on_leak: OnLeak) -> None:
+        self._domain, self._on_leak = domain, on_leak
+
+    def __enter__(self) -> None:
+        self._before = _domain_context_stack._var.get([])
+        self._ours = self._domain.domain_context()
+        self._ours.push()
+
+    def __exit__(self, kind: object, failed: BaseException | None, trace: object) -> None:
         try:
-            _pop(before, ours, on_leak)
+            self._pop()
         except LeakError as error:
+            if failed is None:
+                raise
             failed.add_note(str(error))
-        raise
-    else:
-        _pop(before, ours, on_leak)
 
-
-def _pop(before: list[Any], ours: Any, on_leak: OnLeak) -> None:
-    names = []
-    try:
-        while (left := _domain_context_stack.top) is not None and left not in before:
-            names += [] if left is ours else [left.domain.name]
-            left.pop()
-    finally:
-        _domain_context_stack._var.set(before)
-    if names:
-        listed = ", ".join(repr(name) for name in reversed(names))
-        report_leak(
-            f"left {counted(len(names), 'domain context')} pushed in domain {ours.domain.name!r}: {listed}.\n"
-            "They were popped. Use a block in the test:  with domain.domain_context(): ...",
-            ours.domain.name,
-            on_leak,
-        )
+    def _pop(self) -> None:
+        names = []
+        try:
+            while (left := _domain_context_stack.top) is not None and left not in self._before:
+                names += [] if left is self._ours else [left.domain.name]
+                left.pop()
+        finally:
+            _domain_context_stack._var.set(self._before)
+        if names:
+            listed = ", ".join(repr(name) for name in reversed(names))
+            report_leak(
+                f"left {counted(len(names), 'domain context')} pushed in domain {self._domain.name!r}: "
+                f"{listed}.\nThey were popped. Use a block in the test:  with domain.domain_context(): ...",
+                self._domain.name,
+                self._on_leak,
+            )

@@ -1,4 +1,4 @@
-"""What a domain itself holds beside its adapters, as a store: configuration, clock, enrichers, registry."""
+"""Restore what a domain itself holds beside its adapters: configuration, clock, enrichers, registry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from protean.utils.globals import _uow_context_stack
 
@@ -17,6 +18,8 @@ from .adapters import forget_repositories
 
 if TYPE_CHECKING:
     from .configuration import Configuration
+
+Result = TypeVar("Result")
 
 _LISTS = (
     "_event_enrichers",
@@ -43,7 +46,7 @@ class Kept:
 
 
 class StateStore(Store):
-    """Stands last among the stores of a domain, so that it is the first to be given back.
+    """What a domain itself holds: last among its stores, so that it is restored first.
 
     Parameters:
         configuration: The domain in one configuration.
@@ -69,12 +72,17 @@ class StateStore(Store):
             )
 
     def save_data(self) -> Snapshot:
-        with self._configuration.shown():
-            return self._save()
+        return self._shown(self._save)
 
     def reset_data(self, snapshot: Kept) -> bool:
-        with self._configuration.shown():
-            return self._reset(snapshot)
+        return self._shown(lambda: self._reset(snapshot))
+
+    def _shown(self, work: Callable[[], Result]) -> Result:
+        """Do `work` with the configuration in place, also if another one was put over it."""
+        if not self._configuration.is_hidden:
+            return work()
+        with self._configuration.in_place():
+            return work()
 
     def _save(self) -> Kept:
         domain = self._domain
@@ -131,35 +139,6 @@ class StateStore(Store):
         return found | {"clock": [repr(domain.clock)], "adapters": [id(one) for one in adapters(domain)]}
 
 
-class EndStore(Store):
-    """Stands first among the stores of a domain, so that it is the last to be closed.
-
-    Parameters:
-        name: What messages call it.
-        at_end: Called when the run is over and everything was dropped.
-    """
-
-    def __init__(self, name: str, at_end: Callable[[], None]) -> None:
-        self.name = name
-        self._at_end = at_end
-
-    @property
-    def decided_for(self) -> Hashable:
-        return self.unit
-
-    def reset_data(self, snapshot: Snapshot) -> bool:
-        return False
-
-    def dump_data(self) -> dict[str, list[Any]]:
-        return {}
-
-    def is_empty(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._at_end()
-
-
 class Registry:
     """The elements that are registered now."""
 
@@ -170,14 +149,14 @@ class Registry:
         self._names = {name: list(records) for name, records in self._registry._elements_by_name.items()}
 
     def restore(self) -> bool:
-        """Forget what was registered since. Returns True where something was."""
+        """Forget what was registered since. Returns True if something was."""
         if self._now() == self._classes:
             return False
         for kind, records in self._elements.items():
             held = self._registry._elements[kind]
             held.clear()
             held.update(records)
-            for record, cls in zip(records.values(), self._classes[kind], strict=True):
+            for record, cls in zip(records.values(), self._classes.get(kind, ()), strict=True):
                 record.cls = cls
         self._registry._elements_by_name.clear()
         self._registry._elements_by_name.update(
@@ -186,14 +165,18 @@ class Registry:
         return True
 
     def _now(self) -> dict[str, list[Any]]:
-        return {
-            kind: [record.cls for record in records.values()]
+        return {  # after every test, so without a call of Python's for each of hundreds of elements
+            kind: list(map(_class_of, records.values()))
             for kind, records in self._registry._elements.items()
+            if records
         }
 
 
+_class_of = attrgetter("cls")
+
+
 def adapters(domain: Any) -> tuple[Any, ...]:
-    """The adapters of the moment: initializing a domain anew replaces them."""
+    """The current adapters: initializing a domain anew replaces them."""
     return (
         domain.providers._providers,
         domain.caches._caches,
@@ -213,7 +196,7 @@ def _repositories(domain: Any) -> tuple[dict[str, Any], ...]:
 
 
 def restore_adapters(domain: Any, then: tuple[Any, ...]) -> None:
-    """Close those of the moment and put others in their place, which open again when they are used."""
+    """Close the current adapters and put earlier ones in their place, which open again when they are used."""
     providers, caches, brokers, event_store = adapters(domain)
     kept = {id(adapter) for held in then[:3] for adapter in (held or {}).values()} | {id(then[3])}
     now = [adapter for held in (providers, caches, brokers) for adapter in (held or {}).values()]

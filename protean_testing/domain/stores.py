@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..store import OnLeak, Store
 from . import adapters
+from .adapters import InProcessStore, Part, UnknownStore
 from .config import SQL, is_managed
 from .locations import REDIS, Locations
+from .state import StateStore
 
 if TYPE_CHECKING:
     from .configuration import Configuration
@@ -22,26 +24,30 @@ class Policy(TypedDict):
     verify: bool
 
 
-def stores_of(configuration: Configuration, locations: Locations, policy: Policy) -> list[Store]:
-    """The stores of a configuration: databases, Redis, the event store, caches, brokers."""
-    in_process = [*_caches(configuration), *_brokers(configuration)]
-    for store in in_process:
-        _follow(store, policy)
-    return [
+def stores_of(
+    configuration: Configuration, locations: Locations, policy: Policy, at_end: Callable[[], object]
+) -> list[Store]:
+    """The stores of a configuration: what is in this process, databases, Redis, the event store, the domain.
+
+    Parameters:
+        at_end: Called when the run is over and everything was dropped.
+    """
+    found = [
         *_databases(configuration, locations, policy),
         *_redis(configuration.config, locations, policy),
         *_event_store(configuration, locations, policy),
-        *in_process,
+        *_caches(configuration, policy),
+        *_brokers(configuration, policy),
+    ]
+    parts = [part for part in found if isinstance(part, Part)]
+    return [
+        InProcessStore(parts, at_end, name=f"adapters of {configuration.domain.name}", **policy),
+        *(store for store in found if isinstance(store, Store)),
+        StateStore(configuration, **policy),
     ]
 
 
-def _follow(store: Store, policy: Policy) -> Store:
-    can_look = type(store).dump_data is not Store.dump_data
-    store.on_leak, store.verify = policy["on_leak"], policy["verify"] and can_look
-    return store
-
-
-def _databases(configuration: Configuration, locations: Locations, policy: Policy) -> Iterator[Store]:
+def _databases(configuration: Configuration, locations: Locations, policy: Policy) -> Iterator[Store | Part]:
     config = configuration.config
     events = config["event_store"].get("provider") == "memory"
     for name, entry in config["databases"].items():
@@ -52,7 +58,7 @@ def _databases(configuration: Configuration, locations: Locations, policy: Polic
             continue
         match entry.get("provider"):
             case "memory":
-                yield _follow(adapters.memory_provider(adapter, name), policy)
+                yield adapters.memory_provider(adapter, name)
             case provider if provider in SQL:
                 yield adapters.ProviderStore(
                     adapter,
@@ -69,7 +75,7 @@ def _databases(configuration: Configuration, locations: Locations, policy: Polic
                 options = {**policy, **locations.options.get(("databases", name), {})}
                 yield ElasticsearchStore(adapter, name=name, **options)
             case _:
-                yield _follow(adapters.unknown(adapter, name, is_provider=True), policy)
+                yield UnknownStore(adapter, name, policy["on_leak"], is_provider=True)
 
 
 def has_outbox(config: dict[str, Any]) -> bool:
@@ -119,12 +125,11 @@ def _event_store(configuration: Configuration, locations: Locations, policy: Pol
                 }
             )
         case _:
-            yield _follow(
-                adapters.unknown(partial(configuration.adapter, "event_store", ""), "event store"), policy
-            )
+            adapter = partial(configuration.adapter, "event_store", "")
+            yield UnknownStore(adapter, "event store", policy["on_leak"])
 
 
-def _caches(configuration: Configuration) -> Iterator[Store]:
+def _caches(configuration: Configuration, policy: Policy) -> Iterator[Store | Part]:
     for name, entry in configuration.config["caches"].items():
         adapter = partial(configuration.adapter, "caches", name)
         match entry.get("provider"):
@@ -133,10 +138,10 @@ def _caches(configuration: Configuration) -> Iterator[Store]:
             case "redis":
                 pass
             case _:
-                yield adapters.unknown(adapter, f"cache {name}")
+                yield UnknownStore(adapter, f"cache {name}", policy["on_leak"])
 
 
-def _brokers(configuration: Configuration) -> Iterator[Store]:
+def _brokers(configuration: Configuration, policy: Policy) -> Iterator[Store | Part]:
     for name, entry in configuration.config["brokers"].items():
         adapter = partial(configuration.adapter, "brokers", name)
         match entry.get("provider"):
@@ -145,4 +150,4 @@ def _brokers(configuration: Configuration) -> Iterator[Store]:
             case "redis" | "redis_pubsub":
                 yield adapters.redis_broker(adapter, f"groups of broker {name}")
             case _:
-                yield adapters.unknown(adapter, f"broker {name}")
+                yield UnknownStore(adapter, f"broker {name}", policy["on_leak"])

@@ -39,17 +39,22 @@ class Declared:
         verify: bool = False,
         more: Sequence[Store | Hook] = (),
     ) -> None:
-        validate("a domain's test", traverse=traverse, on_leak=on_leak, verify=verify)
         self._domain, self._config, self._more = domain, config, more
-        self._traverse, self._on_leak, self._paranoid = traverse, on_leak, verify
+        self._traverse, self._on_leak, self._verify = traverse, on_leak, verify
+
+    def validated(self) -> Declared:
+        """Check the values of a block's or decorator's arguments when they are given."""
+        validate("a domain's test", traverse=self._traverse, on_leak=self._on_leak, verify=self._verify)
+        return self
 
     def __iter__(self) -> Iterator[Store | Hook]:
+        self.validated()  # a class's, for which this is made for every test, are checked when it begins
         found = configuration(
             self._domain,
             self._config,
             traverse=self._traverse,
             on_leak=self._on_leak,
-            verify=self._paranoid,
+            verify=self._verify,
         )
         yield Hook(found.in_place, around="class")
         yield Hook(lambda: pushed(self._domain, self._on_leak), around="class")
@@ -128,7 +133,9 @@ class test_domain(Block):
         verify: bool = False,
     ) -> None:
         super().__init__([], label=f"the block at {caller()}")
-        self._declared = Declared(domain, config, traverse=traverse, on_leak=on_leak, verify=verify)
+        self._declared = Declared(
+            domain, config, traverse=traverse, on_leak=on_leak, verify=verify
+        ).validated()
 
     def _prepared(self) -> Sequence[Store]:
         found = list(self._declared)
@@ -165,7 +172,7 @@ def uses_domain(
         "on_leak": on_leak,
         "verify": verify,
     }
-    what = Declared(domain, **options)
+    what = Declared(domain, **options).validated()
 
     def decorate(target: Any) -> Any:
         if isinstance(target, type) and issubclass(target, unittest.TestCase):
