@@ -1,8 +1,13 @@
-"""What giving back a Protean domain costs, beside Protean's own reset: ``python -m benchmarks.domain``.
+"""What restoring a Protean domain costs, beside Protean's own reset: ``python -m benchmarks.domain``.
 
 On a private PostgreSQL, domains of 5, 50 and 200 aggregates of which three are written; then the whole time
-that a test spends in this library when everything is in memory, beside Protean's reset of everything. Medians
-of one run, in microseconds, and in brackets multiples of ``SELECT 1`` through the provider's engine.
+that a test spends in this library when everything is in memory, beside Protean's reset of everything and
+beside a test on one dictionary. Medians of one run, in microseconds, and in brackets multiples of
+``SELECT 1`` through the provider's engine. Ours and the others take turns, since a machine is not always as
+fast.
+
+Then what a class of one test costs, and ``db.scope()`` in a test, if nothing is written in it or one event or
+entry, with nothing and with 10,000 of them around it: in a Message DB and in a dictionary.
 """
 
 from __future__ import annotations
@@ -16,12 +21,19 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import psycopg
 from protean import Domain
 from protean.fields import String
 from sqlalchemy import text
 
+from protean_testing import CallableStore, DatabaseTestCase
 from protean_testing.core.run import run
 from protean_testing.domain import DomainTestCase, test_domain
+from protean_testing.servers.postgresql import private_postgresql
+from protean_testing.stores.message_db.install import install
+from protean_testing.stores.message_db.store import MessageDBStore
+
+from .classes import class_costs, print_costs, print_head
 
 os.environ["PROTEAN_NO_AUTO_LOGGING"] = "1"
 WRITTEN = 3
@@ -36,15 +48,18 @@ def domain_of(aggregates: int) -> tuple[Any, list[Any]]:
     return domain, made
 
 
-def timed(work: Callable[[], object], times: int, prepare: Callable[[], object] = lambda: None) -> float:
-    """The median of some runs, in microseconds; `prepare` goes before each and is not counted."""
-    taken = []
+def timed(
+    times: int, *works: Callable[[], object], prepare: Callable[[], object] = lambda: None
+) -> list[float]:
+    """The medians of some runs, in microseconds; `prepare` goes before each and is not counted."""
+    taken: list[list[float]] = [[] for _ in works]
     for _ in range(times):
-        prepare()
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return median(taken) * 1e6
+        for work, found in zip(works, taken, strict=True):
+            prepare()
+            began = time.perf_counter()
+            work()
+            found.append(time.perf_counter() - began)
+    return [median(found) * 1e6 for found in taken]
 
 
 def on_postgresql(aggregates: int, times: int) -> dict[str, float]:
@@ -62,20 +77,24 @@ def on_postgresql(aggregates: int, times: int) -> dict[str, float]:
             with provider._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
 
-        whole = timed(db.reset, times, write)
+        (whole,) = timed(times, db.reset, prepare=write)
         snapshot = store.save_data()
-        found = {
-            "all of the domain, ours": whole,
-            "SELECT 1": timed(select, times * 10),
-            "ours": timed(lambda: store.reset_data(snapshot), times, write),
-            "ours, nothing written": timed(lambda: store.reset_data(snapshot), times),
-            "Protean": timed(provider._data_reset, times, write),
-            "SELECT 1 again": timed(select, times * 10),
-        }
+        protean, ours = timed(  # each on three tables that were written, and no other
+            times,
+            provider._data_reset,
+            lambda: store.reset_data(snapshot),
+            prepare=lambda: (store.reset_data(snapshot), write()),
+        )
+        nothing, unit = timed(times * 3, lambda: store.reset_data(snapshot), select)
         store.reset_data(snapshot)
         store.forget_data(snapshot)
-    found["SELECT 1"] = (found["SELECT 1"] + found.pop("SELECT 1 again")) / 2
-    return found
+    return {
+        "ours": ours,
+        "ours, nothing written": nothing,
+        "all of the domain, ours": whole,
+        "Protean": protean,
+        "SELECT 1": unit,
+    }
 
 
 def in_memory(aggregates: int, times: int) -> dict[str, float]:
@@ -97,10 +116,7 @@ def in_memory(aggregates: int, times: int) -> dict[str, float]:
         with domain.domain_context():  # what the next test needs
             pass
 
-    with test_domain(domain, traverse=False):
-        protean = timed(reset_everything, times, write)
-
-    inside: list[float] = []
+    inside: list[float] = [0.0]
 
     class Tests(DomainTestCase):
         def test_it(self) -> None:
@@ -108,22 +124,64 @@ def in_memory(aggregates: int, times: int) -> dict[str, float]:
             write()
             inside.append(time.perf_counter() - began)
 
+    class OneDictionary(DatabaseTestCase):
+        stores = [CallableStore({})]
+
+        def test_it(self) -> None: ...
+
     class Plain(unittest.TestCase):
         def test_it(self) -> None: ...
 
-    Tests.domain, Tests.traverse = domain, False
-    Tests.setUpClass()
-    whole = []
-    for _ in range(times):
+    def seconds(case: unittest.TestCase) -> float:
         result = unittest.TestResult()
         began = time.perf_counter()
-        Tests("test_it").run(result)
-        whole.append(time.perf_counter() - began)
+        case.run(result)
+        taken = time.perf_counter() - began
         assert result.wasSuccessful(), result.errors
-    Tests.doClassCleanups()
-    plain = timed(lambda: Plain("test_it").run(unittest.TestResult()), times)
-    ours = median(all_of_it - body for all_of_it, body in zip(whole, inside, strict=True)) * 1e6 - plain
-    return {"ours": ours, "Protean": protean}
+        return taken
+
+    Tests.domain, Tests.traverse = domain, False
+    taken: dict[str, list[float]] = {"ours": [], "Protean": [], "one dictionary": []}
+    for cls in (Tests, OneDictionary):
+        cls.setUpClass()
+    for _ in range(times):
+        plain = seconds(Plain("test_it"))
+        taken["one dictionary"].append(seconds(OneDictionary("test_it")) - plain)
+        taken["ours"].append(seconds(Tests("test_it")) - inside[-1] - plain)
+        with domain.domain_context():
+            write()
+            began = time.perf_counter()
+            reset_everything()
+            taken["Protean"].append(time.perf_counter() - began)
+    for cls in (OneDictionary, Tests):
+        cls.doClassCleanups()
+    return {name: median(values) * 1e6 for name, values in taken.items()}
+
+
+def in_message_db(events: int, times: int) -> dict[str, float]:
+    """The costs of a class on a private Message DB with so many events, and of a SELECT 1 beside it."""
+    server = private_postgresql()
+    url = server.create_database(f"message_db_{events}")
+    store = MessageDBStore(url.replace("+psycopg", ""), private=True)
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        install(connection)
+        connection.execute("SET search_path = message_store, public")
+        add = "SELECT write_message(gen_random_uuid()::varchar, 'order-1', 'Placed', '{}'::jsonb)"
+        connection.execute(f"SELECT count(write) FROM generate_series(1, {events}), LATERAL ({add}) write")
+        costs = class_costs(
+            [store], lambda: connection.execute(add), times, lambda: connection.execute("SELECT 1")
+        )
+    run.end()
+    return costs
+
+
+def in_dictionary(entries: int, times: int) -> dict[str, float]:
+    """The costs of a class on a dictionary with so many entries, and of a copy of one with 10,000."""
+    held: dict[int, object] = {number: object() for number in range(entries)}
+    copied = dict.fromkeys(range(10_000))
+    costs = class_costs([CallableStore(held)], lambda: held.update({-1: None}), times, lambda: dict(copied))
+    run.end()
+    return costs
 
 
 def main() -> None:
@@ -146,11 +204,20 @@ def main() -> None:
             + f"  {found['Protean'] / found['ours']:.0f}"
         )
     print(f"\nIn memory, {WRITTEN} aggregates written: microseconds")
-    print(f"{'aggregates':>10}  {'ours, around a test':>20}  {'Protean, a reset':>20}")
+    print(
+        f"{'aggregates':>10}  {'ours, around a test':>20}  {'Protean, a reset':>20}  {'one dictionary':>20}"
+    )
     for aggregates in (5, 50, 200):
         found = in_memory(aggregates, times)
-        print(f"{aggregates:>10}  {found['ours']:>20,.0f}  {found['Protean']:>20,.0f}")
+        cells = [f"{found[name]:>20,.0f}" for name in ("ours", "Protean", "one dictionary")]
+        print(f"{aggregates:>10}  {'  '.join(cells)}")
     run.end()
+    print()
+    print_head()
+    for events in (0, 10_000):
+        print_costs(f"Message DB, {events:,} events", in_message_db(events, times // 4), "SELECT 1")
+    for entries in (0, 10_000):
+        print_costs(f"CallableStore, {entries:,} entries", in_dictionary(entries, times), "dict()")
 
 
 if __name__ == "__main__":

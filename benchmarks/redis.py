@@ -2,7 +2,8 @@
 
 Microseconds, medians, and in brackets multiples of redis-py's PING in the same run. *FLUSHDB* empties the
 database and cannot bring anything back; *full copy* deletes everything and writes every key that was there
-with RESTORE.
+with RESTORE. Then what a class of one test costs, and ``db.scope()`` in a test, if nothing is written in it
+or one key, with nothing and with 10,000 keys around it: of others, beside the prefix, or adopted.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import redis
 
+from protean_testing.core.run import run
 from protean_testing.servers.redis import PrivateRedis, start_redis
 from protean_testing.stores.redis import RedisStore
+
+from .classes import class_costs, print_costs, print_head
 
 WAYS = ("save", "reset", "FLUSHDB", "full copy")
 
@@ -79,6 +84,19 @@ def measure(server: PrivateRedis, class_keys: int, written: int, prefix: str, ti
     return costs
 
 
+def measure_classes(server: PrivateRedis, keys: int, times: int, **options: Any) -> dict[str, float]:
+    """The costs of a class, and of a PING beside it."""
+    client = redis.Redis.from_url(server.url())
+    client.flushall()
+    fill(client, keys)
+    store = RedisStore(server.url(), **options)
+    costs = class_costs([store], lambda: client.set("ours:key", "new"), times, client.ping)
+    errors = run.end()
+    assert not errors, errors
+    client.close()
+    return costs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.redis", description=__doc__)
     parser.add_argument("--times", type=int, default=300, help="runs of each (300)")
@@ -104,6 +122,17 @@ def main() -> None:
                 for way in WAYS
             )
             print(f"{title:44}{costs['PING']:8.0f} {cells}", flush=True)
+        print()
+        print_head()
+        times = max(arguments.times // 10, 10)
+        for title, keys, options in (
+            ("nothing around", 0, {}),
+            ("prefix, nothing around", 0, {"prefix": "ours:"}),
+            ("prefix, 10,000 keys of others", 10_000, {"prefix": "ours:"}),
+            ("adopt=True, 100 keys", 100, {"adopt": True}),
+            ("adopt=True, 10,000 keys", 10_000, {"adopt": True}),
+        ):
+            print_costs(title, measure_classes(server, keys, times, **options), "PING")
     finally:
         server.stop()
 
