@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -56,7 +57,7 @@ class Address:
         in_url = urlsplit(self.url).password
         return self.arguments.get("password") or (unquote(in_url) if in_url else None)
 
-    @property
+    @cached_property  # asked for many times in each scope
     def key(self) -> tuple[Hashable, ...]:
         """Equal for two URLs of one database."""
         if "path" in self.arguments:

@@ -49,9 +49,9 @@ class Data:
 
     def save(self) -> Snapshot:
         """A snapshot of what is there now."""
-        count, _ = self._first_look(end=False)
-        if count or self._journal.now or self._tracking.is_on:
-            self._journal.found(self._changed(self._look()))
+        count, _ = self._ask(end=False)
+        if count or self._journal.now or self._tracking.told is not None:
+            self._journal.found(self._changed(self._read()))
         self._tracking.settled()
         snapshot = self._journal.push()
         snapshot.waiting = frozenset(transactions.waiting(self._clients, self._db, ()))
@@ -63,7 +63,7 @@ class Data:
         Returns:
             Whether anything was otherwise, and the transactions that were left open.
         """
-        count, ended = self._first_look(end=True)
+        count, ended = self._ask(end=True)
         changed = self._empty(snapshot, count) if snapshot.size == 0 else self._restore(snapshot)
         self._tracking.settled()
         return changed, ended
@@ -107,24 +107,30 @@ class Data:
                 return int(count)
         return len(self.values.names())
 
-    def _first_look(self, *, end: bool) -> tuple[int, list[OpenMulti]]:
-        """How many keys there are (1 for some), once no transaction is open."""
+    def _ask(self, *, end: bool) -> tuple[int, list[OpenMulti]]:
+        """Ask in one round trip what was written, and see that no transaction is open.
+
+        Returns:
+            How many keys there are (1 for some), and the transactions that were ended.
+        """
         if self._prefix:
+            self._tracking.ask()
             return 1, []  # clients of others may be in this database
-        clients, count = self._wire.attempt(("CLIENT", "LIST"), ("DBSIZE",))
+        clients, count = self._tracking.ask(("CLIENT", "LIST"), ("DBSIZE",))
+        ended: list[OpenMulti] = []
         if isinstance(clients, NoPermissionError):
             self._tell("CLIENT LIST", "a MULTI that a test leaves open is not found")
-            ended = []
         else:
             (self._clients,) = checked([clients])
             found = transactions.open_multis(self._clients, self._db)
             ended = transactions.wait_until_closed(found, self._wire, self._db, self._wait, end=end)
-        if ended or isinstance(count, ResponseError):
-            count = self.count()
-        return count, ended
+            if found:
+                self._tracking.ask()  # what they have written meanwhile
+                return self.count(), ended
+        return self.count() if isinstance(count, ResponseError) else count, ended
 
-    def _look(self) -> dict[bytes, Value | None]:
-        """What the keys hold that may have been written since the last look."""
+    def _read(self) -> dict[bytes, Value | None]:
+        """What the keys hold that may have been written since the last time."""
         told = self._told()
         if told is None:
             return dict.fromkeys(self._journal.now) | self.values.read(self.values.names())
@@ -132,8 +138,8 @@ class Data:
         return dict.fromkeys(names) | self.values.read(names)
 
     def _told(self) -> set[bytes] | None:
-        """The keys written since the last look; where that is not known, it will be from now on."""
-        told = self._tracking.told()
+        """The keys that were written; if that is not known, it will be from now on."""
+        told = self._tracking.told
         if told is None and not self._is_deaf:
             refused = self._tracking.begin()
             if refused is not None:
@@ -159,7 +165,7 @@ class Data:
         return changed
 
     def _restore(self, snapshot: Snapshot) -> bool:
-        fresh = self._look()
+        fresh = self._read()
         now = self._journal.now
         wanted = {name: now.get(name) for name in fresh} | self._journal.before(snapshot)
         wrong = {

@@ -1,4 +1,4 @@
-"""Which keys were written: the server tells a second connection of ours, whoever the writer is.
+"""Know which keys were written: the server tells a second connection, whoever the writer is.
 
 This is the server's own client-side caching in its broadcasting mode
 (https://redis.io/docs/latest/develop/reference/client-side-caching/): no setting of the server is changed,
@@ -8,10 +8,11 @@ and nothing is kept in the database. By the time a writer has its reply, what it
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .connection import LOST, Wire
+from .connection import LOST, Command, Wire
 
 _CHANNEL = b"__redis__:invalidate"
 
@@ -25,27 +26,24 @@ class Tracking:
         prefix: Only keys that begin with it.
 
     Attributes:
-        listener_number: The server's number of the second connection; 0 where there is none.
+        told: The keys written between `begin` or `settled` and the last `ask`; None if that is not known.
+        listener_number: The server's number of the second connection; 0 if there is none.
     """
 
     def __init__(self, wire: Wire, listener: Wire, prefix: bytes) -> None:
         self._wire = wire
         self._listener = listener
         self._prefix = prefix
-        self._told: set[bytes] | None = None
+        self.told: set[bytes] | None = None
         self._since = (0, 0)
         self._swaps = b""
         self.listener_number = 0
-
-    @property
-    def is_on(self) -> bool:
-        return self._told is not None
 
     def begin(self) -> ResponseError | None:
         """Collect from now on.
 
         Returns:
-            The server's answer where it does not let us; else None.
+            The server's answer if it does not let us; else None.
         """
         prefix = ("PREFIX", self._prefix) if self._prefix else ()
         self._listener.open()
@@ -59,7 +57,7 @@ class Tracking:
         if refused is not None:
             self._listener.close()
             return refused
-        self._told = set()
+        self.told = set()
         self.listener_number = _number(replies[0])
         self._since = self._generations
         self._swaps = swaps_in(statistics)
@@ -67,38 +65,42 @@ class Tracking:
 
     def end(self) -> None:
         """Collect no more."""
-        if self.is_on:
-            self._told = None
+        if self.told is not None:
+            self.told = None
             self._listener.close()
             self._wire.attempt(("CLIENT", "TRACKING", "OFF"))
 
-    def told(self) -> set[bytes] | None:
-        """The keys written since `begin` or `settled`; None where that is not known."""
-        if self._told is None:
-            return None
-        try:
-            self._listener.send(("PING",))  # its answer comes after all that was told before
-        except LOST:
-            self._told = None
-            return None
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send commands of others and collect what was told before, in one round trip.
+
+        Returns:
+            The replies to the commands.
+        """
+        if self.told is not None:
+            try:
+                self._listener.send(("PING",))  # its answer comes after all that was told before
+            except LOST:
+                self.told = None
+        if self.told is None:
+            return self._wire.attempt(*commands) if commands else []
         # A database that was swapped for another is not told at all, but counted.
-        (statistics,) = self._wire.attempt(("INFO", "commandstats"))
+        *replies, statistics = self._wire.attempt(*commands, ("INFO", "commandstats"))
         if self._since != self._generations or swaps_in(statistics) != self._swaps or not self._listen():
-            self._told = None
-        return self._told
+            self.told = None
+        return replies
 
     def settled(self) -> None:
-        """What was told is done with."""
-        if self._told is not None:
-            self._told = set()
+        """Begin a new set: what was told is done with."""
+        if self.told is not None:
+            self.told = set()
 
     @property
     def _generations(self) -> tuple[int, int]:
         return (self._wire.generation, self._listener.generation)
 
     def _listen(self) -> bool:
-        """Take what was told. False where everything may have been written, or something was lost."""
-        assert self._told is not None
+        """Take what was told. False if everything may have been written, or something was lost."""
+        assert self.told is not None
         try:
             while True:
                 kind, *_, names = self._listener.receive()
@@ -106,7 +108,7 @@ class Tracking:
                     return True
                 if names is None:  # a database was flushed
                     return False
-                self._told.update(names)
+                self.told.update(names)
         except LOST:
             return False
 
@@ -116,6 +118,6 @@ def _number(reply: object) -> int:
 
 
 def swaps_in(statistics: object) -> bytes:
-    """How many databases were swapped; nothing where none was, or where we may not know."""
+    """How many databases were swapped; nothing if none was, or if we may not know."""
     found = re.search(rb"cmdstat_swapdb:calls=(\d+)", statistics) if isinstance(statistics, bytes) else None
     return found[1] if found else b""
