@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 WORKER_VARIABLE = "PROTEAN_TESTING_WORKER"
-"""Names this process where no runner does: it is then a worker beside others with the same parent."""
+"""Names this process if no runner does: it is then a worker beside others with the same parent."""
 
 _PROGRAMS = ("stestr.subunit_runner.run", "subunit.run", "workertrial")
 """What the worker processes of stestr, testrepository and trial run as their main module."""
@@ -33,7 +33,7 @@ class Worker:
 
     Attributes:
         run: The run that it belongs to: ten letters, the same for all its workers and for no other run.
-        name: Which of its workers it is, by the runner's own count where there is one: ``gw0``, ``w2``.
+        name: Which of its workers it is, by the runner's own count if there is one: ``gw0``, ``w2``.
         pid: Its process.
         is_named: The name came from outside, so that a database may have it as well.
     """
@@ -57,7 +57,7 @@ class Worker:
 
 @cache
 def worker() -> Worker | None:
-    """This process, where it is a worker of pytest-xdist, Django, nose2, unittest-parallel, stestr, trial,
+    """This process, if it is a worker of pytest-xdist, Django, nose2, unittest-parallel, stestr, trial,
     zope.testrunner or anything else that starts processes by `multiprocessing` or forks them; None where it
     runs alone.
     """

@@ -23,8 +23,8 @@ from protean_testing.ownership import (
     Left,
     Marker,
     Thing,
+    acquire,
     all_left,
-    claim,
     examine,
     is_test_name,
     left_over,
@@ -36,8 +36,8 @@ from . import interpreters
 
 CLAIM = """
 import sys
-from protean_testing.ownership import claim
-claimed = claim("there")
+from protean_testing.ownership import acquire
+claimed = acquire("there")
 claimed.remember(before=["a"])
 """
 
@@ -61,7 +61,7 @@ class OwnershipTests(unittest.TestCase):
 
     def test_a_place_of_nobody(self) -> None:
         self.assertIsNone(left_over("there"))
-        claimed = claim("there")
+        claimed = acquire("there")
         self.assertEqual((claimed.left_over, claimed.facts, claimed.owned), (False, {}, True))
         claimed.release()
         claimed.release()
@@ -70,36 +70,36 @@ class OwnershipTests(unittest.TestCase):
 
     def test_a_live_run_has_it(self) -> None:
         other = self.other()
-        for call in (claim, left_over):
+        for call in (acquire, left_over):
             with self.assertRaisesRegex(
                 UnsafeStoreError, rf"there is in use by pid {other.pid} on .* since 20"
             ):
                 call("there")
-        claim("elsewhere").release()
+        acquire("elsewhere").release()
         other.communicate("end\n")
 
     def test_this_run_has_it(self) -> None:
-        claimed = claim("there")
+        claimed = acquire("there")
         with self.assertRaisesRegex(UnsafeStoreError, "this very process"):
-            claim("there")
+            acquire("there")
         claimed.release()
-        claim("there").release()
+        acquire("there").release()
 
     def test_a_dead_run_left_it(self) -> None:
         other = self.other()
         other.send_signal(signal.SIGKILL)
         other.wait()
         self.assertEqual(left_over("there"), {"before": ["a"]})
-        claimed = claim("there")
+        claimed = acquire("there")
         self.assertEqual((claimed.left_over, claimed.facts), (True, {"before": ["a"]}))
         claimed.abandon()
         self.assertEqual(left_over("there"), {"before": ["a"]})
-        claim("there").release()
+        acquire("there").release()
         self.assertIsNone(left_over("there"))
 
     def test_a_run_that_ended_without_a_release_left_it(self) -> None:
         self.other().communicate("end\n")
-        self.assertTrue(claim("there").left_over)
+        self.assertTrue(acquire("there").left_over)
 
     def test_a_forked_child_does_not_own_and_does_not_keep(self) -> None:
         other = self.other(
@@ -119,21 +119,21 @@ while not note.exists() or not note.read_text():
         child = int((self.directory / "child").read_text())
         self.addCleanup(os.kill, child, signal.SIGKILL)
         with self.assertRaisesRegex(UnsafeStoreError, f"pid {other.pid}"):
-            claim("there")
+            acquire("there")
         other.send_signal(signal.SIGKILL)
         other.wait()
-        self.assertTrue(claim("there").left_over)
+        self.assertTrue(acquire("there").left_over)
         os.kill(child, 0)
 
     def test_a_place_whose_lock_was_let_go_first_is_released_all_the_same(self) -> None:
-        claimed = claim("there")
+        claimed = acquire("there")
         claimed._lock.release(force=True)  # as filelock does before the exit handlers that end a run
         self.assertTrue(claimed.owned)
         claimed.release()
         self.assertIsNone(left_over("there"))
 
     def test_what_another_run_has_taken_meanwhile_is_not_released(self) -> None:
-        claimed = claim("there")
+        claimed = acquire("there")
         (record,) = self.directory.glob("*.json")
         theirs = json.dumps(json.loads(record.read_text()) | {"host": "elsewhere"})
         record.write_text(theirs)
@@ -165,11 +165,11 @@ while not note.exists() or not note.read_text():
         self.assertTrue(signs.dead)
         self.assertLess(before - 0.1, signs.uptime)
         self.assertLess(signs.uptime, uptime())
-        claim("there").release()
+        acquire("there").release()
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_a_run_whose_watchdog_was_killed_has_its_last_sign_of_life(self) -> None:
-        claimed = claim("there")
+        claimed = acquire("there")
         claimed.remember(kind="k")
         claimed.watch()
         (watchdog,) = [
@@ -184,7 +184,7 @@ while not note.exists() or not note.read_text():
         signs = left.signs
         assert signs is not None
         self.assertFalse(signs.dead)
-        claim("there").release()
+        acquire("there").release()
         self.assertEqual(os.listdir(self.directory), [])
 
     def await_left(self, kind: str) -> list[Left]:
@@ -197,10 +197,10 @@ while not note.exists() or not note.read_text():
     def test_a_directory_that_cannot_be_written(self) -> None:
         self.directory.write_text("a file")
         with self.assertRaisesRegex(ConfigurationError, STATE_VARIABLE):
-            claim("there")
+            acquire("there")
 
     def test_nothing_of_the_place_is_readable(self) -> None:
-        claimed = claim("redis://shop:6379/3")
+        claimed = acquire("redis://shop:6379/3")
         for path in self.directory.iterdir():
             self.assertNotIn("redis", path.name + path.read_text())
         claimed.release()

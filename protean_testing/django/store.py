@@ -1,4 +1,4 @@
-"""A database of Django's, with the schema and the rows that its migrations made, given back by our reset."""
+"""A database of Django's, with the schema and the rows that its migrations made, restored by our reset."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def _models(connection: Any) -> list[Any]:
 
 
 def _end_transaction(connection: Any) -> None:
-    """After a reset Django's connection begins anew, where a test left a transaction open on it."""
+    """After a reset Django's connection begins anew, if a test left a transaction open on it."""
     if not connection.in_atomic_block and connection.get_autocommit():
         return
     if connection.vendor == "sqlite" and connection.is_in_memory_db():

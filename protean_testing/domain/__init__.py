@@ -1,4 +1,4 @@
-"""Tests of a Protean domain: every provider, broker, event store and cache, given back after every test.
+"""Tests of a Protean domain: every provider, broker, event store and cache, restored after every test.
 
 class CheckoutTests(DomainTestCase):
     domain = shop

@@ -50,7 +50,7 @@ class ProviderStore(SQLAlchemyStore):
     Parameters:
         provider: Returns the current provider.
         url: Where it is.
-        private: True where that was made for this run alone.
+        private: True if that was made for this run alone.
         owner: Equal for two providers that stand for the same tables.
         decided_for: What a private place was made for.
         options: As for `SQLAlchemyStore`: name, unsafe, reset, wait, on_leak, reset_after.

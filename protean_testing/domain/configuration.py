@@ -1,4 +1,4 @@
-"""One domain in one configuration: its adapters, and the stores that give back what they hold.
+"""One domain in one configuration: its adapters, and the stores that restore what they hold.
 
 A domain is switched to a configuration by giving it other adapters; its own stay as they are, and are put
 back at the end. So classes of several configurations come in any order, and each configuration is made once
@@ -53,7 +53,7 @@ class Configuration:
     Attributes:
         domain: The domain.
         config: The configuration, with every URL.
-        stores: What to give back, in the order in which to prepare it.
+        stores: What to restore, in the order in which to prepare it.
     """
 
     def __init__(self, domain: Any, config: Config, locations: Locations, policy: Policy, key: Any) -> None:
@@ -69,7 +69,7 @@ class Configuration:
                 store.unit = domain
 
     def adapter(self, registry: str, name: str) -> Any:
-        """The adapter of the moment, also while another configuration is in place.
+        """The current adapter, also while another configuration is in place.
 
         Parameters:
             registry: ``"providers"``, ``"brokers"``, ``"caches"``, or ``"event_store"``.
@@ -179,7 +179,7 @@ def configuration(
         domain: The domain.
         overlay: Sections of the configuration that stand over the domain's own.
         traverse: Let a domain that was never initialized import the modules beneath its root path.
-        policy: ``on_leak`` and ``paranoid``, as for `DomainTestCase`.
+        policy: ``on_leak`` and ``verify``, as for `DomainTestCase`.
 
     Raises:
         ConfigurationError: Something in it is unknown, or a server cannot be had.

@@ -19,14 +19,14 @@ Documents = dict[tuple[str, str], Any]
 class ElasticsearchStore(Store):
     """Every index of a provider, the outbox's too, under the names that it gives them.
 
-    Documents come back as they were; their sequence numbers go on. An index that a test makes by itself is
+    Documents are restored; their sequence numbers go on. An index that a test makes by itself is
     not known here.
 
     Parameters:
-        provider: Gives the provider of the moment.
+        provider: Returns the current provider.
         name: What messages call the store.
         unsafe: Allow indexes that hold documents and are not named for tests; they are deleted.
-        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        reset_after: ``"test"``, or ``"class"`` if the tests of a class build on each other.
         on_leak, verify: As for every store.
     """
 

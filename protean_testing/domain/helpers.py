@@ -29,7 +29,7 @@ def process(
     Parameters:
         command: The command.
         until: In the engine: stop as soon as this is true.
-        domain: The domain; that of the context where it is left out.
+        domain: The domain; that of the context if it is left out.
 
     Returns:
         Its ``result``, its ``events``, and its ``error``, which is not raised.
@@ -49,7 +49,7 @@ def drain(
     Parameters:
         until: Run again until this is true, at most `max_cycles` times.
         max_cycles: How many times to run it.
-        domain: The domain; that of the context where it is left out.
+        domain: The domain; that of the context if it is left out.
 
     Returns:
         How many times it ran.
@@ -63,7 +63,7 @@ async def drain_async(*, domain: Domain | None = None) -> None:
     """As `drain`, once, from an async test: the engine has an event loop of its own in another thread.
 
     Parameters:
-        domain: The domain; that of the context where it is left out.
+        domain: The domain; that of the context if it is left out.
     """
     from protean.server.engine import Engine
 
@@ -84,7 +84,7 @@ def events(stream: str = "$all", *, domain: Domain | None = None) -> testing.Eve
 
     Parameters:
         stream: A stream (``"order-<id>"``), a category of streams, or all of them.
-        domain: The domain; that of the context where it is left out.
+        domain: The domain; that of the context if it is left out.
     """
     domain = _domain(domain)
     store = domain.event_store.store
@@ -103,7 +103,7 @@ def published(stream: str, broker: str = "default", *, domain: Domain | None = N
     Parameters:
         stream: The stream.
         broker: The broker's name.
-        domain: The domain; that of the context where it is left out.
+        domain: The domain; that of the context if it is left out.
 
     Raises:
         ConfigurationError: The broker is not one of Protean's own.
@@ -125,7 +125,7 @@ def projection(cls: type, identifier: Any, *, domain: Domain | None = None) -> t
     Parameters:
         cls: The projection's class.
         identifier: The value of its identifier.
-        domain: The domain; that of the context where it is left out.
+        domain: The domain; that of the context if it is left out.
     """
     view: Any = _domain(domain).view_for(cls)
     try:
@@ -142,7 +142,7 @@ def query_count(
     Parameters:
         expected: How many SELECT, INSERT, UPDATE and DELETE statements.
         database: The provider's name.
-        domain: The domain; that of the context where it is left out.
+        domain: The domain; that of the context if it is left out.
 
     Raises:
         ConfigurationError: It is no SQL database, so there is nothing to count.

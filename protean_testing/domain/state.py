@@ -50,7 +50,7 @@ class StateStore(Store):
 
     Parameters:
         configuration: The domain in one configuration.
-        on_leak: What to do where a test left a unit of work open, which is rolled back.
+        on_leak: What to do if a test left a unit of work open, which is rolled back.
         verify: See `Store`.
     """
 
@@ -224,7 +224,7 @@ def end_units_of_work(but: tuple[Any, ...] = ()) -> list[str]:
         but: Those that may stay: they were there before.
 
     Returns:
-        How many there were and of which aggregates, in words; nothing where there was none.
+        How many there were and of which aggregates, in words; nothing if there was none.
     """
     left = [unit for unit in _uow_context_stack._var.get([]) if unit not in but]
     held = [cls.__name__ for unit in left for kept in unit._identity_map.values() for cls, _ in kept]

@@ -77,8 +77,8 @@ class DomainTestCase(DomainAssertions, DatabaseTestCase):
             own. What an adapter says under ``"testing"`` goes to its store: ``{"unsafe": True}``.
         traverse: Whether a domain that was never initialized imports the modules beneath its root path, as
             ``domain.init()`` does.
-        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left something open or at work.
-        verify: Look at everything after each reset, and tell of what is not as it was.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` if a test left something open or at work.
+        verify: Compare everything after each reset, and report what is not as it was.
         stores: Further stores and hooks.
         db: The handle: ``db.scope()``, ``db.reset()``, ``db.store(name)``.
     """

@@ -9,18 +9,18 @@ from .clean import clean_line
 from .examine import Thing, examine
 from .marker import Marker, new_marker
 from .names import is_test_name, refusal, refuse_other_name
-from .records import STATE_VARIABLE, Claim, Left, all_left, claim, left_over
+from .records import STATE_VARIABLE, Acquired, Left, acquire, all_left, left_over
 from .watching import Signs
 
 __all__ = [
     "STATE_VARIABLE",
-    "Claim",
+    "Acquired",
     "Left",
     "Marker",
     "Signs",
     "Thing",
+    "acquire",
     "all_left",
-    "claim",
     "clean_line",
     "examine",
     "is_test_name",

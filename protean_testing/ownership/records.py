@@ -2,7 +2,7 @@
 
 For stores in which no marker may be left, such as a Redis database. A place is a text that means one store on
 this machine. Its record is one small file that names the run; a lock held for as long as the run
-lives tells a live run from a dead one.
+lives distinguishes a live run from a dead one.
 
 A record says who is alive, and what was there before. It never says that something may be deleted: for that
 a store needs a proof of its own (a marker in the place; in Redis, when each key was last touched).
@@ -28,16 +28,16 @@ from ..errors import ConfigurationError, UnsafeStoreError
 from .watching import Signs, Watchdog, read_signs
 
 STATE_VARIABLE = "PROTEAN_TESTING_STATE"
-"""Names the directory of the records where the user's state directory is not wanted."""
+"""Names the directory of the records if the user's state directory is not wanted."""
 
 
 @dataclass
-class Claim:
+class Acquired:
     """A place held by this run.
 
     Attributes:
-        place: What was claimed.
-        left_over: True where a run that is dead now had the place and never released it.
+        location: What was acquired.
+        left_over: True if a run that is dead now had the place and never released it.
         facts: What that run had remembered, for example what was there before it came.
     """
 
@@ -73,7 +73,7 @@ class Claim:
         """Have it written down when this run was last alive, also if it is killed; see `Left.signs`.
 
         Parameters:
-            facts: What else the watchdog is told; it may hold passwords.
+            facts: What else the watchdog must know; it may hold passwords.
         """
         if self.owned and self._watchdog is None:
             self.file("signs").unlink(missing_ok=True)  # those of the run before
@@ -130,7 +130,7 @@ class Left:
         return read_signs(self.file("signs"), self.file("watch"))
 
     def file(self, suffix: str) -> Path:
-        """As of `Claim.file`."""
+        """As of `Acquired.file`."""
         return self._path.with_suffix(f".{suffix}")
 
 
@@ -152,11 +152,11 @@ def all_left(kind: str) -> list[Left]:
     return found
 
 
-def claim(location: str, *, name: str = "") -> Claim:
-    """Take a place for this run, until `Claim.release` or the end of the process.
+def acquire(location: str, *, name: str = "") -> Acquired:
+    """Take a place for this run, until `Acquired.release` or the end of the process.
 
     Parameters:
-        place: A text that means one store on this machine, the same in every run, without a password.
+        location: A text that means one store on this machine, the same in every run, without a password.
         name: What messages call it instead.
 
     Raises:
@@ -170,14 +170,14 @@ def claim(location: str, *, name: str = "") -> Claim:
         raise _in_use(name or location, record)
     facts = {} if record is None else record.facts
     _write(location, facts)
-    return Claim(location, record is not None, facts, lock)
+    return Acquired(location, record is not None, facts, lock)
 
 
 def left_over(location: str, *, name: str = "") -> dict[str, Any] | None:
-    """What the dead run that left this place had remembered; None where no dead run left it.
+    """What the dead run that left this place had remembered; None if no dead run left it.
 
     Parameters:
-        place, name: As for `claim`.
+        location, name: As for `acquire`.
 
     Raises:
         UnsafeStoreError: A live run has it.

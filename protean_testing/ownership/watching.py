@@ -45,7 +45,7 @@ class Watchdog:
     Parameters:
         signs: The file that it writes.
         lock: A file that it keeps locked while it works.
-        facts: More of what it is told.
+        facts: What else it must know.
     """
 
     def __init__(self, signs: Path, lock: Path, **facts: Any) -> None:
@@ -54,18 +54,18 @@ class Watchdog:
         if os.name != "posix" or not sys.executable:
             return
         asked, self._orders = os.pipe()
-        ready, told = os.pipe()
+        ready, answer = os.pipe()
         try:
             starter = subprocess.Popen(  # it ends at once, and leaves the watchdog
                 [sys.executable, "-I", "-S", str(Path(__file__).with_name("watchdog.py"))],
                 stdin=asked,
-                stdout=told,
+                stdout=answer,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
             )
-            os.close(told)
-            told = -1
+            os.close(answer)
+            answer = -1
             line = {"signs": str(signs), "lock": str(lock), "run": os.getpid(), **facts}
             os.write(self._orders, json.dumps(line).encode() + b"\n")
             starter.wait()
@@ -76,7 +76,7 @@ class Watchdog:
         except OSError:
             self._close()
         finally:
-            for descriptor in (asked, ready, told):
+            for descriptor in (asked, ready, answer):
                 if descriptor >= 0:
                     os.close(descriptor)
 

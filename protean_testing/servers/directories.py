@@ -31,7 +31,7 @@ def roots() -> list[str]:
 def _in_memory() -> bool:
     """Whether to keep data in memory: a thousand small files are made there in a time that no disk upsets.
 
-    TMPDIR, where it is set, says otherwise.
+    TMPDIR, if it is set, says otherwise.
     """
     if "TMPDIR" in os.environ or not os.path.ismount(MEMORY):
         return False

@@ -88,7 +88,7 @@ class PrivatePostgreSQL:
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is connected to it. Harmless where there is none.
+        """Drop a database, whoever is connected to it. Harmless if there is none.
 
         Raises:
             StoreError: The server does not answer.
@@ -133,7 +133,7 @@ class PrivatePostgreSQL:
             ) from error
 
     def _await(self, began: float) -> bool:
-        """Wait for the first answer. False where the server ended instead."""
+        """Wait for the first answer. False if the server ended instead."""
         library("psycopg")
         while not self._ready():
             if self._process.ended(within=0.002) is not None:

@@ -23,7 +23,7 @@ class WatchedProcess:
     Parameters:
         program: What will be started.
         identities: What it may run as, see `watchdog.become`; the first that can be had is taken.
-        prepare: Fills the directory for data; called again where another directory is needed.
+        prepare: Fills the directory for data; called again if another directory is needed.
         refused: What to say where no identity can be had.
 
     Attributes:
@@ -110,7 +110,7 @@ class WatchedProcess:
         self._watchdog.stop()
 
     def _give(self) -> None:
-        """Make the program the owner of its directories, where it runs as another user."""
+        """Make the program the owner of its directories, if it runs as another user."""
         if self.identity != "nobody":
             return
         user = other_user()

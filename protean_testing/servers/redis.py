@@ -78,7 +78,7 @@ class PrivateRedis:
         return path
 
     def _await(self, began: float) -> bool:
-        """Wait for the first answer. False where the server ended instead."""
+        """Wait for the first answer. False if the server ended instead."""
         redis: Any = library("redis")
         retry: Any = library("redis.retry").Retry(library("redis.backoff").NoBackoff(), 0)
         password = None if self._port is None else self._password

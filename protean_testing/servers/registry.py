@@ -33,7 +33,7 @@ FRESH = 60.0  # seconds in which an entry without a line is one that is being wr
 
 def cache() -> Path:
     """This user's directory for templates and entries: in the platform's cache directory, or in the
-    temporary one where that is not ours to write in (a container's made-up user, ``sudo``)."""
+    temporary one if that is not ours to write in (a container's made-up user, ``sudo``)."""
     path: Path = library("platformdirs").user_cache_path(NAME, appauthor=False)
     nearest = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
     if nearest.stat().st_uid != os.geteuid() or not os.access(nearest, os.W_OK | os.X_OK):
@@ -63,7 +63,7 @@ def write_down(entry: Path, **what: Any) -> None:
 
 
 def process(pid: int) -> tuple[int, float] | None:
-    """A process's pid and creation time, which no other process shares; None where there is none."""
+    """A process's pid and creation time, which no other process shares; None if there is none."""
     psutil = library("psutil")
     try:
         found = psutil.Process(pid)
@@ -73,7 +73,7 @@ def process(pid: int) -> tuple[int, float] | None:
 
 
 def lives(known: Sequence[float] | None) -> bool:
-    """True where the process that `process` told of is still there."""
+    """True if the process that `process` told of is still there."""
     now = process(int(known[0])) if known else None
     return now is not None and known is not None and abs(now[1] - known[1]) < 1
 
@@ -112,7 +112,7 @@ def remove_stale_entry(entry: Path, *, own: bool = False) -> None:
 
 
 def _end(server: Sequence[float] | None, signum: int) -> None:
-    """End a server that outlived its watchdog, where the kernel does not see to that."""
+    """End a server that outlived its watchdog, if the kernel does not see to that."""
     until = monotonic() + 5
     while server is not None and lives(server):
         os.kill(int(server[0]), signum if monotonic() < until else signal.SIGKILL)

@@ -29,7 +29,7 @@ REFUSED = (
 
 
 def postgresql_process(found: Found, template: Path | None = None) -> WatchedProcess:
-    """A place for a PostgreSQL program, which runs as somebody else where it would refuse to run as we do.
+    """A place for a PostgreSQL program, which runs as somebody else if it would refuse to run as we do.
 
     Parameters:
         found: The server.
@@ -54,7 +54,7 @@ def postgresql_process(found: Found, template: Path | None = None) -> WatchedPro
 
 
 def initialized(found: Found) -> WatchedProcess:
-    """A place with a new data directory: a copy of the template, which is made where there is none.
+    """A place with a new data directory: a copy of the template, which is made if there is none.
 
     Raises:
         ConfigurationError: It cannot be made.

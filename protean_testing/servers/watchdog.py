@@ -38,7 +38,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def other_user() -> pwd.struct_passwd:
-    """The user that a server runs as where it refuses to run as root: ``nobody``."""
+    """The user that a server runs as, since it refuses to run as root: ``nobody``."""
     import pwd
 
     try:
@@ -175,7 +175,7 @@ def say(**answer: Any) -> None:
 
 
 def remove(directories: list[str], *, within: float = STOP_WITHIN) -> bool:
-    """Remove directories, again where somebody was still writing. Returns whether they are gone."""
+    """Remove directories, again if somebody was still writing. Returns whether they are gone."""
     import shutil  # late, too: nobody waits for it then
 
     until = time.monotonic() + within
@@ -188,7 +188,7 @@ def remove(directories: list[str], *, within: float = STOP_WITHIN) -> bool:
 
 
 def end_of(run: int) -> set[int]:
-    """A descriptor that can be read from once the run has ended, where the system has such a thing."""
+    """A descriptor that can be read from once the run has ended, if the system has such a thing."""
     try:
         return {os.pidfd_open(run)}
     except (AttributeError, OSError):

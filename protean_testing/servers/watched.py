@@ -91,6 +91,6 @@ class Watchdog:
         atexit.unregister(self._replace)
 
     def _replace(self) -> None:
-        """Do what the watchdog would have done, where it was killed: one that lives holds its lock."""
+        """Do what the watchdog would have done, if it was killed: one that lives holds its lock."""
         if os.getpid() == self._run:
             remove_stale_entry(self.entry, own=True)

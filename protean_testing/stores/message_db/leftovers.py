@@ -46,7 +46,7 @@ class Leftovers:
                 self._connection.execute(f"LOCK TABLE {before.MESSAGES} IN SHARE ROW EXCLUSIVE MODE")
                 self._found.settle(self._connection, all_of_it=True)
             handle = before.identity(self._connection)
-            ownership.claim(f"{before.KIND} {handle}").release()
+            ownership.acquire(f"{before.KIND} {handle}").release()
 
     def close(self) -> None:
         if self._connection is not None:

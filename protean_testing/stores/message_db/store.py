@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...core.leaks import bullet_list, report_leak
 from ...errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
-from ...ownership import Claim, claim, clean_line, marker, refusal, refuse_other_name
+from ...ownership import Acquired, acquire, clean_line, marker, refusal, refuse_other_name
 from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, validate
 from ...waiting import GRACE, turns
 from ..driver_errors import said, translated
@@ -34,7 +34,7 @@ class Position(NamedTuple):
     """How far the store is written.
 
     Attributes:
-        last: The last message's global position; 0 where there is none.
+        last: The last message's global position; 0 if there is none.
         messages: How many there are.
         value, called: The sequence's state.
     """
@@ -62,10 +62,10 @@ class MessageDBStore(LocatedStore):
         unsafe: Allow a database that is no test database by its name. What is there is kept all the same.
         copy_limit: How many messages, of 1 kB each on average, are copied at most: those that are there.
         wait: Seconds to wait at a reset for a writer that is still at work.
-        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
-        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, or a thread that
+        reset_after: ``"test"``, or ``"class"`` if the tests of a class build on each other.
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` if a test left a transaction open, or a thread that
             writes.
-        verify: Look at every message after each reset, and tell of what is not as it was.
+        verify: Compare every message after each reset, and report what is not as it was.
     """
 
     kind = "message_db"
@@ -99,7 +99,7 @@ class MessageDBStore(LocatedStore):
         self._copy_limit = copy_limit
         self._own = None if private else worker_database_of(parsed_url(self._url))
         self._connection: Any = None
-        self._claim: Claim | None = None
+        self._acquired: Acquired | None = None
         self._first: Position | None = None
         self._last: tuple[str, Position] | None = None  # when it was counted last, and what came of it
         self._is_copied = False
@@ -229,9 +229,9 @@ class MessageDBStore(LocatedStore):
             if left is not None:
                 left.settle(connection)
         _in_use.add(handle)
-        self._claim = claim(f"{before.KIND} {handle}", name=self._handle())
-        self._claim.remember(kind=before.KIND, location=handle, run=marker.RUN)
-        self._claim.watch()
+        self._acquired = acquire(f"{before.KIND} {handle}", name=self._handle())
+        self._acquired.remember(kind=before.KIND, location=handle, run=marker.RUN)
+        self._acquired.watch()
         with self._alone():
             self._first = self._now()
             self._is_copied = before.write(connection, handle, self._first)
@@ -243,10 +243,10 @@ class MessageDBStore(LocatedStore):
             if self._is_copied:
                 self._again("drop", self._throw_away_copy)
             self._first = None
-            if self._claim is not None:
+            if self._acquired is not None:
                 _in_use.discard(before.identity(self._open()))
-                self._claim.release()
-                self._claim = None
+                self._acquired.release()
+                self._acquired = None
 
     def _throw_away_copy(self) -> None:
         """Drop the copy, once the messages are seen to be as they were: a test may have changed one."""
@@ -346,8 +346,8 @@ class MessageDBStore(LocatedStore):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._claim is not None:
-            self._claim.abandon()
+        if self._acquired is not None:
+            self._acquired.abandon()
         if self._own is not None:
             self._own.drop()
 
@@ -366,10 +366,10 @@ class MessageDBStore(LocatedStore):
         return f"message_db://{host}:{url.port or query.get('port') or 5432}{url.path}"
 
     def _open(self) -> Any:
-        """The connection; a new one where it was lost."""
+        """The connection; a new one if it was lost."""
         if self._connection is None or self._connection.closed:
             self._connection, self._last = self.connect(), None
-            if self._claim is not None and not before.take_lock(self._connection):
+            if self._acquired is not None and not before.take_lock(self._connection):
                 raise StoreError(
                     f"store {self.name!r}: the connection was lost, and meanwhile another run has taken "
                     f"{self._handle()}. No message was touched.",
@@ -396,7 +396,7 @@ class MessageDBStore(LocatedStore):
         raise ConfigurationError(f"store {self.name!r} cannot be reached at {self._handle()}: {text}")
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
-        """Do `work`, and once more where the connection had been lost."""
+        """Do `work`, and once more if the connection had been lost."""
         from ..postgresql.connection import NoAnswer, psycopg
 
         with translated(what, self.name, psycopg.Error, self._url, hint="End it in the test."):

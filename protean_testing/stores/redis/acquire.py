@@ -1,4 +1,4 @@
-"""Takes a place for this run: nothing of others is lost, and what a killed run left is settled first."""
+"""Acquire a database for this run: nothing of others is lost, and what a killed run left is settled first."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def refuse_overlap(handle: RedisHandle, store: str) -> None:
 
 
 def look(handle: RedisHandle, data: Data, store: str, *, adopt: int | None, unsafe: bool) -> None:
-    """Refuse a place that `take` would refuse. Nothing is touched.
+    """Refuse a place that `acquire` would refuse. Nothing is touched.
 
     Parameters:
-        adopt: How many keys may be copied; None where none are adopted.
+        adopt: How many keys may be copied; None if none are adopted.
 
     Raises:
         UnsafeStoreError: Another run is at work in it, or it holds keys that are not known to be of ours.
@@ -91,11 +91,11 @@ def refuse_too_many(handle: RedisHandle, store: str, limit: int, going: Collecti
     )
 
 
-def take(
+def acquire(
     handle: RedisHandle,
     data: Data,
     store: str,
-    tell: Callable[[str, str], None],
+    report: Callable[[str, str], None],
     *,
     adopt: bool,
     unsafe: bool,
@@ -103,7 +103,7 @@ def take(
     """Restore what was there before a killed run, remove what it made, and write down what is there now.
 
     Parameters:
-        tell: Called with what the user of the server may not do, and what that means here.
+        report: Called with what the user of the server may not do, and what that means here.
 
     Raises:
         UnsafeStoreError: As of `look`. The place is not taken.
@@ -118,12 +118,12 @@ def take(
     text = location_text(facts)
     handle.server = now.server
     _refuse_other_url(handle, store)
-    handle.claim = ownership.claim(text, name=str(handle))
-    if not handle.claim.left_over:  # another run has settled it meanwhile
+    handle.acquired = ownership.acquire(text, name=str(handle))
+    if not handle.acquired.left_over:  # another run has settled it meanwhile
         found = [left for left in found if location_text(left.facts) != text]
     settled = False
     try:
-        _meet_other_runs(handle, tell)
+        _refuse_other_runs(handle, report)
         judged = [] if unsafe else [judge(handle.wire, left, now) for left in found]
         _refuse_doubtful(handle, judged, store)
         for leftover in judged:
@@ -134,22 +134,22 @@ def take(
                 data.clear()
             for left in found:
                 if location_text(left.facts) != text and left.facts["prefix"].startswith(facts["prefix"]):
-                    ownership.claim(location_text(left.facts)).release()  # it may go, as the user said
+                    ownership.acquire(location_text(left.facts)).release()  # it may go, as the user said
         elif not adopt:
             _refuse_keys_of_others(handle, data, [], store)
-        copy = handle.claim.file("copy")
+        copy = handle.acquired.file("copy")
         names = data.values.names()
         if names:
             copies.write(copy, data.values, names)
         else:
             copy.unlink(missing_ok=True)
-        handle.claim.remember(**facts)
-        watch(handle.claim, handle)
+        handle.acquired.remember(**facts)
+        watch(handle.acquired, handle)
     except BaseException:
-        if handle.claim.left_over and not settled:
-            handle.claim.abandon()
+        if handle.acquired.left_over and not settled:
+            handle.acquired.abandon()
         else:
-            handle.claim.release()
+            handle.acquired.release()
         raise
 
 
@@ -163,22 +163,22 @@ def _refuse_other_url(handle: RedisHandle, store: str) -> None:
             )
 
 
-def _meet_other_runs(handle: RedisHandle, tell: Callable[[str, str], None]) -> None:
+def _refuse_other_runs(handle: RedisHandle, report: Callable[[str, str], None]) -> None:
     if not handle.introduce():
-        tell("CLIENT SETNAME", "runs of other machines do not see that this one is in the database")
+        report("CLIENT SETNAME", "runs of other machines do not see that this one is in the database")
     if not live.refuse_live_runs(handle.wire, handle.address.db, handle.prefix, str(handle), named=True):
-        tell(
+        report(
             "CLIENT LIST",
             "other runs in the database are not seen, and a MULTI that a test leaves open is not found",
         )
     (idle,) = handle.wire.attempt(("OBJECT", "IDLETIME", handle.prefix + b"?"))
     if isinstance(idle, NoPermissionError) and "to run" in str(idle):
-        tell("OBJECT IDLETIME", "if a run is killed, what it left is refused, and cleared by hand")
+        report("OBJECT IDLETIME", "if a run is killed, what it left is refused, and cleared by hand")
 
 
-def watch(claim: ownership.Claim, handle: RedisHandle) -> None:
+def watch(acquired: ownership.Acquired, handle: RedisHandle) -> None:
     """Have it noted what the keys hold if this run is killed."""
-    claim.watch(
+    acquired.watch(
         redis=handle.address.for_watchdog(
             name=live.WATCHDOG,
             prefix=handle.prefix.decode("latin-1"),
@@ -194,7 +194,7 @@ def _settle(leftover: Leftover, text: str) -> None:
     if leftover.text == text:
         leftover.settle()
         return
-    theirs = ownership.claim(leftover.text)
+    theirs = ownership.acquire(leftover.text)
     settled = theirs.left_over and theirs.facts == facts and leftover.settle()
     theirs.release() if settled else theirs.abandon()
 

@@ -32,7 +32,7 @@ class AsyncClients:
     def hang_up(self, depth: int) -> None:
         """Close the connections of those given out when more scopes were open, where their loop still runs.
 
-        This cannot be awaited: the data is given back by sync code, often inside that very loop.
+        This cannot be awaited: the data is restored by sync code, often inside that very loop.
         """
         ending = [given for given in self._given if given.depth > depth]
         self._given = [given for given in self._given if given.depth <= depth]

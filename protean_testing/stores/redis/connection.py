@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 Command = tuple[Any, ...]
 
 LOST = (ConnectionError, TimeoutError, OSError)
-"""What is raised where the server is gone, does not answer, or is still loading its data."""
+"""What is raised if the server is gone, does not answer, or is still loading its data."""
 
 
 class Wire:

@@ -1,4 +1,4 @@
-"""The data of one database, or of the keys there with one prefix: saved, and brought back."""
+"""The data of one database, or of the keys there with one prefix: saved, and restored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .values import Value, Values
 
 
 class Data:
-    """Looks at what was written since the last look, and at everything only where that is not known.
+    """Read what was written since the last time, and everything only if that is not known.
 
     Parameters:
         wire: The connection for everything.
@@ -23,7 +23,7 @@ class Data:
         db: The number of the database.
         prefix: Only the keys that begin with it are ours.
         wait: Seconds to wait for a transaction of the code under test.
-        tell: Called with what the user of the server may not do, and what that means here.
+        report: Called with what the user of the server may not do, and what that means here.
     """
 
     def __init__(
@@ -33,24 +33,24 @@ class Data:
         db: int,
         prefix: bytes,
         wait: float,
-        tell: Callable[[str, str], None],
+        report: Callable[[str, str], None],
     ) -> None:
         self.values = Values(wire, prefix)
         self._wire = wire
         self._db = db
         self._prefix = prefix
         self._wait = wait
-        self._tell = tell
+        self._report = report
         self._tracking = Tracking(wire, listener, prefix)
         self._journal = Journal()
         self._is_deaf = False
         self._clients = b""
-        self._told_of: set[int] = set()
+        self._reported: set[int] = set()
 
     def save(self) -> Snapshot:
         """A snapshot of what is there now."""
         count, _ = self._ask(end=False)
-        if count or self._journal.now or self._tracking.told is not None:
+        if count or self._journal.now or self._tracking.written is not None:
             self._journal.found(self._changed(self._read()))
         self._tracking.settled()
         snapshot = self._journal.push()
@@ -71,12 +71,12 @@ class Data:
     def left_waiting(self, snapshot: Snapshot) -> list[str]:
         """Clients that subscribe or wait for a key, and did not at `snapshot`, as of the last reset."""
         ours = {self._tracking.listener_number}
-        found = transactions.waiting(self._clients, self._db, snapshot.waiting | self._told_of | ours)
-        self._told_of |= found.keys()
+        found = transactions.waiting(self._clients, self._db, snapshot.waiting | self._reported | ours)
+        self._reported |= found.keys()
         return list(found.values())
 
-    def doubt(self) -> None:
-        """Rely on nothing that the server has told: the next reset looks at every key."""
+    def invalidate(self) -> None:
+        """Rely on nothing that the server has sent: the next reset compares every key."""
         self._tracking.end()
 
     def reset_all(self) -> None:
@@ -119,7 +119,7 @@ class Data:
         clients, count = self._tracking.ask(("CLIENT", "LIST"), ("DBSIZE",))
         ended: list[OpenMulti] = []
         if isinstance(clients, NoPermissionError):
-            self._tell("CLIENT LIST", "a MULTI that a test leaves open is not found")
+            self._report("CLIENT LIST", "a MULTI that a test leaves open is not found")
         else:
             (self._clients,) = checked([clients])
             found = transactions.open_multis(self._clients, self._db)
@@ -131,21 +131,21 @@ class Data:
 
     def _read(self) -> dict[bytes, Value | None]:
         """What the keys hold that may have been written since the last time."""
-        told = self._told()
-        if told is None:
+        written = self._written()
+        if written is None:
             return dict.fromkeys(self._journal.now) | self.values.read(self.values.names())
-        names = told | self._journal.silent
+        names = written | self._journal.silent
         return dict.fromkeys(names) | self.values.read(names)
 
-    def _told(self) -> set[bytes] | None:
+    def _written(self) -> set[bytes] | None:
         """The keys that were written; if that is not known, it will be from now on."""
-        told = self._tracking.told
-        if told is None and not self._is_deaf:
+        written = self._tracking.written
+        if written is None and not self._is_deaf:
             refused = self._tracking.begin()
             if refused is not None:
                 self._is_deaf = True
-                self._tell("CLIENT TRACKING", "each reset looks at every key, unless its scope began empty")
-        return told
+                self._report("CLIENT TRACKING", "each reset looks at every key, unless its scope began empty")
+        return written
 
     def _changed(self, fresh: dict[bytes, Value | None]) -> dict[bytes, Value | None]:
         now = self._journal.now
@@ -153,8 +153,8 @@ class Data:
 
     def _empty(self, snapshot: Snapshot, count: int) -> bool:
         if self._prefix:
-            told = self._told()
-            names = self.values.names() if told is None else told | self._journal.now.keys()
+            written = self._written()
+            names = self.values.names() if written is None else written | self._journal.now.keys()
             changed = self.values.delete(names) > 0
         else:
             changed = count > 0

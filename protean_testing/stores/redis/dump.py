@@ -1,4 +1,4 @@
-"""Everything that is in a database, and what its server knows beside: for stores that are paranoid."""
+"""Everything that is in a database, and what its server knows beside: for `verify`."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def look(wire: Wire, values: Values) -> dict[str, list[Any]]:
 
 
 def _allowed(reply: Any) -> list[Any]:
-    """Nothing where the server does not know the command, or our user may not say it."""
+    """Nothing if the server does not know the command, or our user may not say it."""
     return [] if isinstance(reply, ResponseError) else list(reply)

@@ -27,13 +27,13 @@ class RedisHandle:
         address: The database.
         prefix: The keys of the store begin with it.
         wait: Seconds to wait for the server.
-        private: True where the server was started for this run alone, or the number is this worker's own.
+        private: True if the server was started for this run alone, or the number is this worker's own.
         own: That number.
         server: What the server calls itself, once the place was taken.
         closed: True when it is not used any more.
-        claim: What keeps other runs out; a private place needs none.
-        data: None before the place was taken, and after it was given back.
-        forbidden: What the user of the server may not do, as far as it was told.
+        acquired: What keeps other runs out; a private place needs none.
+        data: None before the place was taken, and after it was released.
+        forbidden: What the user of the server may not do, as far as it was reported.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RedisHandle:
         self.server = ""
         self.closed = False
         self.wire = Wire(self._connect)
-        self.claim: ownership.Claim | None = None
+        self.acquired: ownership.Acquired | None = None
         self.data: Data | None = None
         self.forbidden: set[str] = set()
         self.async_clients = AsyncClients()
@@ -100,8 +100,8 @@ class RedisHandle:
         prefix = self.prefix if self._is_introduced else None
         return live.opened(self.address.connection(self.wait), prefix)
 
-    def new_data(self, tell: Callable[[str, str], None]) -> Data:
-        return Data(self.wire, self._listener, self.address.db, self.prefix, self.wait, tell)
+    def new_data(self, report: Callable[[str, str], None]) -> Data:
+        return Data(self.wire, self._listener, self.address.db, self.prefix, self.wait, report)
 
     def client(self) -> redis.Redis:
         if self._client is None:
@@ -113,8 +113,8 @@ class RedisHandle:
         if self.closed:
             return
         self.closed = True
-        if self.claim is not None:
-            self.claim.abandon(is_silent=self.address.patience(0.0).is_gone)
+        if self.acquired is not None:
+            self.acquired.abandon(is_silent=self.address.patience(0.0).is_gone)
         self.wire.close()
         self._listener.close()
         self._alive.close()

@@ -10,7 +10,7 @@ from .values import Value
 
 @dataclass(eq=False)
 class Snapshot:
-    """A moment to go back to.
+    """A moment to restore.
 
     Attributes:
         size: How many keys there were.
@@ -28,7 +28,7 @@ class Journal:
 
     Attributes:
         now: What every key held at the last look.
-        silent: The keys among them whose changes are not always told.
+        silent: The keys among them whose changes the server does not always send.
         snapshots: Outermost first.
     """
 

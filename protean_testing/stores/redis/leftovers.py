@@ -56,12 +56,12 @@ class Leftovers:
 
     def remove(self) -> None:
         for leftover in self._found:
-            claim = ownership.claim(leftover.text)
+            acquired = ownership.acquire(leftover.text)
             settled = False
             try:
                 settled = leftover.settle(all_of_it=True)
             finally:
-                claim.release() if settled else claim.abandon()
+                acquired.release() if settled else acquired.abandon()
         Values(self._handle.wire, self._handle.prefix).delete(self._others)
 
     def close(self) -> None:

@@ -139,7 +139,7 @@ class Leftover:
             Whether nothing of the run is left.
 
         Raises:
-            StoreError: A key did not come back. The copy stays.
+            StoreError: A key was not restored. The copy stays.
         """
         if not all_of_it and (self.why or self.unknown):
             return not (self.unknown or self.back)

@@ -39,7 +39,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
 class RedisStore(LocatedStore):
     """One database of a Redis (6.2 and later) or Valkey server, or the keys in it with one prefix.
 
-    Every type comes back exactly: streams with their groups, consumers, pending entries and counters, and
+    Every type is restored exactly: streams with their groups, consumers, pending entries and counters, and
     times to live as the moment when they end. Nothing of ours is written into the database.
 
     Parameters:
@@ -47,15 +47,15 @@ class RedisStore(LocatedStore):
         client: The application's own client in place of a URL: only where it leads to is used.
         prefix: Keys that begin with it are the store; the others in the database are left alone.
         name: What messages call the store; the name in `db.store(name)`.
-        reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
+        reset_after: ``"test"``, or ``"class"`` if the tests of a class build on each other.
         unsafe: Clear a database that holds keys of others.
         adopt: Keep the keys that are there: they are the baseline.
         copy_limit: How many keys ``adopt=True`` copies at most, of 4 kB each on average: they are held in
             memory and written to the disk once. More are refused.
         wait: Seconds to wait for a server that does not answer, and for what is still at work in it.
-        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a MULTI open, a client that
+        on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` if a test left a MULTI open, a client that
             subscribes or waits for a key, or a thread that writes.
-        verify: Look at everything after each reset, and tell of what is not as it was.
+        verify: Compare everything after each reset, and report what is not as it was.
 
     Raises:
         ConfigurationError: The arguments contradict each other, or the URL cannot be read.
@@ -100,7 +100,7 @@ class RedisStore(LocatedStore):
 
     @property
     def needs_url(self) -> bool:
-        """True where nobody has said yet where the database is."""
+        """True if nobody has said yet where the database is."""
         return self._given is None and (self._handle is None or self._handle.closed)
 
     def bind(self, url: str, *, private: bool = False) -> None:
@@ -159,8 +159,8 @@ class RedisStore(LocatedStore):
     def async_client(self) -> redis.asyncio.Redis:
         """A new async client, for the event loop that runs now.
 
-        Its connections are closed when the data is given back, where their loop still runs; close it with
-        ``async with`` where it should end sooner.
+        Its connections are closed when the data is restored, if their loop still runs; close it with
+        ``async with`` if it should end sooner.
         """
         handle = self._live()
         return handle.async_clients.new(handle.address.url, handle.data.depth() if handle.data else 0)
@@ -175,7 +175,7 @@ class RedisStore(LocatedStore):
         if own is not None and self.adopt:
             self._again("look at", lambda: own.refuse_too_many(self.name, self.copy_limit))
         if not handle.private:
-            data = handle.new_data(self._tell)
+            data = handle.new_data(self._report_forbidden)
             most = self.copy_limit if self.adopt else None
             self._again(
                 "look at", lambda: acquire.look(handle, data, self.name, adopt=most, unsafe=self.unsafe)
@@ -189,12 +189,12 @@ class RedisStore(LocatedStore):
         elif handle.own is not None and self.adopt:
             self._again("copy into", handle.own.copy_given)
         in_use.add(handle)
-        data = handle.new_data(self._tell)
+        data = handle.new_data(self._report_forbidden)
         try:
             self._again(
                 "take",
-                lambda: acquire.take(
-                    handle, data, self.name, self._tell, adopt=self.adopt, unsafe=self.unsafe
+                lambda: acquire.acquire(
+                    handle, data, self.name, self._report_forbidden, adopt=self.adopt, unsafe=self.unsafe
                 ),
             )
         except UnsafeStoreError:
@@ -208,12 +208,12 @@ class RedisStore(LocatedStore):
             return
         adopted = self.adopt and handle.own is None
         if adopted:
-            handle.data.doubt()  # every key is compared before its copy is thrown away
+            handle.data.invalidate()  # every key is compared before its copy is thrown away
         self._again("clear", handle.data.reset_all if adopted else handle.data.clear)
         handle.data = None
         in_use.discard(handle)
-        if handle.claim is not None:
-            handle.claim.release()
+        if handle.acquired is not None:
+            handle.acquired.release()
 
     def save_data(self) -> Snapshot:
         return self._again("save", self._data().save)
@@ -233,7 +233,7 @@ class RedisStore(LocatedStore):
         return self._data().left_waiting(snapshot)
 
     def restore_fully(self, snapshot: Snapshot) -> bool:
-        self._data().doubt()
+        self._data().invalidate()
         return self.reset_data(snapshot)
 
     def dump_data(self) -> dict[str, list[Any]]:
@@ -252,7 +252,7 @@ class RedisStore(LocatedStore):
     # What all of it needs
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
-        """Do `work`; again, for `wait` seconds, where the server is gone or busy. No password is told."""
+        """Do `work`; again, for `wait` seconds, if the server is gone or busy. No password is shown."""
         handle = self._live()
         patience = handle.address.patience(self._wait)
         if patience.is_spent:
@@ -303,8 +303,8 @@ class RedisStore(LocatedStore):
             store=self.name,
         )
 
-    def _tell(self, command: str, effect: str) -> None:
-        """Say once what the user of the server may not do."""
+    def _report_forbidden(self, command: str, effect: str) -> None:
+        """Warn once of what the user of the server may not do."""
         handle = self._live()
         if command not in handle.forbidden:
             handle.forbidden.add(command)

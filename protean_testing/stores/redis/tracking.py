@@ -21,12 +21,12 @@ class Tracking:
     """Collects the names of written keys, in whatever database of the server they are.
 
     Parameters:
-        wire: The connection that writes for us; its own writes are not told.
+        wire: The connection that writes for us; its own writes are not among them.
         listener: A connection for this alone.
         prefix: Only keys that begin with it.
 
     Attributes:
-        told: The keys written between `begin` or `settled` and the last `ask`; None if that is not known.
+        written: The keys written between `begin` or `settled` and the last `ask`; None if that is not known.
         listener_number: The server's number of the second connection; 0 if there is none.
     """
 
@@ -34,7 +34,7 @@ class Tracking:
         self._wire = wire
         self._listener = listener
         self._prefix = prefix
-        self.told: set[bytes] | None = None
+        self.written: set[bytes] | None = None
         self._since = (0, 0)
         self._swaps = b""
         self.listener_number = 0
@@ -57,7 +57,7 @@ class Tracking:
         if refused is not None:
             self._listener.close()
             return refused
-        self.told = set()
+        self.written = set()
         self.listener_number = _number(replies[0])
         self._since = self._generations
         self._swaps = swaps_in(statistics)
@@ -65,42 +65,42 @@ class Tracking:
 
     def end(self) -> None:
         """Collect no more."""
-        if self.told is not None:
-            self.told = None
+        if self.written is not None:
+            self.written = None
             self._listener.close()
             self._wire.attempt(("CLIENT", "TRACKING", "OFF"))
 
     def ask(self, *commands: Command) -> list[Any]:
-        """Send commands of others and collect what was told before, in one round trip.
+        """Send commands of others and collect what was written before, in one round trip.
 
         Returns:
             The replies to the commands.
         """
-        if self.told is not None:
+        if self.written is not None:
             try:
-                self._listener.send(("PING",))  # its answer comes after all that was told before
+                self._listener.send(("PING",))  # its answer comes after all that was sent before
             except LOST:
-                self.told = None
-        if self.told is None:
+                self.written = None
+        if self.written is None:
             return self._wire.attempt(*commands) if commands else []
-        # A database that was swapped for another is not told at all, but counted.
+        # A database that was swapped for another is not told, but counted.
         *replies, statistics = self._wire.attempt(*commands, ("INFO", "commandstats"))
         if self._since != self._generations or swaps_in(statistics) != self._swaps or not self._listen():
-            self.told = None
+            self.written = None
         return replies
 
     def settled(self) -> None:
-        """Begin a new set: what was told is done with."""
-        if self.told is not None:
-            self.told = set()
+        """Begin a new set: what was written is dealt with."""
+        if self.written is not None:
+            self.written = set()
 
     @property
     def _generations(self) -> tuple[int, int]:
         return (self._wire.generation, self._listener.generation)
 
     def _listen(self) -> bool:
-        """Take what was told. False if everything may have been written, or something was lost."""
-        assert self.told is not None
+        """Read what the server has sent. False if everything may have been written, or something was lost."""
+        assert self.written is not None
         try:
             while True:
                 kind, *_, names = self._listener.receive()
@@ -108,7 +108,7 @@ class Tracking:
                     return True
                 if names is None:  # a database was flushed
                     return False
-                self.told.update(names)
+                self.written.update(names)
         except LOST:
             return False
 

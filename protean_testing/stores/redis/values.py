@@ -98,7 +98,7 @@ class Values:
         return sum(self._wire.call(("UNLINK", *some))[0] for some in parts(names))
 
     def flush(self) -> None:
-        """Delete every key of the database; one by one where the user may not FLUSHDB."""
+        """Delete every key of the database; one by one if the user may not FLUSHDB."""
         (reply,) = self._wire.attempt(("FLUSHDB", "ASYNC"))
         if isinstance(reply, NoPermissionError):
             self.delete(self.names())

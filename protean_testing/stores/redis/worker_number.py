@@ -39,9 +39,9 @@ class Number:
         address: Where it is.
     """
 
-    def __init__(self, given: Address, held: RedisHandle, claim: ownership.Claim) -> None:
+    def __init__(self, given: Address, held: RedisHandle, acquired: ownership.Acquired) -> None:
         self.address = held.address
-        self._given, self._held, self._claim = given, held, claim
+        self._given, self._held, self._acquired = given, held, acquired
         self._users: list[RedisHandle] = []
 
     def handle(self, prefix: str, wait: float) -> RedisHandle:
@@ -51,7 +51,7 @@ class Number:
         return handle
 
     def left(self, handle: RedisHandle) -> None:
-        """Give it back, where this was the last place in it."""
+        """Give it back, if this was the last place in it."""
         if handle in self._users:
             self._users.remove(handle)
         if self._users:
@@ -60,11 +60,11 @@ class Number:
             _own.pop(key, None)
         try:
             if _holds_keys(self._held.wire):
-                self._claim.abandon()
+                self._acquired.abandon()
             else:
-                self._claim.release()
+                self._acquired.release()
         except RedisError:
-            self._claim.abandon()
+            self._acquired.abandon()
         finally:
             self._held.close()
 
@@ -91,7 +91,7 @@ class Number:
 
 
 def worker_number(given: Address, store: str, wait: float) -> Number | None:
-    """The database of this worker in place of a given one; None where this process is no worker.
+    """The database of this worker in place of a given one; None if this process is no worker.
 
     Parameters:
         given: A database of the server; the worker's has a higher number.
@@ -134,13 +134,13 @@ def sweep(given: Address) -> None:
         if not (left.facts.get("own") and left.facts.get("server") == now.server):
             continue
         with suppress(UnsafeStoreError, RedisError):
-            claim = ownership.claim(location_text(left.facts))
+            acquired = ownership.acquire(location_text(left.facts))
             wire = _wire(with_db(given, left.facts["db"]), TIME_LIMIT)
             settled = False
             try:
-                settled = claim.facts == left.facts and judge(wire, left, now).settle()
+                settled = acquired.facts == left.facts and judge(wire, left, now).settle()
             finally:
-                claim.release() if settled else claim.abandon()
+                acquired.release() if settled else acquired.abandon()
                 wire.close()
 
 
@@ -159,16 +159,16 @@ def _taken(given: Address, store: str, wait: float) -> Number:
         last = address.db
         facts = new_facts(ask_now(wire), address, b"", own=True)
         try:
-            claim = ownership.claim(location_text(facts), name=f"Redis database {address}")
+            acquired = ownership.acquire(location_text(facts), name=f"Redis database {address}")
         except UnsafeStoreError:
             used.append(f"{last} by another worker")
         else:
             handle.introduce()
             if not _others_are_in(wire, address.db) and not _holds_keys(wire):
-                claim.remember(**facts)
-                watch(claim, handle)
-                return Number(given, handle, claim)
-            claim.abandon() if claim.left_over else claim.release()
+                acquired.remember(**facts)
+                watch(acquired, handle)
+                return Number(given, handle, acquired)
+            acquired.abandon() if acquired.left_over else acquired.release()
             used.append(f"{last} by others, or for keys that we did not make")
         handle.close()
     listed = ", ".join(used) or "there is none"
