@@ -169,70 +169,59 @@ class Part(NamedTuple):
 
     Attributes:
         name: What `verify` calls it.
-        read: Returns the data, which is only looked at.
-        write: Puts a copy back.
+        adapter: Returns the current adapter.
+        read: Returns its data, which is only looked at.
+        write: Makes a copy of such data the adapter's.
         dump: Turns the data into what `Store.dump_data` returns.
     """
 
     name: str
-    read: Callable[[], Any]
-    write: Callable[[Any], object]
+    adapter: Adapter
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], object]
     dump: Callable[[Any], dict[str, list[str]]] = described
 
 
-class InProcessStore(Store):
-    """All that a domain's adapters hold in this process; one store, since each costs every test some time.
+def saved(parts: Iterable[Part]) -> list[Any]:
+    """A copy of what the adapters hold."""
+    found = []
+    for part in parts:
+        adapter = part.adapter()
+        given_back.add(adapter)
+        found.append(deepcopy(part.read(adapter)))
+    return found
 
-    It stands first among the stores of a domain, so that it is closed last.
 
-    Parameters:
-        parts: The adapters' data.
-        name: What messages call it.
-        at_end: Called when the run is over and everything was dropped.
-    """
+def restored(parts: Iterable[Part], saved: Iterable[Any]) -> bool:
+    """Restore what the adapters held. Returns whether anything was otherwise."""
+    changed = False
+    for part, data in zip(parts, saved, strict=True):
+        adapter = part.adapter()
+        if part.read(adapter) != data:
+            part.write(adapter, data)
+            changed = True
+    return changed
 
-    def __init__(self, parts: Iterable[Part], at_end: Callable[[], object], **options: Any) -> None:
-        self._parts, self._at_end = tuple(parts), at_end
-        self.name, self.on_leak, self.verify = options["name"], options["on_leak"], options["verify"]
 
-    @property
-    def decided_for(self) -> Hashable:
-        return self.unit
-
-    def dump_data(self) -> dict[str, list[str]]:
-        return {
-            f"{part.name}, {name}": values
-            for part in self._parts
-            for name, values in part.dump(part.read()).items()
-        }
-
-    def save_data(self) -> Snapshot:
-        return [deepcopy(part.read()) for part in self._parts]
-
-    def reset_data(self, snapshot: Snapshot) -> bool:
-        changed = False
-        for part, data in zip(self._parts, snapshot, strict=True):
-            if part.read() != data:
-                part.write(deepcopy(data))
-                changed = True
-        return changed
-
-    def close(self) -> None:
-        self._at_end()
+def dumped(parts: Iterable[Part]) -> dict[str, list[str]]:
+    """What the adapters hold, for `Store.dump_data`."""
+    return {
+        f"{part.name}, {name}": values
+        for part in parts
+        for name, values in part.dump(part.read(part.adapter())).items()
+    }
 
 
 def memory_provider(provider: Adapter, name: str) -> Part:
     """The rows and the counters of a memory provider."""
 
-    def read() -> Any:
-        held = provider()
-        given_back.add(held)
+    def read(held: Any) -> Any:
         rows = {schema: records for schema, records in held._databases.items() if records}
         return rows, {schema: _next(counter) for schema, counter in held._counters.items()}
 
-    def write(data: Any) -> None:
-        held, (rows, counters) = provider(), data
-        held._databases = defaultdict(dict, rows)
+    def write(held: Any, data: Any) -> None:
+        rows, counters = data
+        held._databases = defaultdict(dict, deepcopy(rows))
         held._counters = defaultdict(count, {schema: count(number) for schema, number in counters.items()})
 
     def dump(data: Any) -> dict[str, list[str]]:
@@ -240,18 +229,16 @@ def memory_provider(provider: Adapter, name: str) -> Part:
         found = {f"rows of {schema!r}": list(map(repr, records.items())) for schema, records in rows.items()}
         return found | {f"counter of {schema!r}": [str(number)] for schema, number in counters.items()}
 
-    return Part(name, read, write, dump)
+    return Part(name, provider, read, write, dump)
 
 
 def memory_cache(cache: Adapter, name: str) -> Part:
     """The entries of a memory cache, each with its time to live."""
 
-    def read() -> Any:
-        held = cache()
-        given_back.add(held)
-        return held._db._values
+    def write(held: Any, entries: Any) -> None:
+        held._db._values = deepcopy(entries)
 
-    return Part(name, read, lambda entries: setattr(cache()._db, "_values", entries))
+    return Part(name, cache, lambda held: held._db._values, write)
 
 
 def inline_broker(broker: Adapter, name: str) -> Part:
@@ -265,13 +252,11 @@ def redis_broker(broker: Adapter, name: str) -> Part:
 
 
 def _attributes(adapter: Adapter, names: tuple[str, ...], name: str) -> Part:
-    def read() -> Any:
-        held = adapter()
-        given_back.add(held)
+    def read(held: Any) -> Any:
         attributes = vars(held)
         return {key: attributes[key] for key in names if key in attributes}
 
-    return Part(name, read, lambda data: adapter().__dict__.update(data))
+    return Part(name, adapter, read, lambda held, data: held.__dict__.update(deepcopy(data)))
 
 
 class UnknownStore(Store):

@@ -1,12 +1,12 @@
-"""Restore what a domain itself holds beside its adapters: configuration, clock, enrichers, registry."""
+"""Restore what a domain holds in this process: configuration, clock, registry, and data in its adapters."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from protean.utils.globals import _uow_context_stack
@@ -14,7 +14,7 @@ from protean.utils.globals import _uow_context_stack
 from ..core.leaks import counted, report_leak
 from ..errors import ScopeError
 from ..store import OnLeak, Snapshot, Store
-from .adapters import forget_repositories
+from .adapters import Part, dumped, forget_repositories, restored, saved
 
 if TYPE_CHECKING:
     from .configuration import Configuration
@@ -43,25 +43,40 @@ class Kept:
     registry: Registry
     units: tuple[Any, ...]
     sessions: frozenset[str]
+    data: list[Any]
 
 
 class StateStore(Store):
-    """What a domain itself holds: last among its stores, so that it is restored first.
+    """What a domain holds in this process: last among its stores, so that it is restored first.
+
+    It is one store, since each costs every test some time.
 
     Parameters:
         configuration: The domain in one configuration.
+        parts: What its adapters hold in this process.
         on_leak: What to do if a test left a unit of work open, which is rolled back.
         verify: See `Store`.
+
+    Attributes:
+        at_end: Called when the run is over and everything was dropped, if this is the only store.
     """
 
-    def __init__(self, configuration: Configuration, on_leak: OnLeak, verify: bool) -> None:
-        self._configuration, self._domain = configuration, configuration.domain
+    at_end: Callable[[], object] | None = None
+
+    def __init__(
+        self, configuration: Configuration, parts: Sequence[Part], on_leak: OnLeak, verify: bool
+    ) -> None:
+        self._configuration, self._domain, self._parts = configuration, configuration.domain, parts
         self.name = f"state of {self._domain.name}"
         self.on_leak, self.verify = on_leak, verify
 
     @property
     def decided_for(self) -> Hashable:
         return None if self._configuration.is_in_use else self.unit
+
+    def close(self) -> None:
+        if self.at_end is not None:
+            self.at_end()
 
     def refuse_hidden(self, what: str) -> None:
         if self._configuration.is_hidden:
@@ -97,6 +112,7 @@ class StateStore(Store):
             registry=Registry(domain),
             units=tuple(_uow_context_stack._var.get([])),
             sessions=frozenset(open_sessions(domain)),
+            data=saved(self._parts),
         )
 
     def _reset(self, snapshot: Kept) -> bool:
@@ -112,7 +128,7 @@ class StateStore(Store):
             if getattr(domain, name) != functions:
                 getattr(domain, name)[:] = functions
                 changed = True
-        if any(now is not then for now, then in zip(adapters(domain), snapshot.adapters, strict=True)):
+        if not all(map(is_, adapters(domain), snapshot.adapters)):
             restore_adapters(domain, snapshot.adapters)
             for repositories, kept in zip(_repositories(domain), snapshot.repositories, strict=True):
                 repositories.clear()
@@ -120,6 +136,7 @@ class StateStore(Store):
             changed = True
         domain._idempotency_store, domain._trace_emitter = snapshot.idempotency, snapshot.traces
         changed |= snapshot.registry.restore()
+        changed |= restored(self._parts, snapshot.data)
         revive(domain)
         if left:
             report_leak(
@@ -136,7 +153,33 @@ class StateStore(Store):
         for kind, records in domain._domain_registry._elements.items():
             found[f"registered {kind}"] = sorted(records)
         found |= {name.strip("_"): [repr(one) for one in getattr(domain, name)] for name in _LISTS}
-        return found | {"clock": [repr(domain.clock)], "adapters": [id(one) for one in adapters(domain)]}
+        found |= {"clock": [repr(domain.clock)], "adapters": [str(id(one)) for one in adapters(domain)]}
+        return found | dumped(self._parts)
+
+
+class EndStore(Store):
+    """Holds nothing. It stands first among the stores of a domain, so that it is closed last.
+
+    Parameters:
+        name: What messages call it.
+        at_end: Called when the run is over and everything was dropped.
+    """
+
+    def __init__(self, name: str, at_end: Callable[[], object]) -> None:
+        self.name, self._at_end = name, at_end
+
+    @property
+    def decided_for(self) -> Hashable:
+        return self.unit
+
+    def reset_data(self, snapshot: Snapshot) -> bool:
+        return False
+
+    def is_empty(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._at_end()
 
 
 class Registry:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..store import OnLeak, Store
 from . import adapters
-from .adapters import InProcessStore, Part, UnknownStore
+from .adapters import Part, UnknownStore
 from .config import SQL, is_managed
 from .locations import REDIS, Locations
-from .state import StateStore
+from .state import EndStore, StateStore
 
 if TYPE_CHECKING:
     from .configuration import Configuration
@@ -27,7 +27,7 @@ class Policy(TypedDict):
 def stores_of(
     configuration: Configuration, locations: Locations, policy: Policy, at_end: Callable[[], object]
 ) -> list[Store]:
-    """The stores of a configuration: what is in this process, databases, Redis, the event store, the domain.
+    """The stores of a configuration: databases, Redis, the event store, and what is in this process.
 
     Parameters:
         at_end: Called when the run is over and everything was dropped.
@@ -39,12 +39,12 @@ def stores_of(
         *_caches(configuration, policy),
         *_brokers(configuration, policy),
     ]
-    parts = [part for part in found if isinstance(part, Part)]
-    return [
-        InProcessStore(parts, at_end, name=f"adapters of {configuration.domain.name}", **policy),
-        *(store for store in found if isinstance(store, Store)),
-        StateStore(configuration, **policy),
-    ]
+    state = StateStore(configuration, [part for part in found if isinstance(part, Part)], **policy)
+    others = [store for store in found if isinstance(store, Store)]
+    if not others:
+        state.at_end = at_end
+        return [state]
+    return [EndStore(f"adapters of {configuration.domain.name}", at_end), *others, state]
 
 
 def _databases(configuration: Configuration, locations: Locations, policy: Policy) -> Iterator[Store | Part]:

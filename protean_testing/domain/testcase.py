@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..blocks import decorated, refuse_bare
@@ -39,16 +39,11 @@ class Declared:
         verify: bool = False,
         more: Sequence[Store | Hook] = (),
     ) -> None:
+        validate("a domain's test", traverse=traverse, on_leak=on_leak, verify=verify)
         self._domain, self._config, self._more = domain, config, more
         self._traverse, self._on_leak, self._verify = traverse, on_leak, verify
 
-    def validated(self) -> Declared:
-        """Check the values of a block's or decorator's arguments when they are given."""
-        validate("a domain's test", traverse=self._traverse, on_leak=self._on_leak, verify=self._verify)
-        return self
-
     def __iter__(self) -> Iterator[Store | Hook]:
-        self.validated()  # a class's, for which this is made for every test, are checked when it begins
         found = configuration(
             self._domain,
             self._config,
@@ -89,12 +84,23 @@ class DomainTestCase(DomainAssertions, DatabaseTestCase):
     verify: ClassVar[bool] = False
 
     @classmethod
-    def _declared(cls) -> Declared:
+    def _declared(cls) -> Iterable[Any]:
+        return _OfClass(cls)  # asked for before every test, and iterated when the class begins
+
+
+class _OfClass:
+    """What a test case declares."""
+
+    def __init__(self, cls: type[DomainTestCase]) -> None:
+        self._cls = cls
+
+    def __iter__(self) -> Iterator[Store | Hook]:
+        cls = self._cls
         if not hasattr(cls, "domain") or cls.metadata is not None:
             raise ConfigurationError(
                 f"{cls.__module__}.{cls.__qualname__} must declare domain, a protean.Domain, and no metadata."
             )
-        return Declared(
+        yield from Declared(
             cls.domain,
             cls.config,
             traverse=cls.traverse,
@@ -133,9 +139,7 @@ class test_domain(Block):
         verify: bool = False,
     ) -> None:
         super().__init__([], label=f"the block at {caller()}")
-        self._declared = Declared(
-            domain, config, traverse=traverse, on_leak=on_leak, verify=verify
-        ).validated()
+        self._declared = Declared(domain, config, traverse=traverse, on_leak=on_leak, verify=verify)
 
     def _prepared(self) -> Sequence[Store]:
         found = list(self._declared)
@@ -172,7 +176,7 @@ def uses_domain(
         "on_leak": on_leak,
         "verify": verify,
     }
-    what = Declared(domain, **options).validated()
+    what = Declared(domain, **options)
 
     def decorate(target: Any) -> Any:
         if isinstance(target, type) and issubclass(target, unittest.TestCase):
