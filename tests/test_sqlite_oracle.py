@@ -46,12 +46,20 @@ class BrokenResetTests(unittest.TestCase):
             self.assertFound("rows of order")
 
     def test_without_rows_of_outer_scopes(self) -> None:
-        def rows(connection: Any, tables: Tables, filled: set[int], *, in_memory: bool) -> Rows:
-            return Rows(connection, tables, (), in_memory=in_memory)
+        def rows(connection: Any, tables: Tables, filled: dict[str, str], **options: Any) -> Rows:
+            return Rows(connection, tables, {}, **options)
 
         with patch.object(snapshot, "Rows", rows):
             self.assertFound("rows of")
 
+    def test_pages_forgotten(self) -> None:
+        with patch.object(snapshot.Pages, "changed", lambda *_: (set(), False)):
+            self.assertFound("rows of")
+
+    def test_without_what_the_scope_inside_had_found_written(self) -> None:
+        with patch.object(snapshot.Snapshot, "written_since", lambda *_: set()):
+            self.assertFound("rows of")
+
     def test_without_the_schema(self) -> None:
-        with patch.object(snapshot.Snapshot, "_schema_differs", lambda _: False):
+        with patch.object(snapshot.Snapshots, "_schema_differs", lambda *_: False):
             self.assertFound("schema:")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.pool import StaticPool
 
+from protean_testing.errors import UnsafeStoreError
 from protean_testing.stores.sql.backend import Database
 from protean_testing.stores.sqlite import SQLiteBackend
 
@@ -281,7 +282,8 @@ class _World:
 
     def close(self) -> None:
         self.settle()
-        self.backend.drop()
+        with suppress(UnsafeStoreError):  # what came outside of all scopes is not the run's to drop
+            self.backend.drop()
         self.backend.close()
         for connection in self.connections.values():
             connection.close()

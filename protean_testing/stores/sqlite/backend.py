@@ -18,9 +18,8 @@ from ..sql.backend import Database
 from .image import copy, everything
 from .location import location_of
 from .open_transactions import StillOpen
-from .private import PrivateMemory, PrivateSnapshot, within
+from .private import PrivateMemory, within
 from .shared import SharedDatabase
-from .snapshot import Snapshot
 
 
 class SQLiteBackend:
@@ -41,10 +40,11 @@ class SQLiteBackend:
     def __init__(self, database: Database) -> None:
         self._database = database
         location = location_of(database.url, database.name)
-        self._base = PrivateMemory(database) if location.private else SharedDatabase(location, database)
+        self._base: PrivateMemory | SharedDatabase = (
+            PrivateMemory(database) if location.private else SharedDatabase(location, database)
+        )
         self._numbers = itertools.count(1)
-        self._snapshots: dict[int, Snapshot | PrivateSnapshot] = {}  # by number, in the order of their making
-        self._spare: list[Snapshot | PrivateSnapshot] = []
+        self._snapshots: dict[int, Any] = {}  # by number, in the order of their making
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """See Backend.check."""
@@ -59,34 +59,27 @@ class SQLiteBackend:
     def created(self) -> None:
         """See Backend.created."""
         with self._told("saved"):
-            self._base.created()
-            for snapshot in self._snapshots.values():
-                snapshot.widen()
+            self._base.created(self._snapshots.values())
 
     def save(self) -> int:
-        """See Backend.save. A snapshot is a number; its image is used again once it is forgotten."""
+        """See Backend.save. A snapshot is a number."""
         with self._told("saved"):
-            newest = next(reversed(self._snapshots.values()), None)
-            self._base.ready(newest.image if newest else None)
-            if self._spare:
-                self._spare[-1].take()
-            else:
-                self._spare.append(self._base.snapshot())
+            snapshot = self._base.take()
         number = next(self._numbers)
-        self._snapshots[number] = self._spare.pop()
+        self._snapshots[number] = snapshot
         return number
 
     def reset(self, snapshot: int) -> bool:
         """See Backend.reset."""
         self._end_after(snapshot)
         with self._told("reset"):
-            different, ended = self._snapshots[snapshot].reset()
+            different, ended = self._base.restore(self._snapshots[snapshot])
         self._report(ended)
         return different
 
     def mend(self, snapshot: int) -> bool:
         """See Backend.mend."""
-        self._snapshots[snapshot].doubt()
+        self._base.invalidate()
         return self.reset(snapshot)
 
     def dump_data(self) -> dict[str, Counter[Any]]:
@@ -97,7 +90,7 @@ class SQLiteBackend:
     def forget(self, snapshot: int) -> None:
         """See Backend.forget."""
         self._end_after(snapshot)
-        self._retire()
+        self._forget_newest()
 
     def stamp(self, engine: Engine) -> None:
         """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` memory.
@@ -114,7 +107,7 @@ class SQLiteBackend:
 
     def drop(self) -> None:
         """See Backend.drop."""
-        self._close_snapshots()
+        self._forget_all()
         with self._told("dropped"):
             self._base.drop()
 
@@ -127,7 +120,7 @@ class SQLiteBackend:
         """See Backend.keep."""
         if self._snapshots:
             self.reset(next(iter(self._snapshots)))
-        self._close_snapshots()
+        self._forget_all()
         with self._told("kept"):
             return self._base.keep()
 
@@ -140,7 +133,7 @@ class SQLiteBackend:
 
     def close(self) -> None:
         """See Backend.close."""
-        self._close_snapshots()
+        self._forget_all()
         self._base.close()
 
     def _end_after(self, snapshot: int) -> None:
@@ -150,33 +143,32 @@ class SQLiteBackend:
                 store=self._database.name,
             )
         while next(reversed(self._snapshots)) != snapshot:
-            self._retire()
+            self._forget_newest()
 
-    def _retire(self) -> None:
-        self._spare.append(
-            self._snapshots.popitem()[1]
-        )  # its connection knows the schema and has its statements
+    def _forget_newest(self) -> None:
+        _, newest = self._snapshots.popitem()
+        self._base.forget(newest)
 
-    def _close_snapshots(self) -> None:
-        while self._snapshots:
-            self._retire()
-        while self._spare:
-            self._spare.pop().close()
+    def _forget_all(self) -> None:
+        self._snapshots.clear()
+        self._base.end_snapshots()
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:
         """Say of an error to which store it happened, and what to do."""
-        what = f"store {self._database.name!r} ({self._database.url.render_as_string()}) could not be {done}"
         try:
             yield
         except StillOpen as error:
             raise OpenTransactionError(
-                f"{what}: {error} is still open.\n"
+                f"{self._failed(done)}: {error} is still open.\n"
                 "Commit or close it before:  with self.db.session() as session: ...",
                 store=self._database.name,
             ) from None
         except sqlite3.Error as error:
-            raise StoreError(f"{what}: {error}.", store=self._database.name) from error
+            raise StoreError(f"{self._failed(done)}: {error}.", store=self._database.name) from error
+
+    def _failed(self, done: str) -> str:
+        return f"store {self._database.name!r} ({self._database.shown}) could not be {done}"
 
     def _report(self, ended: list[str]) -> None:
         if not ended:

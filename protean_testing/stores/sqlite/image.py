@@ -1,4 +1,4 @@
-"""A database as it was, whole, in memory."""
+"""Copy a whole database into memory, and back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .location import OurConnection, connect
+from .rows import COUNTERS, HEADER, IMAGE, Rows, Tables, quoted
 
 _numbers = itertools.count(1)
 _ROLLBACK = b"\1\1"
@@ -66,13 +67,16 @@ class Image:
 
     Attributes:
         connection: To read it from.
-        uri: For ``ATTACH``: it can be read there and not written.
+        name: For ``ATTACH``.
+        uri: The same, to be read there and not written.
+        filled: The tables that hold rows in it, once somebody has looked.
     """
 
     def __init__(self) -> None:
-        name = f"file:/protean_testing_image_{os.getpid()}_{next(_numbers)}?vfs=memdb"
-        self.connection: OurConnection = connect(name)
-        self.uri = f"{name}&mode=ro"
+        self.name = f"file:/protean_testing_image_{os.getpid()}_{next(_numbers)}?vfs=memdb"
+        self.connection: OurConnection = connect(self.name)
+        self.uri = f"{self.name}&mode=ro"
+        self.filled: frozenset[str] = frozenset()
 
     @classmethod
     def made(cls, fill: Callable[[Image], object]) -> Image:
@@ -101,6 +105,36 @@ class Image:
             passing.deserialize(pages)
         copy(passing, self.connection)
         passing.close()
+
+    def take_rows_of(self, older: Image) -> None:
+        """Become the older one, but for tables that it has not, or not in the same way."""
+        connection = self.connection
+        connection.execute(f"ATTACH ? AS {IMAGE}", (older.uri,))
+        connection.execute("BEGIN")
+        same = f"SELECT name FROM {IMAGE}.sqlite_schema JOIN main.sqlite_schema USING (name, sql)"
+        others = connection.execute(
+            f"SELECT name FROM main.sqlite_schema WHERE type = 'table' EXCEPT {same}"
+        ).fetchall()
+        triggers = connection.execute(
+            "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'"
+        ).fetchall()
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {quoted(name)}")
+        tables = Tables(connection, leave={COUNTERS, *(name for (name,) in others)})
+        filled = {name: f"{IMAGE}.{quoted(name)}" for name in tables.filled(connection, IMAGE)}
+        Rows(connection, tables, filled, in_memory=True).restore(connection)
+        for _, sql in triggers:
+            connection.execute(sql)
+        if connection.execute(f"SELECT 1 FROM {IMAGE}.sqlite_schema WHERE name = '{COUNTERS}'").fetchone():
+            connection.execute(
+                f"DELETE FROM main.{COUNTERS} WHERE name IN (SELECT name FROM {IMAGE}.sqlite_schema)"
+            )
+            connection.execute(f"INSERT INTO main.{COUNTERS} SELECT name, seq FROM {IMAGE}.{COUNTERS}")
+        for pragma in HEADER:
+            (value,) = connection.execute(f"PRAGMA {IMAGE}.{pragma}").fetchone()
+            connection.execute(f"PRAGMA main.{pragma} = {value}")
+        connection.execute("COMMIT")
+        connection.execute(f"DETACH {IMAGE}")
 
     def close(self) -> None:
         self.connection.close()

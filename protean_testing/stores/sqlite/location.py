@@ -57,7 +57,13 @@ class Location:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA cache_size = -64000")
+        if self.file is not None:
+            connection.execute("PRAGMA cache_size = -64000")
+        else:
+            # Every commit of another connection empties the cache: to allocate a large one takes ten times
+            # as long as to copy the pages, which are in memory anyway.
+            connection.execute("PRAGMA cache_size = 20")
+            connection.execute("PRAGMA cache_spill = OFF")  # else others see a transaction half done
         if fleeting and connection.execute("PRAGMA main.journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA main.journal_mode = MEMORY")
 

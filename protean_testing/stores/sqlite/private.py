@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -19,7 +20,6 @@ from ..sql.backend import Database
 from .image import Busy, Image, copy
 from .open_transactions import StillOpen, driver_connection
 from .rows import quoted
-from .widening import put_rows
 
 T = TypeVar("T")
 _POLL = 0.005
@@ -27,23 +27,37 @@ _QUIET = 0.05
 """Seconds in which a transaction at work would change something."""
 
 
+@dataclass(eq=False)
+class PrivateSnapshot:
+    """What was in an application's memory at one moment.
+
+    Attributes:
+        image: A copy of it, which several snapshots may share.
+        pages: The same as bytes.
+    """
+
+    image: Image
+    pages: bytes
+
+
 class PrivateMemory:
     """A database that lives and dies with the application's engine.
 
     Parameters:
-        database: Its `engine` gives the application's engine of the moment; a fresh one may be empty.
+        database: Its `engine` gives the application's current engine; a fresh one may be empty.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._before = Image()
         self._prepared: Image | None = None
+        self._taken: list[PrivateSnapshot] = []
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """Nothing in it can matter to anybody else."""
 
     def claim(self) -> bool:
-        within(self._database.engine(), self._before.take)
+        self._within(self._before.take)
         if not self._database.adopt:
             stale = {name for schema, name in self._database.tables if schema in (None, "main")}
             connection = self._before.connection
@@ -52,37 +66,74 @@ class PrivateMemory:
             for name in found:
                 connection.execute(f"DROP TABLE {quoted(name)}")
             if found:
-                self._restore(self._before)
+                self._within(lambda connection: _overwrite(connection, self._before))
         return False
 
     def keep(self) -> bool:
         """It ends with the engine."""
         return False
 
-    def created(self) -> None:
+    def created(self, snapshots: Iterable[PrivateSnapshot]) -> None:
         now = self.image()
         if self._prepared is not None:
-            put_rows(self._prepared, now)
+            now.take_rows_of(self._prepared)
             self._prepared.close()
         self._prepared = now
+        for snapshot in snapshots:
+            older, snapshot.image = snapshot.image, self.image()
+            snapshot.image.take_rows_of(older)
+            snapshot.pages = pages(snapshot.image.connection)
+            self._close_unused(older)
 
-    def ready(self, newest: Image | None) -> None:
-        """Give an empty one, most likely of a fresh engine, the newest snapshot, or what was prepared."""
-        image = newest or self._prepared
+    def take(self) -> PrivateSnapshot:
+        """Take what is in it now. If it is empty, most likely of a fresh engine, it is filled before."""
+        newest = self._taken[-1] if self._taken else None
+        image = newest.image if newest else self._prepared
 
-        def fill(connection: sqlite3.Connection) -> None:
-            if image is not None and not pages(connection):
+        def same(connection: sqlite3.Connection) -> bool:
+            now = pages(connection)
+            if image is not None and not now:
                 copy(image.connection, connection)
+            return newest is not None and now in (b"", newest.pages)
 
-        within(self._database.engine(), fill)
+        if self._within(same) and newest is not None:
+            snapshot = PrivateSnapshot(newest.image, newest.pages)
+        else:
+            image = self.image()
+            snapshot = PrivateSnapshot(image, pages(image.connection))
+        self._taken.append(snapshot)
+        return snapshot
 
-    def snapshot(self) -> PrivateSnapshot:
-        """What is in it now."""
-        return PrivateSnapshot(self._database)
+    def restore(self, snapshot: PrivateSnapshot) -> tuple[bool, list[str]]:
+        """See Snapshots.restore."""
+        engine = self._database.engine()
+        ended = self._settle(engine)
+
+        def restore(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
+            now = pages(connection)
+            if now == snapshot.pages:
+                return False, []
+            return bool(now), _overwrite(connection, snapshot.image)  # an empty one: a fresh engine
+
+        different, unread = within(engine, restore)
+        return different, ended + unread
+
+    def invalidate(self) -> None:
+        """A restore compares everything anyhow."""
+
+    def forget(self, snapshot: PrivateSnapshot) -> None:
+        """See Snapshots.forget."""
+        self._taken.remove(snapshot)
+        self._close_unused(snapshot.image)
+
+    def end_snapshots(self) -> None:
+        """Let go of all snapshots."""
+        for snapshot in self._taken[:]:
+            self.forget(snapshot)
 
     def image(self) -> Image:
-        """What is in it now."""
-        return Image.made(lambda image: within(self._database.engine(), image.take))
+        """Copy what is in it now."""
+        return Image.made(lambda image: self._within(image.take))
 
     def drop(self) -> None:
         if self._database.adopt:
@@ -91,66 +142,24 @@ class PrivateMemory:
             self._database.engine()
         except Exception:  # the application is gone, and its memory with it
             return
-        self._restore(self._before)
+        self._within(lambda connection: _overwrite(connection, self._before))
 
     def close(self) -> None:
         self._before.close()
         if self._prepared is not None:
             self._prepared.close()
 
-    def _restore(self, image: Image) -> None:
-        within(self._database.engine(), lambda connection: _overwrite(connection, image))
+    def _within(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return within(self._database.engine(), work)
 
-
-class PrivateSnapshot:
-    """What was in an application's memory at one moment.
-
-    Raises:
-        StillOpen: A transaction with writes is open.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._engine, self._wait = database.engine, database.wait
-        self.image = Image.made(lambda image: within(self._engine(), image.take))
-        self._pages = pages(self.image.connection)
-
-    def take(self) -> None:
-        """See Snapshot.take."""
-        within(self._engine(), self.image.take)
-        self._pages = pages(self.image.connection)
-
-    def reset(self) -> tuple[bool, list[str]]:
-        """See Snapshot.reset."""
-        engine = self._engine()
-        ended = self._settle(engine)
-
-        def restore(connection: sqlite3.Connection) -> tuple[bool, list[str]]:
-            now = pages(connection)
-            if now == self._pages:
-                return False, []
-            return bool(now), _overwrite(connection, self.image)  # an empty one: a fresh engine
-
-        different, unread = within(engine, restore)
-        return different, ended + unread
-
-    def doubt(self) -> None:
-        """A reset looks at everything anyhow."""
-
-    def widen(self) -> None:
-        """See Snapshot.widen."""
-        wider = Image.made(lambda image: within(self._engine(), image.take))
-        put_rows(self.image, wider)
-        self.image.close()
-        self.image = wider
-        self._pages = pages(wider.connection)
-
-    def close(self) -> None:
-        self.image.close()
+    def _close_unused(self, image: Image) -> None:
+        if all(one.image is not image for one in self._taken):
+            image.close()
 
     def _settle(self, engine: Engine) -> list[str]:
         """Wait for a transaction that changes something, and roll back one that does not."""
         seen, since = -1, 0.0
-        for turn in turns(self._wait + _QUIET, first=_POLL, longest=_POLL):
+        for turn in turns(self._database.wait + _QUIET, first=_POLL, longest=_POLL):
             changes = within(engine, lambda found: found.total_changes if found.in_transaction else None)
             now = turn.seconds
             if changes is None:
@@ -183,9 +192,7 @@ def within(engine: Engine, work: Callable[[sqlite3.Connection], T]) -> T:
         if engine.dialect.is_async:
             with ThreadPoolExecutor(1) as executor:  # this thread may have a running loop
                 return executor.submit(asyncio.run, _within_async(pool, work)).result()
-        if isinstance(
-            pool, StaticPool
-        ):  # giving a connection back would roll back the application's transaction
+        if isinstance(pool, StaticPool):  # returning a connection would roll back its transaction
             return work(_plain(pool.connection.get_connection()))
         taken = engine.raw_connection()
         try:

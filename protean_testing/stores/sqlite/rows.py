@@ -1,16 +1,19 @@
-"""Which rows differ from those of an image, and how they are put back: one statement looks at many tables."""
+"""Compare the rows of a database with those of a snapshot, many tables in a statement, and restore them."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TypeVar
-
-T = TypeVar("T")
 
 IMAGE = "protean_testing_image"
 """The name under which the image is attached to the connection that reaches the database as ``main``."""
+
+HEADER = ("user_version", "application_id")
+"""What an application may write into the header of a database."""
+
+COUNTERS = "sqlite_sequence"
+"""The table of AUTOINCREMENT's counters."""
 
 _TERMS = 50
 """Tables that one statement looks at. SQLite takes 500, but walks through its open cursors to close one."""
@@ -22,7 +25,7 @@ _PER_TABLE_PARSED = 5.0  # by every other connection, after the whole image was 
 
 
 class Inexact(Exception):
-    """Take the whole image: rows alone would not bring everything back, or cost more."""
+    """Take the whole image: rows alone would not restore everything, or cost more."""
 
 
 def quoted(name: str) -> str:
@@ -30,11 +33,15 @@ def quoted(name: str) -> str:
 
 
 class Tables:
-    """The tables of a schema, in an order in which their rows can be put back.
+    """The tables of a schema, in an order in which their rows can be restored.
 
     Parameters:
         connection: Its ``main`` has the schema.
         leave: Tables that are not to be looked at.
+
+    Attributes:
+        names: Of all of them.
+        triggered: Those whose triggers fire when their rows are written, in lower case.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, leave: Collection[str] = ()) -> None:
@@ -43,122 +50,159 @@ class Tables:
             for _, name, kind, _, without, *_ in connection.execute("PRAGMA main.table_list")
             if kind in ("table", "shadow") and name != "sqlite_schema" and name not in leave
         ]
-        listed.sort(key=lambda pair: pair[0] == "sqlite_sequence")  # inserting rows moves its counters
+        listed.sort(key=lambda pair: pair[0] == COUNTERS)  # inserting rows moves its counters
         self.names = [name for name, _ in listed]
+        self._all = frozenset(self.names)
         self.without_rowid = {name for name, without in listed if without}
         self.triggered = set() if _silenced(connection) else _with_triggers(connection)
 
-    def filled(self, connection: sqlite3.Connection, database: str = "main") -> set[int]:
-        """The numbers of the tables that hold rows."""
-        found: set[int] = set()
-        for start in range(0, len(self.names), _TERMS):
-            looks = (
-                f"SELECT {number} WHERE EXISTS (SELECT 1 FROM {database}.{quoted(name)})"
-                for number, name in enumerate(self.names[start : start + _TERMS], start)
-            )
-            found.update(number for (number,) in connection.execute(" UNION ALL ".join(looks)))
-        return found
+    def filled(
+        self, connection: sqlite3.Connection, database: str = "main", among: Set[str] | None = None
+    ) -> set[str]:
+        """Those of the tables, all of them by default, that hold rows."""
+        looks = [
+            f"SELECT {_text(name)} WHERE EXISTS (SELECT 1 FROM {database}.{quoted(name)})"
+            for name in (self.names if among is None else self._all.intersection(among))
+        ]
+        return {name for look in _together(looks) for (name,) in connection.execute(look)}
 
 
 class Rows:
-    """The rows of an image, as something to compare with and to put back.
+    """The rows of a snapshot, as something to compare with and to restore from.
 
     Parameters:
-        connection: It has the image attached.
-        tables: Those of the image.
-        filled: The numbers of those that hold rows in it.
+        connection: It has the image, and what else the snapshot is made of, attached.
+        tables: Those of the schema.
+        filled: Those that hold rows in the snapshot, each with the table that has these rows.
         in_memory: Whether the database itself is in memory.
+        like: One of the same image; what it knows of the same rows is not asked for again.
 
     Attributes:
-        dear: Copying the whole image costs less than comparing its rows.
+        whole: Microseconds, roughly, to copy the whole image.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, tables: Tables, filled: Collection[int], *, in_memory: bool
+        self,
+        connection: sqlite3.Connection,
+        tables: Tables,
+        filled: Mapping[str, str],
+        *,
+        in_memory: bool,
+        like: Rows | None = None,
     ) -> None:
         self._tables = tables
-        self._filled: dict[int, _Filled] = {}
-        for number in sorted(filled):
-            name = tables.names[number]
-            (count,) = connection.execute(f"SELECT count(*) FROM {IMAGE}.{quoted(name)}").fetchone()
-            columns = _columns(connection, name)
-            typed = sum(column.typed for column in columns)
-            cost = count * (_PER_ROW + _PER_VALUE * len(columns) + _PER_TYPE * typed)
-            without_rowid = name in tables.without_rowid
-            self._filled[number] = _filled(name, count, columns, cost, without_rowid=without_rowid)
-        pages, size, *self._header = (
-            connection.execute(f"PRAGMA {IMAGE}.{pragma}").fetchone()[0]
-            for pragma in ("page_count", "page_size", *_HEADER)
+        known = {} if like is None else like._filled
+        self._filled: dict[str, _Filled] = {
+            name: known[name]
+            if name in known and known[name].source == source
+            else _filled(connection, name, source, without_rowid=name in tables.without_rowid)
+            for name, source in filled.items()
+        }
+        (pages,), (size,) = (
+            connection.execute(f"PRAGMA {IMAGE}.{pragma}").fetchone()
+            for pragma in ("page_count", "page_size")
         )
-        self._whole = pages * size / 1024 * _PER_KILOBYTE[in_memory] + len(tables.names) * _PER_TABLE_PARSED
-        self.dear = sum(table.cost for table in self._filled.values()) > self._whole
-        self._looks = [
-            " UNION ALL ".join(f"SELECT {number} WHERE {table.differs}" for number, table in part)
-            for part in _parts(list(self._filled.items()))
-        ]
+        per_kilobyte = _PER_KILOBYTE[in_memory]
+        self.whole = pages * size / 1024 * per_kilobyte + len(tables.names) * _PER_TABLE_PARSED
 
-    def restore(self, connection: sqlite3.Connection) -> bool:
-        """Make all rows as they are in the image. The schemas are equal, a transaction is open.
+    def cost(self, among: Set[str] | None = None) -> float:
+        """Microseconds, roughly, to compare these tables, or all."""
+        names = self._filled.keys() if among is None else self._filled.keys() & among
+        return sum(self._filled[name].cost for name in names)
+
+    def differing(self, connection: sqlite3.Connection, among: Set[str] | None = None) -> set[str]:
+        """Those of the tables, all of them by default, that have other rows now. The schemas are equal."""
+        different = self._tables.filled(connection, among=among) - self._filled.keys()
+        looks = [
+            f"SELECT {_text(name)} WHERE {self._filled[name].differs}"
+            for name in (self._filled.keys() if among is None else self._filled.keys() & among)
+        ]
+        return different.union(name for look in _together(looks) for (name,) in connection.execute(look))
+
+    def restore(self, connection: sqlite3.Connection, among: Set[str] | None = None) -> set[str]:
+        """Make all rows as they are in the snapshot. The schemas are equal, a transaction is open.
+
+        Parameters:
+            among: The tables that may differ; all of them by default.
 
         Returns:
-            True where anything was different.
+            The tables that were different.
 
         Raises:
             Inexact: That takes more than rows, or the whole image is cheaper.
         """
-        different = self._tables.filled(connection) - self._filled.keys()
-        for look in self._looks:
-            different.update(number for (number,) in connection.execute(look))
-        if any(self._tables.names[number].lower() in self._tables.triggered for number in different):
+        different = self.differing(connection, among)
+        if not self._tables.triggered.isdisjoint(name.lower() for name in different):
             raise Inexact
-        if 2 * sum(self._filled[number].cost for number in different & self._filled.keys()) > self._whole:
+        if 2 * self.cost(different) > self.whole:
             raise Inexact
-        counters = self._counters()
-        for number in sorted(different if counters is None or not different else different | {counters}):
-            for statement in self._mend(number):
-                connection.execute(statement)
-        header = False
-        for pragma, value in zip(_HEADER, self._header, strict=True):
-            if connection.execute(f"PRAGMA main.{pragma}").fetchone()[0] != value:
-                connection.execute(f"PRAGMA main.{pragma} = {value}")
-                header = True
-        return header or bool(different)
+        for statement in self.statements(different):
+            connection.execute(statement)
+        return different
 
-    def _counters(self) -> int | None:
-        """The number of the table of counters, which rows that are put back may move."""
-        names = self._tables.names
-        return len(names) - 1 if names and names[-1] == "sqlite_sequence" else None
+    def statements(self, names: Set[str]) -> Iterator[str]:
+        """What restores the rows of some tables.
 
-    def _mend(self, number: int) -> tuple[str, ...]:
-        if number not in self._filled:
-            return (f"DELETE FROM main.{quoted(self._tables.names[number])}",)
-        mend = self._filled[number].mend
-        if mend is None:
+        Raises:
+            Inexact: Those of one cannot be restored by rows.
+        """
+        # Rows that are inserted move the counters, which therefore come last.
+        counters = {COUNTERS}.intersection(self._tables.names) if names else set()
+        for name in sorted(names | counters, key=lambda name: name == COUNTERS):
+            if name not in self._filled:
+                yield f"DELETE FROM main.{quoted(name)}"
+                continue
+            statements = self._filled[name].restore
+            if statements is None:
+                raise Inexact
+            yield from statements
+
+
+def copy_rows(connection: sqlite3.Connection, tables: Tables, name: str, target: str) -> None:
+    """Copy the rows of a table to a new one that keeps every value as it is.
+
+    Raises:
+        Inexact: Its rows cannot be named one by one.
+    """
+    columns = _columns(connection, name, f"main.{quoted(name)}")
+    stored = [quoted(column.name) for column in columns if not column.generated]
+    key = None
+    if name not in tables.without_rowid:
+        key = _rowid(columns)
+        if key is None:
             raise Inexact
-        return mend
-
-
-_HEADER = ("user_version", "application_id")
+        stored.insert(0, key)
+    listed = ", ".join(stored)
+    # A column without a type takes what comes as it is; INTEGER PRIMARY KEY is what joins find rows by.
+    defined = listed if key is None else f"{key} INTEGER PRIMARY KEY{listed.removeprefix(key)}"
+    connection.execute(f"CREATE TABLE {target} ({defined})")
+    connection.execute(f"INSERT INTO {target} SELECT {listed} FROM main.{quoted(name)}")
 
 
 @dataclass(frozen=True)
 class _Filled:
-    """A table with rows in the image.
+    """A table with rows in the snapshot.
 
     Attributes:
-        differs: An expression, true where it has other rows now.
-        mend: Statements that make it the same; None where there are none.
+        source: Where these rows are.
+        differs: An expression, true if it has other rows now.
+        restore: Statements that make it the same; None if there are none.
         cost: Of a comparison.
     """
 
+    source: str
     differs: str
-    mend: tuple[str, ...] | None
+    restore: tuple[str, ...] | None
     cost: float
 
 
-def _parts(tables: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(tables), _TERMS):
-        yield tables[start : start + _TERMS]
+def _together(looks: Sequence[str]) -> Iterator[str]:
+    for start in range(0, len(looks), _TERMS):
+        yield " UNION ALL ".join(looks[start : start + _TERMS])
+
+
+def _text(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
 
 
 def _silenced(connection: sqlite3.Connection) -> bool:
@@ -180,7 +224,7 @@ class _Column:
     """A column.
 
     Attributes:
-        key: Its place in the primary key, from 1; 0: none.
+        key: Its number in the primary key, from 1; 0: none.
         generated: Its value is computed.
         typed: A value of it may be equal to the image's and yet be of another type, as 1 and 1.0 are.
     """
@@ -191,14 +235,23 @@ class _Column:
     typed: bool
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[_Column]:
-    rows = connection.execute(f"PRAGMA {IMAGE}.table_xinfo({quoted(table)})").fetchall()
-    typed = ", ".join(_may_differ_in_type(quoted(name), kind.upper()) for _, name, kind, *_ in rows)
-    found = connection.execute(f"SELECT {typed} FROM {IMAGE}.{quoted(table)}").fetchone()
+def _columns(connection: sqlite3.Connection, table: str, source: str) -> list[_Column]:
+    rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})").fetchall()
+    typed = ", ".join(
+        "0" if hidden else _may_differ_in_type(quoted(name), kind.upper())
+        for _, name, kind, _, _, _, hidden in rows
+    )
+    found = connection.execute(f"SELECT {typed} FROM {source}").fetchone()
     return [
         _Column(name, key, hidden != 0, bool(differs))
         for (_, name, _, _, _, key, hidden), differs in zip(rows, found, strict=True)
     ]
+
+
+def _rowid(columns: Sequence[_Column]) -> str | None:
+    """A name by which the rowid can be had."""
+    taken = {column.name.lower() for column in columns}
+    return next((alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken), None)
 
 
 def _may_differ_in_type(column: str, kind: str) -> str:
@@ -210,22 +263,22 @@ def _may_differ_in_type(column: str, kind: str) -> str:
     return f"max({column} = -9223372036854775808)"
 
 
-def _filled(
-    name: str, count: int, columns: Sequence[_Column], cost: float, *, without_rowid: bool
-) -> _Filled:
-    now, then = f"main.{quoted(name)}", f"{IMAGE}.{quoted(name)}"
+def _filled(connection: sqlite3.Connection, name: str, source: str, *, without_rowid: bool) -> _Filled:
+    columns = _columns(connection, name, source)
+    (count,) = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
     stored = [quoted(column.name) for column in columns if not column.generated]
-    typed = [quoted(column.name) for column in columns if column.typed and not column.generated]
+    typed = [quoted(column.name) for column in columns if column.typed]
+    cost = count * (_PER_ROW + _PER_VALUE * len(columns) + _PER_TYPE * len(typed))
+    now, then = f"main.{quoted(name)}", source
     if without_rowid:
         keyed = sorted((column for column in columns if column.key), key=lambda column: column.key)
         key = [quoted(column.name) for column in keyed]
         kept = stored
     else:
-        taken = {column.name.lower() for column in columns}
-        free = [alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken]
-        if not free:  # the rowid cannot be named
-            return _Filled("1", None, cost)
-        key = free[:1]
+        rowid = _rowid(columns)
+        if rowid is None:
+            return _Filled(source, "1", None, cost)
+        key = [rowid]
         kept = key + stored
     same_key = " AND ".join(f"n.{column} = t.{column}" for column in key)
     # IS compares as the column's collation says, and takes 1 for 1.0.
@@ -247,4 +300,4 @@ def _filled(
         f"INSERT INTO {now} ({listed}) SELECT {values} FROM {then} AS t "
         f"WHERE NOT EXISTS (SELECT 1 FROM {now} AS n WHERE {same_key})"
     )
-    return _Filled(differs, (delete, insert), cost)
+    return _Filled(source, differs, (delete, insert), cost)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing, suppress
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ from .image import Busy, Image, copy
 from .location import Location, OurConnection, connect
 from .open_transactions import patiently, watch
 from .rows import quoted
-from .snapshot import Snapshot
+from .snapshot import Snapshot, Snapshots
 from .worker_file import sweep
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class SharedDatabase:
     """Reached by connections of our own.
 
     Parameters:
-        place: Where it is.
+        location: Where it is.
         database: What the user said about it.
     """
 
@@ -34,6 +34,7 @@ class SharedDatabase:
         self._file = None if location.file is None else TestFile(location.file, location, database)
         self._alive: OurConnection | None = None
         self._before: set[tuple[str, str]] = set()
+        self._snapshots: Snapshots | None = None
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         if self._file is not None:
@@ -51,33 +52,53 @@ class SharedDatabase:
             self._before = set(objects(self._alive)) - stale
             self._drop_others()
         if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
-            self._alive.execute("PRAGMA page_size = 1024")  # a look at a table reads a page
+            self._alive.execute("PRAGMA page_size = 512")  # a look at a table reads a page
             self._alive.execute("PRAGMA user_version = 0")  # the first write fixes the size
         return False
 
     def keep(self) -> bool:
         return self._file is not None and self._file.keep()
 
-    def created(self) -> None:
+    def created(self, snapshots: Iterable[Snapshot]) -> None:
         if self._file is not None:
             self._file.created()
+        if self._snapshots is not None:
+            self._snapshots.widen(snapshots)
 
-    def ready(self, newest: Image | None) -> None:
-        """It always is."""
+    def take(self) -> Snapshot:
+        """Take what is in it now."""
+        if self._snapshots is None:
+            self._snapshots = Snapshots(
+                self._location,
+                wait=self._database.wait,
+                fleeting=self._file is None or self._file.fleeting,
+                replaced=None if self._file is None else self._file.was_replaced,
+            )
+        return self._snapshots.take()
 
-    def snapshot(self) -> Snapshot:
-        """What is in it now."""
-        if self._file is None:
-            return Snapshot(self._location, wait=self._database.wait, fleeting=True)
-        return Snapshot(
-            self._location,
-            wait=self._database.wait,
-            fleeting=self._file.fleeting,
-            replaced=self._file.was_replaced,
-        )
+    def restore(self, snapshot: Snapshot) -> tuple[bool, list[str]]:
+        """See Snapshots.restore."""
+        assert self._snapshots is not None
+        return self._snapshots.restore(snapshot)
+
+    def invalidate(self) -> None:
+        """See Snapshots.invalidate."""
+        if self._snapshots is not None:
+            self._snapshots.invalidate()
+
+    def forget(self, snapshot: Snapshot) -> None:
+        """See Snapshots.forget."""
+        if self._snapshots is not None:
+            self._snapshots.forget(snapshot)
+
+    def end_snapshots(self) -> None:
+        """Let go of all snapshots, and of the connection that they were taken over."""
+        snapshots, self._snapshots = self._snapshots, None
+        if snapshots is not None:
+            snapshots.close()
 
     def image(self) -> Image:
-        """What is in it now."""
+        """Copy what is in it now."""
         with closing(self._alone(self._location.connect)) as connection:
             return Image.made(lambda image: self._alone(lambda: image.take(connection)))
 
