@@ -3,6 +3,9 @@
 Microseconds, medians. *DELETE all* empties every table, *backup* copies a whole image over the database (and
 the application must then read the schema again: *next statement*), *rollback* ends an outer transaction that
 the code under test may not commit.
+
+The second table has what whole scopes cost, as multiples of one row inserted and deleted by the application
+in the same run (two commits), and what they cost among 1,000 tables beside 20.
 """
 
 from __future__ import annotations
@@ -119,11 +122,90 @@ def row(kind: str, tables: int, written: int, class_rows: int, seconds: float) -
         return costs
 
 
+def scopes(kind: str, tables: int, seconds: float) -> dict[str, float]:
+    """What scopes cost, by what is done in them."""
+    with place(kind) as (url, connection):
+        engine = create_engine(url)
+        backend = SQLiteBackend(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
+        backend.claim()
+        make(connection, tables, 0)
+        backend.created()
+        run = backend.save()
+
+        def writes(number: int) -> None:
+            if number:
+                connection.execute("BEGIN")
+                write(connection, number, 0)
+                connection.execute("COMMIT")
+
+        def scope(before: int, inside: int) -> None:
+            writes(before)
+            snapshot = backend.save()
+            writes(inside)
+            backend.reset(snapshot)
+            backend.forget(snapshot)
+
+        def test_class(before: int, inside: int) -> None:
+            """Of one test: it is reset after the test, and at its end."""
+            backend.reset(run)
+            writes(before)
+            snapshot = backend.save()
+            writes(inside)
+            backend.reset(snapshot)
+            backend.reset(snapshot)
+            backend.forget(snapshot)
+
+        def function(inside: int) -> None:
+            backend.reset(run)
+            scope(0, inside)
+
+        def one_row() -> None:
+            connection.execute("INSERT INTO t0 (note) VALUES ('x')")
+            connection.execute("DELETE FROM t0")
+
+        def begin() -> None:
+            backend.reset(run)
+
+        actions: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+            "one row": (begin, one_row),
+            "class, nothing": (begin, lambda: test_class(0, 0)),
+            "class, row": (begin, lambda: test_class(0, 1)),
+            "rows of class": (begin, lambda: test_class(1, 1)),
+            "function, row": (begin, lambda: function(1)),
+            "scope, nothing": (begin, lambda: scope(0, 0)),
+            "scope, row": (begin, lambda: scope(0, 1)),
+            "reset of 3": (lambda: writes(3), begin),
+        }
+        costs = {name: measure(prepare, action, seconds) for name, (prepare, action) in actions.items()}
+        backend.drop()
+        backend.close()
+        return costs
+
+
+def show_scopes(seconds: float) -> None:
+    shown = False
+    for kind in ("memory", "file"):
+        found = {tables: scopes(kind, tables, seconds) for tables in (20, 1000)}
+        if not shown:
+            print("\nplace   tables  " + "".join(f"{name:>18}" for name in found[20]))
+            shown = True
+        for tables, costs in found.items():
+            cells = (f"{cost:,.0f} ({cost / costs['one row']:.1f})" for cost in costs.values())
+            print(f"{kind:<8}{tables:>6}  " + "".join(f"{cell:>18}" for cell in cells), flush=True)
+        growth = (f"{found[1000][name] / cost:.1f}" for name, cost in found[20].items())
+        print(f"{kind:<8}{'times':>6}  " + "".join(f"{cell:>18}" for cell in growth), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=0.3, help="for each figure")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--only-scopes", action="store_true", help="leave out the first table")
+    arguments = parser.parse_args()
+    seconds = arguments.seconds
     print(f"SQLite {sqlite3.sqlite_version}, µs (and times the reset)\n")
+    if arguments.only_scopes:
+        show_scopes(seconds)
+        return
     print("place   tables  written  class rows  " + "".join(f"{way:>20}" for way in WAYS))
     for kind in ("memory", "file"):
         cases = [(tables, written, 0) for tables in (20, 200, 1000) for written in (0, 3, 20)]
@@ -132,6 +214,7 @@ def main() -> None:
             costs = row(kind, tables, written, class_rows, seconds)
             shown = "".join(f"{f'{cost:,.0f} ({cost / costs[0]:.1f})':>20}" for cost in costs)
             print(f"{kind:<8}{tables:>6}{written:>9}{class_rows:>12,}  {shown}", flush=True)
+    show_scopes(seconds)
 
 
 if __name__ == "__main__":

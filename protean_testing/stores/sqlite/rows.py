@@ -159,23 +159,21 @@ class Rows:
 
 
 def copy_rows(connection: sqlite3.Connection, tables: Tables, name: str, target: str) -> None:
-    """Copy the rows of a table to a new one that keeps every value as it is.
+    """Copy the rows of a table to one of ours, which is made if need be and keeps every value as it is.
 
     Raises:
         Inexact: Its rows cannot be named one by one.
     """
-    columns = _columns(connection, name, f"main.{quoted(name)}")
+    columns = _columns(connection, name)
     stored = [quoted(column.name) for column in columns if not column.generated]
-    key = None
+    key = ""
     if name not in tables.without_rowid:
         key = _rowid(columns)
-        if key is None:
-            raise Inexact
         stored.insert(0, key)
     listed = ", ".join(stored)
     # A column without a type takes what comes as it is; INTEGER PRIMARY KEY is what joins find rows by.
-    defined = listed if key is None else f"{key} INTEGER PRIMARY KEY{listed.removeprefix(key)}"
-    connection.execute(f"CREATE TABLE {target} ({defined})")
+    defined = f"{key} INTEGER PRIMARY KEY{listed.removeprefix(key)}" if key else listed
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {target} ({defined})")
     connection.execute(f"INSERT INTO {target} SELECT {listed} FROM main.{quoted(name)}")
 
 
@@ -224,34 +222,40 @@ class _Column:
     """A column.
 
     Attributes:
+        kind: Its type, as it was declared.
         key: Its number in the primary key, from 1; 0: none.
         generated: Its value is computed.
-        typed: A value of it may be equal to the image's and yet be of another type, as 1 and 1.0 are.
     """
 
     name: str
+    kind: str
     key: int
     generated: bool
-    typed: bool
 
 
-def _columns(connection: sqlite3.Connection, table: str, source: str) -> list[_Column]:
-    rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})").fetchall()
-    typed = ", ".join(
-        "0" if hidden else _may_differ_in_type(quoted(name), kind.upper())
-        for _, name, kind, _, _, _, hidden in rows
-    )
-    found = connection.execute(f"SELECT {typed} FROM {source}").fetchone()
-    return [
-        _Column(name, key, hidden != 0, bool(differs))
-        for (_, name, _, _, _, key, hidden), differs in zip(rows, found, strict=True)
-    ]
+def _columns(connection: sqlite3.Connection, table: str) -> list[_Column]:
+    rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})")
+    return [_Column(name, kind.upper(), key, hidden != 0) for _, name, kind, _, _, key, hidden in rows]
 
 
-def _rowid(columns: Sequence[_Column]) -> str | None:
-    """A name by which the rowid can be had."""
+def _rowid(columns: Sequence[_Column]) -> str:
+    """A name by which the rowid can be had.
+
+    Raises:
+        Inexact: All are taken.
+    """
     taken = {column.name.lower() for column in columns}
-    return next((alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken), None)
+    for alias in ("rowid", "_rowid_", "oid"):
+        if alias not in taken:
+            return alias
+    raise Inexact
+
+
+def _typed(connection: sqlite3.Connection, source: str, columns: Sequence[_Column]) -> list[str]:
+    """The columns of which a value may be equal to another and yet be of another type, as 1 and 1.0 are."""
+    asked = ", ".join(_may_differ_in_type(quoted(column.name), column.kind) for column in columns)
+    found = connection.execute(f"SELECT {asked} FROM {source}").fetchone()
+    return [quoted(column.name) for column, differs in zip(columns, found, strict=True) if differs]
 
 
 def _may_differ_in_type(column: str, kind: str) -> str:
@@ -264,10 +268,10 @@ def _may_differ_in_type(column: str, kind: str) -> str:
 
 
 def _filled(connection: sqlite3.Connection, name: str, source: str, *, without_rowid: bool) -> _Filled:
-    columns = _columns(connection, name, source)
+    columns = _columns(connection, name)
     (count,) = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
     stored = [quoted(column.name) for column in columns if not column.generated]
-    typed = [quoted(column.name) for column in columns if column.typed]
+    typed = _typed(connection, source, [column for column in columns if not column.generated])
     cost = count * (_PER_ROW + _PER_VALUE * len(columns) + _PER_TYPE * len(typed))
     now, then = f"main.{quoted(name)}", source
     if without_rowid:
@@ -275,10 +279,10 @@ def _filled(connection: sqlite3.Connection, name: str, source: str, *, without_r
         key = [quoted(column.name) for column in keyed]
         kept = stored
     else:
-        rowid = _rowid(columns)
-        if rowid is None:
+        try:
+            key = [_rowid(columns)]
+        except Inexact:
             return _Filled(source, "1", None, cost)
-        key = [rowid]
         kept = key + stored
     same_key = " AND ".join(f"n.{column} = t.{column}" for column in key)
     # IS compares as the column's collation says, and takes 1 for 1.0.

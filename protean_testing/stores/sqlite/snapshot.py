@@ -96,9 +96,11 @@ class Snapshots:
         self._target = None if location.file is None else location.file.resolve()
         self._mode: int | None = None  # the permissions of the file
         self._taken: set[Snapshot] = set()
+        self._forgotten: set[Snapshot] = set()  # what they have may be in use by others
         self._images: set[Image] = set()
         self._layers = Image()
         self._layers_made = 0
+        self._spare: dict[tuple[Tables, str], list[str]] = {}  # empty layers: SQLite knows what reads them
         self._roots: tuple[int, dict[int, str]] = (-1, {})
         self._open()
 
@@ -187,8 +189,9 @@ class Snapshots:
         for name, count in counts.items():
             layers[name] = None
             if count:
-                self._layers_made += 1
-                layers[name] = layer = f"{_LAYERS}.layer_{self._layers_made}"
+                spare = self._spare.get((tables, name))
+                self._layers_made += not spare
+                layers[name] = layer = spare.pop() if spare else f"{_LAYERS}.layer_{self._layers_made}"
                 copy_rows(connection, tables, name, layer)
         snapshot = Snapshot(current.image, tables, layers, _header(connection))
         filled = {name for name in written if layers[name]}
@@ -226,6 +229,7 @@ class Snapshots:
     def forget(self, snapshot: Snapshot) -> None:
         """Let go of what no other snapshot needs."""
         self._taken.discard(snapshot)
+        self._forgotten.add(snapshot)
         needed = self._taken | ({self._current} if self._current else set())
         for image in self._images - {one.image for one in needed}:
             if image is self._attached:
@@ -233,11 +237,14 @@ class Snapshots:
             self._images.discard(image)
             self._schemas.pop(image, None)
             image.close()
-        unused = {layer for layer in snapshot.layers.values() if layer}
-        for one in needed:
-            unused.difference_update(layer for layer in one.layers.values() if layer)
-        for layer in unused:
-            self._connection.execute(f"DROP TABLE IF EXISTS {layer}")
+        used = {layer for one in needed for layer in one.layers.values()}
+        for one in self._forgotten - needed:
+            self._forgotten.discard(one)
+            for name, layer in one.layers.items():
+                if layer is not None and layer not in used:
+                    used.add(layer)
+                    self._connection.execute(f"DELETE FROM {layer}")
+                    self._spare.setdefault((one.tables, name), []).append(layer)
 
     def widen(self, snapshots: Iterable[Snapshot]) -> None:
         """Let tables that have come since belong to the snapshots as they are now.
