@@ -15,7 +15,7 @@ from pathlib import Path
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL
 
-from . import chart, extras, report, ways
+from . import chart, extras, report, scopes, ways
 from .measuring import Effort, Way, measured
 from .peers import django_ways, pytest_postgresql_way
 from .places import ROLES, Case, Kind, started
@@ -40,12 +40,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.1, help="for each way in each round")
     parser.add_argument("--resets", type=int, default=20_000, help="how many, to see whether they slow down")
+    parser.add_argument("--scopes", type=int, default=60, help="how many of each kind; 0 for none")
     parser.add_argument("--no-shop", action="store_true", help="without the example's suite")
     parser.add_argument("--chart", type=Path, help="draw it into this file (SVG)")
     found = parser.parse_args()
     if found.quick:
         found.where, found.rounds, found.seconds, found.resets = ["memory"], 2, 0.02, 800
-        found.servers, found.no_shop = found.servers[:1], True
+        found.servers, found.no_shop, found.scopes = found.servers[:1], True, 5
     return found
 
 
@@ -115,6 +116,11 @@ def section(kind: Kind, found: argparse.Namespace, verdicts: list[str]) -> repor
         if kind.where == "memory":
             print(f"{part.title}: drift, INSERT", file=sys.stderr)
             verdicts += [report.verdict(part.title, bar) for bar in extra_bars(server, found)]
+        if kind.where == "memory" and found.scopes:
+            print(f"{part.title}: scopes", file=sys.stderr)
+            roles = [role for role in found.roles if role != "application"]
+            part.scopes = scopes.costs(server, roles, (found.tables[0], found.tables[-1]), found.scopes)
+            verdicts += [report.verdict(part.title, bar) for bar in scopes.bars(part.scopes)]
     return part
 
 
@@ -144,6 +150,9 @@ def main() -> int:
     for kind in kinds(found):
         parts.append(section(kind, found, verdicts))
         print("\n".join(report.table(parts[-1])) + "\n", flush=True)
+        if parts[-1].scopes:
+            title = f"{parts[-1].title}: scopes, SELECT 1"
+            print("\n".join(scopes.table(title, parts[-1].scopes)) + "\n", flush=True)
     if not found.no_shop:
         one = shop(found.rounds)
         print("\n".join(report.of_shop(one)) + "\n")

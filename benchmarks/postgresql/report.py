@@ -21,11 +21,13 @@ class Section:
         title: Which server.
         cases: The columns.
         costs: By the name of the way and the case.
+        scopes: What scopes cost, by role and number of tables, see scopes.py.
     """
 
     title: str
     cases: list[Case]
     costs: dict[tuple[str, Case], Cost] = field(default_factory=dict)
+    scopes: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
 
     def times(self, name: str, case: Case) -> float:
         """The cost in multiples of a ``SELECT 1``."""

@@ -54,6 +54,7 @@ class Snapshot:
         schema: The schema it stood in.
         quick: A reset since has looked at no more than what was noted.
         hidden: So has one of a snapshot inside of this one, which is forgotten.
+        unexplained: Something happened since that the change log does not account for, here or inside.
         holders: The sessions that held locks, once all was looked at.
     """
 
@@ -61,6 +62,7 @@ class Snapshot:
     schema: Schema
     quick: bool = False
     hidden: bool = False
+    unexplained: bool = False
     holders: frozenset[int] | None = None
 
 
@@ -73,6 +75,7 @@ class PostgreSQLBackend:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._secrets = with_secrets(database.url)
         self._open: Connection | None = None
         self._tables = set(database.tables)  # a worker checks the given database in place of this one
         self._marker: Marker | None = None
@@ -257,6 +260,8 @@ class PostgreSQLBackend:
 
     def _accept_schema(self) -> bool:
         kept, schemas = self._kept
+        if schemas.same_at_a_glance(schemas.current):
+            return False
         changed = schemas.accept()
         kept.catalog = schemas.catalog
         return changed or (self._fast is not None and self._fast.installed.damaged())
@@ -280,32 +285,36 @@ class PostgreSQLBackend:
 
     def _reset(self, snapshot: Snapshot) -> bool:
         """Give all back. At the end of a scope around tests, see what single tests may have hidden."""
-        kept, schemas = self._kept
-        thorough = (
-            snapshot.hidden or snapshot is not self._snapshots[-1] or snapshot.schema is not schemas.current
-        )
+        inner = self._snapshots[self._snapshots.index(snapshot) + 1 :]
+        hidden = snapshot.hidden or any(one.quick or one.hidden for one in inner)
         if self._fast is not None:
-            changed = self._reset_fast(self._fast, snapshot, thorough)
+            everywhere = any(one.unexplained for one in (snapshot, *inner))
+            changed = self._reset_fast(self._fast, snapshot, hidden, everywhere)
         else:
             self._make_way(transactions.LOCKERS)
             mended = self._mend_schema(snapshot)
-            changed = kept.reset(snapshot.data) or mended
-        if thorough:
+            changed = self._kept[0].reset(snapshot.data) or mended
+        if hidden or inner:
             self._end_idle_readers()
         del self._snapshots[self._snapshots.index(snapshot) + 1 :]
-        pending = self._fast is not None and self._fast.pending
-        snapshot.hidden, snapshot.quick = False, not thorough and (changed or pending or snapshot.quick)
+        if hidden or self._fast is None:
+            snapshot.hidden = snapshot.quick = snapshot.unexplained = False
+        else:
+            snapshot.unexplained |= self._fast.pending or self._fast.unexplained
+            snapshot.quick |= changed or snapshot.unexplained
         return changed
 
-    def _reset_fast(self, fast: Fast, snapshot: Snapshot, thorough: bool) -> bool:
+    def _reset_fast(self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool) -> bool:
         _, schemas = self._kept
         look: bool | Look = EVERYTHING
-        if not thorough or not self._altered(fast, snapshot):
-            look = self._try_fast(fast, snapshot, thorough)
+        if (
+            schemas.same_at_a_glance(snapshot.schema) if hidden else snapshot.schema is schemas.current
+        ) or not self._altered(fast, snapshot):
+            look = self._try_fast(fast, snapshot, hidden, everywhere)
         if isinstance(look, Look) and look.again:
             if schemas.same_at_a_glance(snapshot.schema) or not self._altered(fast, snapshot):
                 fast.installed.know_newest()
-                look = self._try_fast(fast, snapshot, thorough, same_schema=True)
+                look = self._try_fast(fast, snapshot, hidden, everywhere, same_schema=True)
             else:
                 look = EVERYTHING
         if isinstance(look, bool):
@@ -322,16 +331,16 @@ class PostgreSQLBackend:
         return schemas.changed(snapshot.schema) or fast.installed.damaged()
 
     def _try_fast(
-        self, fast: Fast, snapshot: Snapshot, thorough: bool, *, same_schema: bool = False
+        self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool, *, same_schema: bool = False
     ) -> bool | Look:
         try:
-            return fast.reset(snapshot.data, thorough=thorough, same_schema=same_schema)
+            return fast.reset(snapshot.data, thorough=hidden, everywhere=everywhere, same_schema=same_schema)
         except psycopg.errors.LockNotAvailable:
             raise
         except psycopg.Error as error:  # a table is missing, or another one
             if not self._connection.alive:
                 raise
-            fast.report_slow_way(self.database.name, said(error, with_secrets(self.database.url)))
+            fast.report_slow_way(self.database.name, said(error, self._secrets))
             return EVERYTHING
 
     def mend(self, snapshot: Snapshot) -> bool:
@@ -362,7 +371,9 @@ class PostgreSQLBackend:
         location = self._snapshots.index(snapshot)
         if location:
             inner = self._snapshots[location:]
-            self._snapshots[location - 1].hidden |= any(one.quick or one.hidden for one in inner)
+            outer = self._snapshots[location - 1]
+            outer.hidden |= any(one.quick or one.hidden for one in inner)
+            outer.unexplained |= any(one.unexplained for one in inner)
         del self._snapshots[location:]
 
     @property
@@ -430,6 +441,8 @@ class PostgreSQLBackend:
     def _end_idle_readers(self) -> None:
         """Sessions that still look at what single tests saw."""
         connection = self._connection
+        if not transactions.any_sleeps(connection):
+            return
         self._ended += transactions.wait_until_closed(
             lambda: [
                 one for one in transactions.open_transactions(connection, transactions.READERS) if one.sleeps
@@ -485,7 +498,7 @@ class PostgreSQLBackend:
 
     def _told(self, what: str) -> AbstractContextManager[None]:
         """Say which store could not do it, without the password."""
-        return translated(what, self.database.name, psycopg.Error, with_secrets(self.database.url))
+        return translated(what, self.database.name, psycopg.Error, self._secrets)
 
     def _report_leak(self) -> None:
         listed = "\n".join(f"  {one}" for one in self._ended)

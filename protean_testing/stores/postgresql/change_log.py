@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from . import sql
+from . import invalidations, sql
 from .catalog import Catalog, Table
 from .clearing import touch_function
 from .connection import OURS, Connection
@@ -19,6 +19,7 @@ SCHEMA, VIEW, SENTINEL = -1, -2, 0
 def install(connection: Connection) -> None:
     """Create what is noted into. Inside a transaction."""
     connection.run(sql.text("install"))
+    connection.run(invalidations.FUNCTION)
     if connection.superuser:
         for event in ("ddl_command_end", "sql_drop"):
             name = f"{TRIGGER}_{event}"

@@ -97,6 +97,7 @@ class Connection:
         """
         self.raw = self._connected()
         self._prepared: dict[str, str] = {}
+        self._statements = 0
         self.version = self.raw.info.server_version // 10000
         if self.version < OLDEST:
             self.raw.close()
@@ -159,7 +160,7 @@ class Connection:
             psycopg.Error: As `run` would.
         """
         name = self._prepare(statement).encode()
-        texts = [str(value).encode() for value in values]
+        texts = [None if value is None else str(value).encode() for value in values]
         self.raw.pgconn.send_query_prepared(name, texts)
         result = self._result()
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
@@ -167,11 +168,17 @@ class Connection:
     def _prepare(self, statement: str) -> str:
         """The name of a statement that is planned once."""
         if (name := self._prepared.get(statement)) is None:
-            name = f"{OURS}_{len(self._prepared)}"
+            self._statements += 1
+            name = f"{OURS}_{self._statements}"
             self.raw.pgconn.send_prepare(name.encode(), statement.encode())
             self._result()
             self._prepared[statement] = name
         return name
+
+    def unprepare(self, statement: str) -> None:
+        """Forget a statement that does not come again."""
+        if (name := self._prepared.pop(statement, None)) is not None:
+            self.run(f"DEALLOCATE {name}")
 
     def _result(self) -> PGresult:
         """Of what was sent. libpq's own call for both would block, Ctrl-C too."""

@@ -93,26 +93,30 @@ class Data:
             written = self.written(self.rows.top, self._all()) | self.unknown()
             kept = self.keep(self.rows.top.dirty | written)
             locations = self.locations()
-        return self.saved(written, kept, locations, self.era + 1)
+        self.know(locations)
+        return self.saved(written, kept, self.moved_since_top(locations), self.era + 1)
 
     def saved(
-        self, written: set[int], kept: dict[int, State], locations: dict[Name, Position], era: int
+        self, written: set[int], kept: dict[int, State], moved: dict[Name, Position], era: int
     ) -> Snapshot:
-        """A level begins: `kept` has the state of all that was written at the one that is innermost now."""
-        self.know(locations)
-        moved = {
-            name
-            for name, location in locations.items()
-            if location != self.position(name, self.positions.top)
-        }
-        moved |= self.positions.top.dirty & locations.keys()
+        """A level begins.
+
+        Parameters:
+            written: What was written at the one that is innermost now.
+            kept: The state of all that.
+            moved: Where sequences stand that do not stand where they stood when that one began, and those
+                that did not at some time since.
+        """
         self.era = era
-        return Snapshot(
-            self.rows.save(written, kept),
-            self.positions.save(moved, {name: locations[name] for name in moved}),
-            era,
-            era,
-        )
+        return Snapshot(self.rows.save(written, kept), self.positions.save(moved, moved), era, era)
+
+    def moved_since_top(self, locations: dict[Name, Position]) -> dict[Name, Position]:
+        """What `saved` wants to know, by where (at least) the sequences stand that were moved."""
+        top = self.positions.top
+        moved = {name: at for name, at in locations.items() if at != self.position(name, top)}
+        there = self.catalog.sequences.keys() & self.positions.base.keys()
+        back = {name: locations.get(name, self.positions.state(name, top)) for name in top.dirty & there}
+        return back | moved
 
     def know(self, locations: dict[Name, Position]) -> None:
         """Tables and sequences that came since the snapshots were saved are there from now on."""
@@ -178,16 +182,20 @@ class Data:
 
     def ended(self, snapshot: Snapshot) -> None:
         """All is as at `snapshot` again, and levels inside of it are over."""
+        has_copies = bool(self.rows.kept_since(snapshot.rows))
         self.rows.reset(snapshot.rows)
         self.positions.reset(snapshot.positions)
         snapshot.known = self.era
-        self._discard()
+        if has_copies:
+            self._discard()
 
     def forget(self, snapshot: Snapshot) -> None:
         """`snapshot` and the levels inside of it are over; the data is as it is."""
+        has_copies = bool(self.rows.kept_since(snapshot.rows))
         self.rows.forget(snapshot.rows)
         self.positions.forget(snapshot.positions)
-        self._discard()
+        if has_copies:
+            self._discard()
 
     def position(self, name: Name, snapshot: Level[Name, Position]) -> Position | None:
         """Where a sequence stood at `snapshot`; None for one that came later."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ VACUUM_ROWS = 10_000  # removed, after which it is time too
 UNKNOWN = ("0", "true")
 """Any transaction may have happened."""
 
-_LOOK = f"{OURS}.reset(0, $1, $2, 0, '{{}}', false, false)"
+_LOOK = f"{OURS}.reset(0, $1, $2, 0, '{{}}', false, false, NULL)"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Fast:
 
     Attributes:
         installed: What this has put into the database.
+        unexplained: At the last reset something had happened that the change log does not account for.
     """
 
     def __init__(self, connection: Connection, data: Data) -> None:
@@ -63,6 +64,7 @@ class Fast:
         self.installed = Installed(connection, data)
         self._seen = UNKNOWN  # seen and pending, as protean_testing.reset wants to know
         self._snapshots: list[Snapshot] = []
+        self.unexplained = False
         self._resets = 0
         self._failures = 0
         self._dead: dict[int, tuple[int, int]] = {}  # how often a table was cleared, and of how many rows
@@ -96,7 +98,7 @@ class Fast:
             self._notice(self.data.positions.base)
             _, seen = self._look()
             self.installed.note_keys(self.data.rows.base, self.data.era)
-            self._aim(self.innermost, set())
+            self._aim(self.innermost, set(), ())
             seen = self._after(seen)
         self._seen = seen
 
@@ -131,11 +133,14 @@ class Fast:
         return snapshot
 
     def _nothing_to_save(self, era: int) -> bool:
-        said, _ = self.connection.call(
-            f"SELECT said, CASE said WHEN 'nothing' THEN setval('{OURS}.era', $3) END FROM {_LOOK} said",
+        said, _, own = self.connection.call(
+            f"SELECT said, CASE said WHEN 'nothing' THEN setval('{OURS}.era', $3) END, "
+            f"pg_current_xact_id_if_assigned() FROM {_LOOK} said",
             *self._seen,
             era,
         )
+        if own == self._seen[0]:  # that of setval itself, and none was before it
+            self._seen = (str(int(own) + 1), self._seen[1])
         return said == "nothing"
 
     def _save_written(self, era: int, accept_schema: Callable[[], bool]) -> Snapshot:
@@ -147,11 +152,9 @@ class Fast:
             look = replace(look, everything=look.everything or changed)
             owed = {table.number for table in self._suspects(look, data.rows.top.owed | data.unknown())}
             kept = self._keep(owed, by_key=not look.everything)
-            locations = data.locations()
-            top = data.positions.top
-            self._notice({name: at for name, at in locations.items() if at != data.position(name, top)})
+            moved = self._moved(schema_changed=changed)
+            self._notice(moved)
             if changed:
-                data.know(locations)
                 self.installed.install()
             if look.crashed:
                 self.installed.install_after_crash(era)
@@ -160,10 +163,22 @@ class Fast:
             self.installed.note_keys(kept, era)
             changed_states = self.installed.unsure(set(kept) | set(data.rows.top.kept))
             states = {n: kept[n] if n in kept else data.rows.state_now(n) for n in changed_states}
+            names = self.installed.unsure_sequences(moved.keys() | data.positions.top.kept)
+            locations = {n: moved[n] if n in moved else data.positions.state_now(n) for n in names}
             self.installed.aim(states, locations, era)
             seen = self._after(seen)
         self._seen = seen
-        return data.saved(owed, kept, locations, era)
+        return data.saved(owed, kept, moved, era)
+
+    def _moved(self, *, schema_changed: bool) -> dict[Name, Position]:
+        """Where sequences stand that were moved since the innermost snapshot. Inside a transaction."""
+        data = self.data
+        if schema_changed or not self.installed.is_aimed or self.connection.version < sequences.SET_BASED:
+            locations = data.locations()
+            data.know(locations)
+        else:
+            locations = sequences.moved(self.connection, data.catalog.sequences.values())
+        return data.moved_since_top(locations)
 
     def _notice(self, locations: Mapping[Name, Position]) -> None:
         """From now on it is noticed when one of these sequences is moved. Inside a transaction."""
@@ -211,12 +226,15 @@ class Fast:
 
     # A level is given back
 
-    def reset(self, snapshot: Snapshot, *, thorough: bool, same_schema: bool = False) -> bool | Look:
+    def reset(
+        self, snapshot: Snapshot, *, thorough: bool, everywhere: bool, same_schema: bool = False
+    ) -> bool | Look:
         """Give back what was written since `snapshot`.
 
         Parameters:
             snapshot: One that is valid.
-            thorough: See what single tests have hidden: where every sequence stands.
+            thorough: See what single tests may have hidden: sequences of tables that nobody wrote, in turn.
+            everywhere: All of them, however many there are.
             same_schema: The schema was looked at just now, and is as it was.
 
         Returns:
@@ -225,37 +243,44 @@ class Fast:
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is in the way.
         """
-        data, moved = self.data, False
+        data = self.data
         dirty = data.rows.dirty_since(snapshot.rows) & data.catalog.tables.keys()
-        single = (
-            snapshot is self._snapshots[-1]
-            and not thorough
-            and not data.positions.dirty_since(snapshot.positions)
-        )
-        if single:
-            word, *rest = self._call(snapshot, dirty, same_schema=same_schema)
+        displaced = data.positions.dirty_since(snapshot.positions)
+        thorough |= bool(displaced)
+        others = self.installed.others(displaced, everywhere=everywhere) if thorough else None
+        if self._is_aimed_at(snapshot) and not (dirty and thorough):
+            word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
         else:
             with self.installed.transaction():
-                self._aim(snapshot, data.rows.kept_since(snapshot.rows))
+                self._aim(
+                    snapshot,
+                    data.rows.kept_since(snapshot.rows),
+                    data.positions.kept_since(snapshot.positions),
+                )
                 self._truncate(snapshot, dirty)
-                word, *rest = self._call(snapshot, dirty, same_schema=same_schema)
+                word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
                 if word in ("nothing", "reset"):
-                    locations = data.moved(snapshot)
-                    sequences.restore(self.connection, locations)
-                    moved = bool(locations)
-                    self._aim(snapshot, set(), known=data.era)
+                    self._aim(snapshot, set(), (), known=data.era)
+        self.unexplained = bool(rest) and rest[-1] == "t"
         if word == "schema":
             return Look(frozenset(), schema=True, views=True, everything=False, again=True)
         if word == "look":
             return self._read(rest[3])
         if rest:
             self._seen = (rest[0], rest[1])
-        if not single or snapshot.rows.kept:
-            self._ended(snapshot)
-        snapshot.known = data.era
+        self._ended(snapshot)
         if word == "reset":
             self._clear_away(_numbers(rest[3]), int(rest[2]))
-        return word == "reset" or moved
+        return word == "reset"
+
+    def _is_aimed_at(self, snapshot: Snapshot) -> bool:
+        """Whether what is installed aims at `snapshot`, and not only at one inside of it."""
+        if snapshot is self.innermost:
+            return self.installed.is_aimed
+        rows, positions = self.data.rows, self.data.positions
+        return self.installed.aims_alike(snapshot.known) and not (
+            rows.kept_since(snapshot.rows) or positions.kept_since(snapshot.positions)
+        )
 
     def reset_by_looking(self, snapshot: Snapshot, *, everything: bool) -> bool:
         """As `reset`, but what may have been written is compared; all that there is, if asked for.
@@ -275,9 +300,15 @@ class Fast:
             changed = data.restore(snapshot, suspects)
             self._forget_notes()
             self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {snapshot.era}")
-            self._aim(snapshot, data.rows.kept_since(snapshot.rows), known=data.era)
+            self._aim(
+                snapshot,
+                data.rows.kept_since(snapshot.rows),
+                data.positions.kept_since(snapshot.positions),
+                known=data.era,
+            )
             seen = self._after(seen)
         self._seen = seen
+        self.unexplained = False
         self._ended(snapshot)
         return changed
 
@@ -285,9 +316,11 @@ class Fast:
         """`snapshot` and the levels inside of it are over; the data is as it is."""
         location = self._snapshots.index(snapshot)
         below = self._snapshots[location - 1] if location else None
-        numbers = self.data.rows.kept_since(snapshot.rows if below is None else below.rows)
-        with self.installed.transaction():
-            self._aim(below, numbers)
+        numbers = self.data.rows.kept_since(below.rows if below else None)
+        names = self.data.positions.kept_since(below.positions if below else None)
+        if numbers or names or not self.installed.aims_alike(below.known if below else 0):
+            with self.installed.transaction():
+                self._aim(below, numbers, names)
         del self._snapshots[location:]
         self.data.forget(snapshot)
 
@@ -295,20 +328,28 @@ class Fast:
         del self._snapshots[self._snapshots.index(snapshot) + 1 :]
         self.data.ended(snapshot)
 
-    def _aim(self, snapshot: Snapshot | None, numbers: set[int], known: int | None = None) -> None:
+    def _aim(
+        self,
+        snapshot: Snapshot | None,
+        numbers: set[int],
+        names: Collection[Name],
+        known: int | None = None,
+    ) -> None:
         """Have the functions aim at `snapshot`, or at what creating the schema left. Inside a transaction.
 
         Parameters:
             numbers: The tables whose state at the snapshot may be another one than what they aim at now.
+            names: The sequences.
             known: The latest era in which all was as at the snapshot, where that has changed.
         """
-        rows, positions, base = self.data.rows, self.data.positions, self.data.positions.base
-        unsure = self.installed.unsure(numbers)
+        rows, positions = self.data.rows, self.data.positions
+        unsure, moved = self.installed.unsure(numbers), self.installed.unsure_sequences(names)
         if snapshot is None:
-            self.installed.aim({number: rows.base[number] for number in unsure}, base, 0)
+            locations = {name: positions.base[name] for name in moved}
+            self.installed.aim({number: rows.base[number] for number in unsure}, locations, 0)
         else:
             states = {number: rows.state(number, snapshot.rows) for number in unsure}
-            locations = {name: positions.state(name, snapshot.positions) for name in base}
+            locations = {name: positions.state(name, snapshot.positions) for name in moved}
             self.installed.aim(states, locations, snapshot.known if known is None else known)
 
     def _truncate(self, snapshot: Snapshot, dirty: set[int]) -> None:
@@ -330,15 +371,18 @@ class Fast:
 
     # The reset function
 
-    def _call(self, snapshot: Snapshot, dirty: set[int], *, same_schema: bool) -> list[str]:
+    def _call(
+        self, snapshot: Snapshot, dirty: set[int], others: str | None, *, same_schema: bool
+    ) -> list[str]:
         (said,) = self.connection.call(
-            f"SELECT {OURS}.reset($1, $2, $3, $4, $5, $6, $7)",
+            f"SELECT {OURS}.reset($1, $2, $3, $4, $5, $6, $7, $8)",
             snapshot.era,
             *self._seen,
             0 if same_schema else self.installed.newest,
             "{" + ",".join(map(str, dirty)) + "}",
             self.installed.held,
             self.installed.moved,
+            others,
         )
         return said.split()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -17,6 +17,7 @@ from .sequences import Name, Position
 MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no other way for any rows
 FEW_SEQUENCES = 16  # all of them are looked at after every test
 SOME_SEQUENCES = 100  # those without values are put back after a rollback, too
+SEQUENCES_IN_TURN = 50  # that are looked at after a scope in which nothing was unexplained, if there are more
 
 
 class Installed:
@@ -25,7 +26,6 @@ class Installed:
     Attributes:
         newest: The newest relation that is known, as protean_testing.reset wants to know; 0 for a superuser,
             who is told of changes instead.
-        moved: A sequence stands elsewhere in `position` than when the schema was made.
         altered: Something was installed since this was last set to False.
         renew: What is installed did not work, and is to be written again.
     """
@@ -33,14 +33,14 @@ class Installed:
     def __init__(self, connection: Connection, data: Data) -> None:
         self._connection, self._data = connection, data
         self.newest = 0
-        self.moved = False
         self.altered = False
         self.renew = False
         self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
         self._puts: set[int] = set()  # tables with a function that puts rows back
         self._target: dict[int, tuple[State, bool]] = {}
-        self._locations: dict[Name, Position] = {}
+        self._displaced: set[Name] = set()
         self._aimed = False
+        self._turn = 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -84,7 +84,6 @@ class Installed:
         self._keys_since = dict(state["keys_since"])
         self._puts = set(state["puts"])
         self._target = {number: (tuple(copies), by_key) for number, copies, by_key in state["target"]}
-        self._locations = dict(self._data.positions.base)
         self._aimed = True
         self.know_newest()
 
@@ -200,26 +199,55 @@ class Installed:
     # What there was at the innermost snapshot
 
     @property
+    def is_aimed(self) -> bool:
+        """Whether `target` and `position` tell of the innermost snapshot."""
+        return self._aimed
+
+    @property
+    def moved(self) -> bool:
+        """Whether a sequence stands elsewhere in `position` than when the schema was made."""
+        return bool(self._displaced)
+
+    def others(self, more: Iterable[Name], *, everywhere: bool) -> str:
+        """The sequences to look at although nobody wrote to their tables: all, or some in turn and `more`."""
+        sequences = self._data.catalog.sequences
+        if everywhere or len(sequences) <= SEQUENCES_IN_TURN:
+            return "{}"
+        oids = [sequence.oid for sequence in sequences.values()]
+        chosen = {oids[(self._turn + number) % len(oids)] for number in range(SEQUENCES_IN_TURN)}
+        self._turn = (self._turn + SEQUENCES_IN_TURN) % len(oids)
+        chosen |= {sequences[name].oid for name in more if name in sequences}
+        return "{" + ",".join(map(str, chosen)) + "}"
+
+    @property
     def held(self) -> bool:
         """Whether `target` has lines, or `touched` may have some."""
         return bool(self._target or self._keys_since)
+
+    def aims_alike(self, era: int) -> bool:
+        """Whether `target` is the same for a snapshot at which all was as in `era`, states apart."""
+        return self._aimed and all(since <= era for since in self._keys_since.values())
 
     def unsure(self, numbers: set[int]) -> set[int]:
         """The tables whose states `aim` has to be told, if those of `numbers` may have changed."""
         known = self._data.catalog.tables.keys() & self._data.rows.base.keys()
         return known & (numbers | self._keys_since.keys()) if self._aimed else set(known)
 
+    def unsure_sequences(self, names: Iterable[Name]) -> set[Name]:
+        """The same for sequences."""
+        base = self._data.positions.base
+        return {name for name in names if name in base} if self._aimed else set(base)
+
     def aim(self, states: Mapping[int, State], locations: Mapping[Name, Position], known: int) -> None:
         """Tell what there was at a snapshot. Inside a transaction.
 
         Parameters:
             states: Of all tables that `unsure` names.
-            places: Of all sequences.
+            locations: Of all sequences that `unsure_sequences` names.
             known: The latest era in which all was as at the mark.
         """
-        target = dict(self._target) if self._aimed else {}
+        target: dict[int, tuple[State, bool]] = {}
         for number, state in states.items():
-            target.pop(number, None)
             table = self._data.catalog.tables.get(number)
             if table is None or table.kind != "r" or state == baseline.EMPTY:
                 continue
@@ -229,12 +257,15 @@ class Installed:
                 self._connection.run(clearing.put_function(table, self._connection.silent))
                 self._connection.run(clearing.put_switch(self._puts))
                 self.altered = True
-        self._write_target(target)
+        self._write_target(states.keys(), target)
         self._write_places(locations)
         self._aimed = True
 
-    def _write_target(self, target: dict[int, tuple[State, bool]]) -> None:
-        there = self._target if self._aimed else {}
+    def _write_target(self, asked: Collection[int], target: dict[int, tuple[State, bool]]) -> None:
+        there = {number: self._target[number] for number in asked if number in self._target}
+        if not self._aimed:
+            there = {}
+            self._target = {}
         changed = [(number, *what) for number, what in target.items() if there.get(number) != what]
         gone = (there.keys() - target.keys()) | {number for number, *_ in changed}
         if not self._aimed:
@@ -244,16 +275,13 @@ class Installed:
         if changed:
             rows = ", ".join(f"({number}, {listed(state)}, {by_key})" for number, state, by_key in changed)
             self._connection.run(f"INSERT INTO {OURS}.target VALUES {rows}")
-        self._target = target
+        for number in gone:
+            self._target.pop(number, None)
+        self._target |= target
 
     def _write_places(self, locations: Mapping[Name, Position]) -> None:
-        there = self._locations if self._aimed else {}
-        sequences = self._data.catalog.sequences
-        changed = [
-            sequences[name]
-            for name, location in locations.items()
-            if there.get(name) != location and name in sequences
-        ]
+        sequences, base = self._data.catalog.sequences, self._data.positions.base
+        changed = [sequences[name] for name in locations if name in sequences]
         if not self._aimed:
             self._connection.run(f"DELETE FROM {OURS}.position")
         elif changed:
@@ -266,6 +294,5 @@ class Installed:
         ]
         if lines:
             self._connection.run(f"INSERT INTO {OURS}.position VALUES {', '.join(lines)}")
-        base = self._data.positions.base
-        self._locations = dict(locations)
-        self.moved = any(location != base.get(name, location) for name, location in locations.items())
+        elsewhere = {name for name, location in locations.items() if location != base.get(name, location)}
+        self._displaced = (self._displaced - locations.keys() if self._aimed else set()) | elsewhere

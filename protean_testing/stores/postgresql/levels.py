@@ -60,9 +60,14 @@ class Levels(Generic[Thing, State]):
         """The state of `thing` when the innermost level was begun last: for what was not written since."""
         return self.top.kept[thing] if thing in self.top.kept else self.state(thing, self.top)
 
-    def kept_since(self, snapshot: Level[Thing, State]) -> set[Thing]:
-        """All whose state is another one at an inner level than at `snapshot`, as far as is known."""
-        return set[Thing]().union(*(level.kept for level in self._since(snapshot)))
+    def kept_since(self, snapshot: Level[Thing, State] | None) -> set[Thing]:
+        """All whose state is another one at an inner level than at `snapshot`, as far as is known.
+
+        Parameters:
+            snapshot: None for what creating the schema left.
+        """
+        levels = self._levels if snapshot is None else self._since(snapshot)
+        return set[Thing]().union(*(level.kept for level in levels))
 
     def reset(self, snapshot: Level[Thing, State]) -> None:
         """All is as at `snapshot` again; newer snapshots are void."""

@@ -12,6 +12,7 @@ from . import fingerprint
 from .catalog import Catalog, read_catalog
 from .connection import Connection
 from .fingerprint import Address, EntangledError, Fingerprint, Object
+from .invalidations import Invalidations
 from .schema_cache import State, of_catalog
 
 
@@ -58,6 +59,7 @@ class Schemas:
 
     def __init__(self, database: Database, connection: Connection, owner: Owner) -> None:
         self._database, self._connection, self._owner = database, connection, owner
+        self._invalidations = Invalidations(connection) if database.reset == "fast" else None
         self.current = self._created = Schema({})
         self._numbers: dict[tuple[str, str], int] = {}
         self._made: dict[str, str] = {}
@@ -94,22 +96,41 @@ class Schemas:
 
     def glance(self) -> None:
         """Nothing was changed, though the catalogs may say so: it was ourselves."""
-        self._glance = fingerprint.glance(self._connection)
+        self._accept(self._read_glance())
+
+    def _read_glance(self) -> object:
+        if self._invalidations is not None:
+            self._invalidations.read()  # first: what is altered in between shows later
+        return fingerprint.glance(self._connection)
+
+    def _accept(self, glance: object) -> None:
+        self._glance = glance
+        if self._invalidations is not None:
+            self._invalidations.accept()
 
     def same_at_a_glance(self, schema: Schema) -> bool:
         """Whether nothing was changed since it was last looked at, not even our own triggers."""
-        return schema is self.current and fingerprint.glance(self._connection) == self._glance
+        if schema is not self.current:
+            return False
+        if self._invalidations is None:
+            return fingerprint.glance(self._connection) == self._glance
+        if self._invalidations.any_since():
+            if fingerprint.glance(self._connection) != self._glance:
+                return False
+            self._invalidations.accept()
+        return True
 
     def changed(self, schema: Schema | None = None) -> bool:
         """Whether it is another one than `schema`, or than when it was last looked at."""
         schema = schema or self.current
-        now = fingerprint.glance(self._connection)
-        if now == self._glance and schema is self.current:
+        if self.same_at_a_glance(schema):
             return False
+        now = self._read_glance()
         self._seen = now, fingerprint.take(self._connection)
         if self._seen[1] != schema.looks:
             return True
-        self.current, self._glance = schema, now
+        self.current = schema
+        self._accept(now)
         return False
 
     def accept(self) -> bool:

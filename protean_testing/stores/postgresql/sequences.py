@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from . import sql
 from .catalog import Sequence
-from .connection import Connection
+from .connection import Connection, listed
 
 Name = tuple[str, str]
 Position = tuple[int, bool]
 """last_value and is_called, as in the sequence itself."""
 
+SET_BASED = 18
+"""The version of PostgreSQL that has `pg_get_sequence_data`."""
+
+_ONLY_CALLED = "LATERAL (SELECT pg_sequence_last_value(s.oid) AS last_value, true AS is_called)"
+"""For earlier ones: NULL for a sequence that gave no value yet, which is then read for itself."""
+
 CHUNK = 200
-"""Sequences that one statement looks at."""
+"""Sequences that one statement reads for themselves."""
 
 
 def positions(connection: Connection, sequences: Iterable[Sequence]) -> dict[Name, Position]:
     """Where they stand now."""
+    by_oid = {sequence.oid: sequence for sequence in sequences}
+    read = "pg_get_sequence_data(s.oid)" if connection.version >= SET_BASED else _ONLY_CALLED
     found: dict[Name, Position] = {}
-    waiting = list(sequences)
+    known = f"unnest({listed(by_oid)}::oid[]) s (oid)"
+    for oid, last, called in connection.rows(
+        f"SELECT s.oid::int8, d.last_value, d.is_called FROM {known}, {read} d"
+    ):
+        if last is not None:
+            found[by_oid[oid].key] = (last, called)
+    waiting = [sequence for sequence in by_oid.values() if sequence.key not in found]
     for begin in range(0, len(waiting), CHUNK):
         part = waiting[begin : begin + CHUNK]
         union = " UNION ALL ".join(
@@ -28,6 +43,13 @@ def positions(connection: Connection, sequences: Iterable[Sequence]) -> dict[Nam
         for number, last, called in connection.rows(union, again=True):
             found[part[number].key] = (last, called)
     return found
+
+
+def moved(connection: Connection, sequences: Iterable[Sequence]) -> dict[Name, Position]:
+    """Those that do not stand where `protean_testing.position` says, and where they stand."""
+    by_oid = {sequence.oid: sequence.key for sequence in sequences}
+    found = connection.rows(sql.text("moved_sequences"), again=True)
+    return {by_oid[oid]: (last, called) for oid, last, called in found if oid in by_oid}
 
 
 def restore(connection: Connection, targets: Mapping[Sequence, Position]) -> None:

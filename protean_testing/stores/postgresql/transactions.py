@@ -27,6 +27,13 @@ LOCKERS = ("RowShareLock", *WRITERS)
 READERS = ("AccessShareLock", *LOCKERS)
 """Locks of any transaction that saw a table."""
 
+_ANY_SLEEPS = """
+SELECT EXISTS (SELECT FROM pg_stat_get_activity(NULL)
+                WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND pid <> pg_backend_pid() AND (state IS NULL OR state NOT IN ('active', 'idle')))
+    OR EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())
+"""
+
 _SHOWN = 200  # characters of a statement
 
 
@@ -106,6 +113,12 @@ def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[Op
             statement, again=True
         )
     ]
+
+
+def any_sleeps(connection: Connection) -> bool:
+    """Whether a transaction may sleep: of other sessions, as far as our role may see them, or prepared."""
+    (answer,) = connection.call(_ANY_SLEEPS)
+    return answer == "t"
 
 
 def wait_until_closed(

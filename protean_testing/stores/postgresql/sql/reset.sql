@@ -3,7 +3,7 @@
 --
 -- Returns one of these words: nothing, reset, look, or schema (look whether that was changed); then the
 -- transactions that are accounted for now, whether some of them were not over, the number of rows that were
--- removed, and what was noted. Every expression costs a microsecond or two, so there are few.
+-- removed, what was noted, and whether anything happened that the notes do not explain. Every expression costs a microsecond or two, so there are few.
 CREATE OR REPLACE FUNCTION protean_testing.reset(
     since bigint,   -- the era of the snapshot; 0: only look
     seen bigint,    -- the transactions before this one are accounted for,
@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION protean_testing.reset(
     newest oid,     -- the newest relation that is known; 0 where the schema is known to be as it was
     dirty int[],    -- tables written at inner levels, which end now
     held bool,      -- protean_testing.target has lines, or protean_testing.touched may have some
-    moved bool      -- sequences do not stand where they stood when the schema was made
+    moved bool,     -- sequences do not stand where they stood when the schema was made
+    others oid[]    -- sequences to look at though nobody wrote to their tables; empty: all; NULL: none
 ) RETURNS text LANGUAGE plpgsql AS $reset$
 DECLARE
     written int[];
@@ -30,7 +31,7 @@ BEGIN
     LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
     written := ARRAY(SELECT number FROM protean_testing.note);
     IF written = '{0}' AND age(seen::text::xid8::xid) = 0 AND NOT (pending OR :unlogged)  -- none has begun
-       AND dirty = '{}'
+       AND dirty = '{}' AND others IS NULL
     THEN
         RETURN 'nothing';
     END IF;
@@ -116,18 +117,19 @@ BEGIN
         PERFORM setval(sequence, last_value, is_called)
            FROM protean_testing.position WHERE number = ANY (written);
     END IF;
-    IF unexplained OR :few THEN
+    IF unexplained OR :few OR others IS NOT NULL THEN
         restarted := restarted + (
             SELECT count(setval(sequence, last_value, is_called)) FROM protean_testing.position
-             WHERE number IS NULL
+             WHERE number IS NULL AND (unexplained OR :few OR others = '{}' OR sequence = ANY (others))
                AND pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END);
     END IF;
-    IF unexplained AND :some THEN  -- one from which no value was taken looks the same wherever it stands
+    IF unexplained AND :some OR others IS NOT NULL THEN  -- one that gave no value looks the same wherever it stands
         PERFORM setval(sequence, last_value, is_called)
-           FROM protean_testing.position WHERE number IS NULL AND NOT is_called;
+           FROM protean_testing.position
+          WHERE number IS NULL AND NOT is_called AND (unexplained AND :some OR others = '{}' OR sequence = ANY (others));
     END IF;
     DELETE FROM protean_testing.note WHERE number <> 0;
     RETURN concat_ws(' ', CASE WHEN written = '{0}' AND restarted = 0 THEN 'nothing' ELSE 'reset' END,
                      head + (pg_current_xact_id_if_assigned()::text IS NOT DISTINCT FROM head::text)::int,
-                     waiting, removed, written);
+                     waiting, removed, written, unexplained);
 END $reset$
