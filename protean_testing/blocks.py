@@ -6,6 +6,7 @@ import functools
 import inspect
 import unittest
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -175,13 +176,13 @@ def _decorated_class(cls: Any, what: Iterable[Any]) -> Any:
         set_up(self)
 
     def wrapped_run(self: Any, result: Any = None) -> Any:
-        return run_in_fixture(self, result, lambda: run_(self, result), what)
+        return run_in_fixture(self, result, partial(run_, self, result), lambda: what)
 
     def wrapped_debug(self: Any) -> None:
-        run_in_fixture(self, None, lambda: debug(self), what)
+        run_in_fixture(self, None, partial(debug, self), lambda: what)
 
     def doCleanups(self: Any) -> Any:
-        return clean_up(self, lambda: do_cleanups(self))
+        return clean_up(self, partial(do_cleanups, self))
 
     wrappers = {
         "setUpClass": setUpClass,

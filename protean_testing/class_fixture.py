@@ -1,4 +1,4 @@
-"""What frames a test class and each of its tests: the same for the base classes and the decorator."""
+"""What a test class and each of its tests stand in: the same for the base classes and the decorator."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from inspect import iscoroutinefunction
+from sys import _getframe
 from threading import get_ident
 from types import FrameType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from .async_cleanup import await_all, end_tasks
 from .config.resolve import declared, resolve
@@ -26,14 +26,26 @@ from .handles import over, put_handles, remove_handles
 from .hooks import Hook
 from .store import Store, ended_scope
 
-_fixtures: WeakKeyDictionary[type, ClassFixture] = WeakKeyDictionary()
-_without_fixture: list[type[unittest.TestCase]] = []
+_fixtures: dict[type, ClassFixture] = {}
+"""Of the classes that have begun, until they end."""
 
 _DECLARATIONS = ("metadata", "stores", "domain", "config")
 
 
 class ClassFixture:
-    """The scope of a test class, and inside it the one that all its tests share and that each restarts."""
+    """The scope of a test class, and inside it the one that all its tests share and that each restarts.
+
+    What can be known of all tests of the class is worked out once: an empty test costs a few calls.
+
+    Attributes:
+        tests: The scope of the tests.
+        is_async: The class runs its tests in an event loop, and `end_async_test` must end them there.
+        ends_after_cleanups: As Twisted's do, whose ``tearDown`` comes after their cleanups.
+        has_test_hooks: Contexts are entered round each test.
+        began_in_suite: A suite of unittest began it.
+        began_in_test: The first of its tests did, as no suite called ``setUpClass``: nobody will end it.
+        is_to_end: The class's cleanups were run inside a test, at whose end the class ends.
+    """
 
     def __init__(self, cls: type, what: Iterable[Any]) -> None:
         label = f"{cls.__module__}.{cls.__qualname__}"
@@ -42,15 +54,20 @@ class ClassFixture:
         self.scope = Scope(self.stores, label)
         kept = [store for store in self.stores if store.reset_after == "class"]
         self.tests = Scope(self.stores, label, outer=self.scope, keep=kept)
-        self.db = Database(self.stores, lambda: self.tests if self._in_test else self.scope)
-        self.began_in_suite = False
-        self.is_to_end = False
+        self.db = Database(self.stores, lambda: self.tests if self.tests.in_test else self.scope)
+        self.began_in_suite = self.began_in_test = self.is_to_end = False
         self._hooks = [item for item in items if isinstance(item, Hook)]
+        self.has_test_hooks = any(hook.around == "test" for hook in self._hooks)
         self._class_hooks = ExitStack()
         self._test_hooks: ExitStack | None = None
-        self._in_test = False
         self._thread = get_ident()
         self._last: unittest.TestCase | None = None
+        self.belong_to(cls)
+
+    def belong_to(self, cls: type) -> None:
+        self.scope.label = f"{cls.__module__}.{cls.__qualname__}"
+        self.is_async = issubclass(cls, unittest.IsolatedAsyncioTestCase)
+        self.ends_after_cleanups = any(base.__module__.startswith("twisted.trial.") for base in cls.__mro__)
 
     def begin(self) -> None:
         resolve(self.stores)
@@ -74,61 +91,72 @@ class ClassFixture:
         """The first test fixes what the class holds; after each one the data is back at that.
 
         From here on the restore is owed, whatever happens to the test and to its end. What the last test's
-        threads have written since is told to `result` as that test's error.
+        threads have written since is reported to `result` as that test's error.
         """
-        if self._in_test and (self._thread != get_ident() or _is_running(self)):
-            where = "in another thread" if self._thread != get_ident() else "around it"
-            raise ScopeError(
-                f"{case.id()} cannot begin while {self.tests.label} is running {where}: the end of "
-                "either would reset the data of both.\n"
-                "Run the tests of a class one after the other in one thread, or in several processes."
-            )
+        if self.tests.in_test:
+            self._refuse_at_once(case)
         self._thread = get_ident()
-        self._leave_hooks()
+        if self._test_hooks is not None:
+            self._leave_hooks()
         for error in self.tests.begin_test(case.id()):
             _add_error(result, self._last or case, error)
-        self._in_test, self._last = True, case
+        self._last = case
+
+    def _refuse_at_once(self, case: unittest.TestCase) -> None:
+        """Refuse a test while another one of the class is on: else the end of that one never came."""
+        if self._thread != get_ident():
+            where = "in another thread"
+        elif any(frame.f_locals.get("fixture") is self for frame in _stack(_RUN_IN_FIXTURE)):
+            where = "around it"
+        else:
+            return
+        raise ScopeError(
+            f"{case.id()} cannot begin while {self.tests.label} is running {where}: the end of "
+            "either would reset the data of both.\n"
+            "Run the tests of a class one after the other in one thread, or in several processes."
+        )
 
     @property
-    def is_in_test(self) -> bool:
-        return self._in_test
-
-    @property
-    def is_between_tests(self) -> bool:
-        """True where a test of it has run here, and none does now."""
-        return self._last is not None and not self._in_test and self._thread == get_ident()
-
-    @property
-    def is_unused(self) -> bool:
-        return self._last is None and self._thread == get_ident()
+    def is_over(self) -> bool:
+        """True between two tests of it, and before the first if a suite began it: it should have ended."""
+        if self.tests.in_test or self._thread != get_ident():
+            return False
+        return self._last is not None or self.began_in_suite
 
     def enter_hooks(self) -> None:
-        with self._entered("test") as stack:
-            self._test_hooks = stack.pop_all()
+        if self.has_test_hooks:
+            with self._entered("test") as stack:
+                self._test_hooks = stack.pop_all()
 
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
-        errors = await end_tasks(self._report_tasks, self.tests.innermost().close_async)
+        tests = self.tests
+        errors = await end_tasks(self._report_tasks, tests.close_innermost_async)
         loop = asyncio.get_running_loop()
         leave = (store.leave_loop for store in self.stores)
         errors += await await_all([*leave, loop.shutdown_asyncgens, loop.shutdown_default_executor])
-        _try_all([self.end_test], self.tests.label, errors)
+        _try_all([self.end_test], tests.label, errors)
 
     def end_test(self) -> None:
-        """Give everything back. Harmless when it is done already.
+        """Restore everything, then leave the hooks. Harmless when it is done already.
 
-        Where this is interrupted, or is never called, the stores still owe their restore: see `Hold`.
+        If it is interrupted, or never called, the scope still owes the restore.
         """
-        if not self._in_test:
-            return
-        self._in_test = False
-        leave = self._leave_hooks if self._test_hooks is not None else self._look_for_hooks
-        _try_all([self.tests.end_test, leave], self.tests.label)
+        if not self.has_test_hooks:
+            self.tests.end_test()
+        elif self.tests.in_test:
+            leave = self._leave_hooks if self._test_hooks is not None else self._miss_hooks
+            _try_all([self.tests.end_test, leave], self.tests.label)
 
     def _leave_hooks(self) -> None:
         hooks, self._test_hooks = self._test_hooks, None
         if hooks is not None:
             hooks.close()
+
+    def _miss_hooks(self) -> None:
+        raise ConfigurationError(
+            f"{self.tests.label}: its hooks were not entered. An async setUp must call super().setUp()."
+        )
 
     def _report_tasks(self, names: str) -> None:
         ended_scope.set(self.tests.label)
@@ -148,12 +176,6 @@ class ClassFixture:
                     stack.enter_context(hook.context())
             yield stack
 
-    def _look_for_hooks(self) -> None:
-        if any(hook.around == "test" for hook in self._hooks):
-            raise ConfigurationError(
-                f"{self.tests.label}: its hooks were not entered. An async setUp must call super().setUp()."
-            )
-
 
 def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
     """Hold the schema, begin the class's scope, and put the handles on the class.
@@ -162,7 +184,7 @@ def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
         ConfigurationError, UnsafeStoreError, StoreError: From the stores.
     """
     before = _fixtures.get(cls)
-    if before is not None and before.is_in_test:
+    if before is not None and before.tests.in_test:
         raise ScopeError(
             f"{cls.__module__}.{cls.__qualname__} cannot begin inside its own test {before.tests.label}: "
             "the end of either would reset the data of both."
@@ -179,61 +201,69 @@ def run_in_fixture(
     case: unittest.TestCase,
     result: unittest.TestResult | None,
     call: Callable[[], Any],
-    what: Iterable[Any] | None,
+    what: Callable[[], Iterable[Any] | None],
 ) -> Any:
-    """Run one test between its class's frame: `call` is the runner's own ``run`` or ``debug``.
+    """Run one test between the begin and the end of its class's scope of tests.
 
     Parameters:
-        what: What the class declares, for a runner that never calls ``setUpClass``; None where the class
+        call: The runner's own ``run`` or ``debug``.
+        what: Returns what the class declares, for a runner that never calls ``setUpClass``; None if the class
             has a ``setUpClass`` of its own, which must then have called ours.
     """
+    cls = type(case)
     if result is not None:
         run_end.watch(result)
-    if _is_skipped(case):
+    method = getattr(case, case._testMethodName, None)
+    if getattr(cls, "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False):
         return call()
     fixture: ClassFixture | None = None
-    own = vars(case).get("setUp")
+    own: Any = None
     try:
-        _refuse_unawaited(case)
-        found = _fixture_of(type(case), what, result)
+        found = _fixtures.get(cls) or _begun_fixture(cls, what, result)
+        if iscoroutinefunction(method):
+            _refuse_unawaited(case, found)
         found.begin_test(case, result)
         fixture = found
-        if isinstance(case, unittest.IsolatedAsyncioTestCase):
-            case.addAsyncCleanup(fixture.end_async_test)
+        if found.is_async:
+            case.addAsyncCleanup(found.end_async_test)  # type: ignore[attr-defined]
         else:
-            if not _is_trial(case):
-                case.addCleanup(fixture.end_test)
-            fixture.enter_hooks()
+            if not found.ends_after_cleanups:
+                case.addCleanup(found.end_test if found.has_test_hooks else found.tests.end_test)
+            if found.has_test_hooks:
+                found.enter_hooks()
     except Exception as error:
-        case.setUp = _raising(error)  # type: ignore[method-assign]  # it then fails as a test does
+        own = vars(case).get("setUp")
+        case.setUp = partial(_throw, error)  # type: ignore[method-assign]  # it then fails as a test does
     try:
         return call()
     except BaseException as error:
         _end_behind(fixture, error)
-        if result is None and _is_in_a_suite(sys._getframe()):  # which ends here, and would leave the class
-            _end_behind(None, error, partial(_end_class, type(case)))
+        if result is None and any(_stack(_DEBUGS_SUITE)):  # which ends here, and would leave the class
+            _end_behind(None, error, partial(_end_class, cls))
         raise
     finally:
-        _end_in(result, case, fixture)
         if fixture is None:
             vars(case).pop("setUp", None)  # it may be run again
             if own is not None:
                 vars(case)["setUp"] = own
+        elif fixture.tests.in_test or fixture.is_to_end:
+            _end_in(result, case, fixture)
 
 
 def clean_up(case: unittest.TestCase, call: Callable[[], Any]) -> Any:
-    """Run the test's cleanups: `call` is the runner's own ``doCleanups``.
+    """Run the test's cleanups in its middle, or by somebody else: `call` is the runner's own ``doCleanups``.
 
-    A test may call that in its middle. The cleanup that ends it is not meant then: it stays for the end.
+    The cleanup that ends the test is not meant in its middle: it stays for the end.
     """
-    caller = sys._getframe(2)
+    caller = _getframe(2)
     while caller.f_back is not None and (
         caller.f_code.co_name == "doCleanups" or caller.f_globals.get("__name__", "").startswith(__package__)
     ):
         caller = caller.f_back
     fixture = _fixtures.get(type(case))
     first = case._cleanups[:1]  # type: ignore[attr-defined]
-    is_ours = first and fixture is not None and getattr(first[0][0], "__self__", None) is fixture
+    ours = () if fixture is None else (fixture, fixture.tests)
+    is_ours = first and any(getattr(first[0][0], "__self__", None) is one for one in ours)
     if not is_ours or caller.f_globals.get("__name__") == "unittest.case":
         return call()
     del case._cleanups[0]  # type: ignore[attr-defined]
@@ -243,47 +273,45 @@ def clean_up(case: unittest.TestCase, call: Callable[[], Any]) -> Any:
         case._cleanups[:0] = first  # type: ignore[attr-defined]
 
 
+RUNS = unittest.TestCase.run.__code__
+"""What calls `doCleanups` at the end of a test; anybody else does so in its middle."""
+
+_RUN_IN_FIXTURE = run_in_fixture.__code__
+_SETS_UP = unittest.TestSuite._handleClassSetUp.__code__  # type: ignore[attr-defined]
+_DEBUGS_SUITE = unittest.TestSuite.debug.__code__
+
+
+def _stack(code: Any) -> Iterator[FrameType]:
+    """The frames of a function that are on the stack, innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is code:
+            yield frame
+        frame = frame.f_back
+
+
 def fixture_of(case: unittest.TestCase) -> ClassFixture | None:
-    """The frame of the test's class, once that has begun."""
+    """The fixture of the test's class, once that has begun."""
     return _fixtures.get(type(case))
 
 
-def _fixture_of(cls: type[unittest.TestCase], what: Iterable[Any] | None, result: Any) -> ClassFixture:
-    if cls not in _fixtures and not _took_over(cls):
+def _begun_fixture(
+    cls: type[unittest.TestCase], what: Callable[[], Iterable[Any] | None], result: Any
+) -> ClassFixture:
+    """Begin the class for a test, as its runner has not."""
+    if not _took_over(cls):
         if getattr(result, "_previousTestClass", None) is not cls or cls in over:
             cls.setUpClass()  # no suite of unittest has called it; or only once, for two runs with one result
-        elif what is not None:
-            begin_class(cls, what)
+        elif (declared_there := what()) is not None:
+            begin_class(cls, declared_there)
         if cls not in _fixtures:
             raise ConfigurationError(
                 f"{cls.__module__}.{cls.__qualname__}.setUpClass does not call super().setUpClass(), so "
                 "its stores were never prepared."
             )
-        run_end.first(_end_without_fixture)
-        if cls not in _without_fixture:
-            _without_fixture.append(cls)
+        run_end.first(_end_begun_in_tests)
+        _fixtures[cls].began_in_test = True
     return _fixtures[cls]
-
-
-def _is_running(fixture: ClassFixture) -> bool:
-    """Whether a test of it is on in this thread: else its end never came."""
-    return any(
-        one.f_code is run_in_fixture.__code__ and one.f_locals["frame"] is fixture
-        for one in _stack(sys._getframe())
-    )
-
-
-def _stack(fixture: FrameType | None) -> Iterator[FrameType]:
-    while fixture is not None:
-        yield fixture
-        fixture = fixture.f_back
-
-
-def _is_in_a_suite(fixture: FrameType) -> bool:
-    return any(one.f_code is unittest.TestSuite.debug.__code__ for one in _stack(fixture))
-
-
-_SETS_UP = unittest.TestSuite._handleClassSetUp.__code__  # type: ignore[attr-defined]
 
 
 def _end_what_is_over() -> bool:
@@ -294,28 +322,26 @@ def _end_what_is_over() -> bool:
     Returns:
         Whether such a suite begins the class.
     """
-    begins = [one.f_locals["test"].__class__ for one in _stack(sys._getframe()) if one.f_code is _SETS_UP]
+    begins = [frame.f_locals["test"].__class__ for frame in _stack(_SETS_UP)]
     for cls, fixture in list(_fixtures.items()):
-        if cls in begins or cls in _without_fixture:
-            continue
-        if fixture.is_between_tests or (fixture.is_unused and fixture.began_in_suite):
+        if fixture.is_over and not fixture.began_in_test and cls not in begins:
             _end_class(cls)
     return bool(begins)
 
 
 def _took_over(cls: type[unittest.TestCase]) -> bool:
-    """Take the frame of a base class whose ``setUpClass`` was called by its name, not by ``super()``.
+    """Take the fixture of a base class whose ``setUpClass`` was called by its name, not by ``super()``.
 
     It began for that base, and nobody would end it. A class that declares other stores needs its own.
     """
     for base in cls.__mro__[1:]:
-        if base in _fixtures and base not in _without_fixture:
+        if base in _fixtures and not _fixtures[base].began_in_test:
             if any(getattr(cls, name, None) is not getattr(base, name, None) for name in _DECLARATIONS):
                 return False
             fixture = _fixtures[cls] = _fixtures.pop(base)
             remove_handles(base, is_over=False)
             put_handles(cls, fixture.db)
-            fixture.scope.label = f"{cls.__module__}.{cls.__qualname__}"
+            fixture.belong_to(cls)
             cls.addClassCleanup(_end_class, cls)
             return True
     return False
@@ -325,7 +351,7 @@ def _end_class(cls: type) -> None:
     fixture = _fixtures.get(cls)
     if fixture is None:
         return
-    if fixture.is_in_test:  # a test runs the class's cleanups: not before its own end
+    if fixture.tests.in_test:  # a test runs the class's cleanups: not before its own end
         fixture.is_to_end = True
         return
     fixture.expire()
@@ -333,20 +359,18 @@ def _end_class(cls: type) -> None:
         fixture.end()
     finally:
         _fixtures.pop(cls, None)
-        if cls in _without_fixture:
-            _without_fixture.remove(cls)
         remove_handles(cls)
 
 
-def _end_without_fixture() -> None:
+def _end_begun_in_tests() -> None:
     """End classes whose runner will not say that they are over, as a suite of unittest does."""
-    while _without_fixture and not any(
-        _fixtures[cls].is_in_test for cls in _without_fixture if cls in _fixtures
-    ):
-        cls = _without_fixture.pop()
-        if cls not in _fixtures:
-            continue
-        _try_all([cls.tearDownClass, partial(_clean_up, cls)], f"{cls.__module__}.{cls.__qualname__}")
+    begun: list[Any] = [cls for cls, fixture in _fixtures.items() if fixture.began_in_test]
+    if any(_fixtures[cls].tests.in_test for cls in begun):
+        return
+    for cls in reversed(begun):
+        if cls in _fixtures:
+            _fixtures[cls].began_in_test = False  # if its cleanups are gone, `_end_what_is_over` ends it
+            _try_all([cls.tearDownClass, partial(_clean_up, cls)], f"{cls.__module__}.{cls.__qualname__}")
 
 
 def _clean_up(cls: Any) -> None:
@@ -357,7 +381,7 @@ def _clean_up(cls: Any) -> None:
 def _end_behind(
     fixture: ClassFixture | None, error: BaseException, more: Callable[[], object] = lambda: None
 ) -> None:
-    """Give back after a failure that ended the run; it stays the one that is raised."""
+    """Restore after a failure that ended the run; it stays the one that is raised."""
     try:
         if fixture is not None:
             fixture.end_test()
@@ -366,13 +390,12 @@ def _end_behind(
         error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
 
 
-def _end_in(result: Any, case: unittest.TestCase, fixture: ClassFixture | None) -> None:
-    """Give back where the runner dropped our cleanup; what fails is the test's error."""
+def _end_in(result: Any, case: unittest.TestCase, fixture: ClassFixture) -> None:
+    """Restore if the runner dropped our cleanup; what fails is the test's error."""
     try:
-        if fixture is not None:
-            fixture.end_test()
-            if fixture.is_to_end:
-                _end_class(type(case))
+        fixture.end_test()
+        if fixture.is_to_end:
+            _end_class(type(case))
     except Exception as error:
         _add_error(result, case, error)
 
@@ -383,35 +406,17 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
     result.addError(case, (type(error), error, error.__traceback__))
 
 
-def _refuse_unawaited(case: unittest.TestCase) -> None:
+def _refuse_unawaited(case: unittest.TestCase, fixture: ClassFixture) -> None:
     """Refuse an async test that its class does not await: it would pass without having run."""
-    method = getattr(case, case._testMethodName, None)
-    if iscoroutinefunction(method) and not (
-        isinstance(case, unittest.IsolatedAsyncioTestCase) or _is_trial(case)
-    ):
+    if not (fixture.is_async or fixture.ends_after_cleanups):
         raise ConfigurationError(
             f"{case.id()} is async, and its class would never await it. Take AsyncDatabaseTestCase, or "
             "unittest.IsolatedAsyncioTestCase."
         )
 
 
-def _is_trial(case: unittest.TestCase) -> bool:
-    """True for Twisted's own test cases: their tearDown comes after their cleanups."""
-    return any(base.__module__.startswith("twisted.trial.") for base in type(case).__mro__)
-
-
-def _is_skipped(case: unittest.TestCase) -> bool:
-    method = getattr(case, case._testMethodName, None)
-    return bool(
-        getattr(type(case), "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False)
-    )
-
-
-def _raising(error: Exception) -> Callable[[], None]:
-    def setUp() -> None:
-        raise error
-
-    return setUp
+def _throw(error: Exception) -> None:
+    raise error
 
 
 def _try_all(steps: Iterable[Callable[[], object]], label: str, errors: Sequence[Exception] = ()) -> None:

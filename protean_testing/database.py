@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
+from .core.resource import StackedScope
 from .core.scopes import Scope, tests_running
 from .errors import ConfigurationError
 from .hooks import Hook
@@ -74,7 +76,7 @@ class Database:
         from sqlalchemy.orm import Session
 
         session = Session(self.engine, **arguments)
-        self._scope().closing.callback(self._sql().close_session, session)
+        self._scope().closing.append(partial(self._sql().close_session, session))
         return session
 
     def async_session(self, **arguments: Any) -> AsyncSession:
@@ -135,7 +137,7 @@ class Database:
             "Ask for the one you mean: db.store('name')."
         )
 
-    def _scope(self) -> Scope:
+    def _scope(self) -> StackedScope:
         scope = self._current()
         scope.must_be_open()
         return scope.innermost()

@@ -199,6 +199,11 @@ class Store(ABC):
     def discard(self) -> None:
         """Remove its place for good, after `close`. At its next use the store begins in another one."""
 
+    @property
+    def can_free(self) -> bool:
+        """Whether `free` has anything to do here."""
+        return type(self).free is not Store.free
+
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         """End sessions that sleep and hold a lock on which somebody waits, and which an earlier test left.
 

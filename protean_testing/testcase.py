@@ -1,12 +1,14 @@
-"""The base classes: schema for the run, data given back after every test."""
+"""The base classes: schema for the run, data restored after every test."""
 
 from __future__ import annotations
 
 import unittest
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from sys import _getframe
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .class_fixture import begin_class, clean_up, fixture_of, run_in_fixture
+from .class_fixture import RUNS, begin_class, clean_up, fixture_of, run_in_fixture
 from .database import Database
 from .errors import ConfigurationError
 from .handles import sentinel_handles
@@ -50,32 +52,24 @@ class DatabaseTestCase(unittest.TestCase):
         super().setUpClass()
         begin_class(cls, cls._declared())
 
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Nothing: the class's end is a class cleanup, so it comes also where this is never called."""
-        super().tearDownClass()
-
     def setUp(self) -> None:
         super().setUp()
-        fixture = fixture_of(self)
-        if fixture is not None and isinstance(self, unittest.IsolatedAsyncioTestCase):
-            fixture.enter_hooks()  # here, and not in run(), they reach the context of the test's loop
-
-    def tearDown(self) -> None:
-        """Nothing: the reset comes after the test's last cleanup, so it also follows a failed setUp."""
-        super().tearDown()
+        if isinstance(self, unittest.IsolatedAsyncioTestCase):
+            fixture = fixture_of(self)
+            if fixture is not None:
+                fixture.enter_hooks()  # here, and not in run(), they reach the context of the test's loop
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        call = super().run
-        wrapped: unittest.TestResult | None = run_in_fixture(
-            self, result, lambda: call(result), self._unless_overridden()
-        )
-        return wrapped
+        call = partial(super().run, result)
+        ran: unittest.TestResult | None = run_in_fixture(self, result, call, self._unless_overridden)
+        return ran
 
     def debug(self) -> None:
-        run_in_fixture(self, None, super().debug, self._unless_overridden())
+        run_in_fixture(self, None, super().debug, self._unless_overridden)
 
     def doCleanups(self) -> Any:
+        if _getframe(1).f_code is RUNS:
+            return super().doCleanups()
         return clean_up(self, super().doCleanups)
 
     @classmethod

@@ -25,6 +25,12 @@ _BRIEF = 1.0  # seconds for a server that did not answer the last time
 _CHEAP = 0.1  # seconds: a refused connection costs less
 _REST = 10  # a server that did not answer again is left alone for so many times what it cost
 _ACTIVE = 1  # libpq's PQTRANS_ACTIVE
+_EVENTS = (
+    0,
+    select.POLLIN,
+    select.POLLOUT,
+    select.POLLIN | select.POLLOUT,
+)  # for psycopg's 1: read, 2: write
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 
@@ -159,7 +165,7 @@ def _run(
     began = monotonic()
     deadline = began + seconds
     try:
-        events = _events(next(generator))
+        events = _EVENTS[next(generator)]
         poll = select.poll()
         poll.register(descriptor, events)
         while True:
@@ -174,17 +180,12 @@ def _run(
                 continue
             seen = found[0][1]
             ready = (1 if seen & ~select.POLLOUT else 0) | (2 if seen & select.POLLOUT else 0)
-            wanted = _events(generator.send(ready))
+            wanted = _EVENTS[generator.send(ready)]
             if wanted != events:
                 poll.modify(descriptor, events := wanted)
     except StopIteration as end:
         value: Value = end.value
         return value
-
-
-def _events(wait: int) -> int:
-    """What `poll` calls what psycopg waits for: 1 to read, 2 to write."""
-    return (select.POLLIN if wait & 1 else 0) | (select.POLLOUT if wait & 2 else 0)
 
 
 class Turn:

@@ -1,4 +1,4 @@
-"""The benchmark of PostgreSQL gives its table, its bars and its chart. What they say is not judged here."""
+"""The benchmarks print what they promise. Times are not judged here, numbers of calls are."""
 
 from __future__ import annotations
 
@@ -36,6 +36,34 @@ class PostgreSQLTests(SuiteTestCase):
                 )
         self.assertRegex(outcome.out, r"(?m)^(pass|MISS)  .*one-row INSERT")
         self.assertEqual(ElementTree.parse(chart).getroot().tag, "{http://www.w3.org/2000/svg}svg")
+
+
+class LifecycleTests(SuiteTestCase):
+    def test_it_prints_a_table_and_the_calls(self) -> None:
+        outcome = self.python("-m", "benchmarks.lifecycle", "--quick", "--files", timeout=120)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        stores = ("memory", "SQLite in memory", "PostgreSQL")
+        names = ["plain unittest", *(f"ours, {store}" for store in stores)]
+        names += ["fixture, SQLite in memory", "fixture, PostgreSQL"]
+        if find_spec("django"):
+            names += [
+                "Django SimpleTestCase",
+                "Django TestCase, SQLite in memory",
+                "Django TestCase, PostgreSQL",
+            ]
+        for name in names:
+            with self.subTest(name):
+                self.assertRegex(outcome.out, rf"(?m)^{re.escape(name)} +\d+\.\d +\d+\.\d$")
+        calls = {
+            walk: [int(number) for number in re.findall(r"(\d+) \(", row)]
+            for walk, row in re.findall(
+                r"(?m)^(an empty test|the end of a test that wrote) (.*\(.*)$", outcome.out
+            )
+        }
+        self.assertLessEqual(
+            calls["an empty test"][0], 20, "in memory: nobody is asked who has nothing to say"
+        )
+        self.assertLessEqual(calls["the end of a test that wrote"][0], 12)
 
 
 if __name__ == "__main__":

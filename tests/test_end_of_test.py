@@ -83,7 +83,7 @@ class StepTests(ProgramTestCase):
     def check(self, store: str, place: str, error: str = "TimeoutError", stride: int = 1) -> None:
         (found,) = self.program(store, "step", place, error, STRIDE=str(stride))
         with self.subTest(store=store, place=place, error=error):
-            self.assertGreater(found["steps"], 100)
+            self.assertGreater(found["steps"], 40)  # else nothing was interrupted: the shortest is in memory
             self.assertEqual(found["number"], 0, found["dirty"])
 
     def test_memory(self) -> None:

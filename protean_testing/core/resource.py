@@ -1,51 +1,93 @@
-"""One place, held for the run: its schema is made once, and scopes follow each other on its line."""
+"""A place that stores of the run share (a database, a Redis, a file), and the stack of scopes open on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from enum import Enum
 from traceback import clear_frames
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from warnings import warn
 
 from ..errors import LateWriteWarning, LeakError, ProteanTestingError, ScopeError, StoreError
 from ..store import EMPTY, OnLeak, Snapshot, Store, ended_scope, leak_policy
+from .companions import Companion
 from .figures import Figures
 from .hanging import watch
 from .leaks import Everything, bullet_list, differences, report_leak, strictest
 from .run_sync import run_sync
 
-if TYPE_CHECKING:
-    from .scopes import Scope
+
+class StackedScope(Protocol):
+    """What the stack, the run and other scopes ask of a `core.scopes.Scope`; see there."""
+
+    stores: tuple[Store, ...]
+    label: str
+    number: int
+    nested: bool
+    thread: int
+    test: object
+    entries: dict[Resource, Entry]
+    closing: list[Callable[[], object]]
+    async_closing: list[Callable[[], Awaitable[object]]]
+
+    @property
+    def outer(self) -> StackedScope | None: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def expire(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+    def close_handles(self) -> list[Exception]: ...
+
+    async def close_async(self) -> None: ...
+
+    def keep_companion(self, beside: Companion) -> None: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Entry:
-    """One scope on the line of one place; the run's own has none.
+    """One scope on the stack of one resource; the run's own, the first, has none.
 
     Attributes:
-        depth: How many are outside of it.
-        on_leak: The strictest policy of the scope's stores in this place.
-        seen: Everything that was there, where one of them is paranoid; else None.
+        snapshot: What the store saved when the scope began.
+        on_leak: The strictest policy of the scope's stores here.
+        seen: Everything that was there, if one of the stores is to be verified; else None.
+        depth: How many entries are outside of it.
+        lists_open: The store says what was left open in it. In a scope inside a test, that may outlive it.
     """
 
-    scope: Scope | None
+    scope: StackedScope | None
     snapshot: Snapshot
-    on_leak: OnLeak
-    seen: dict[str, Any] | None
+    on_leak: OnLeak = "warn"
+    seen: dict[str, Any] | None = None
     depth: int = 0
+    lists_open: bool = False
+
+
+class Debt(Enum):
+    """How a restore that is owed stands."""
+
+    DUE = "not begun: it came too late, or never"
+    BEGUN = "begun and not ended: what it had read of the store's change log is lost"
+    FAILED = "begun, and its failure was raised"
 
 
 class Resource:
-    """One place whose schema is held for the run, and the line of scopes that are open on it.
+    """A place whose schema is held for the run, and the stack of scopes that are open on it.
 
     Attributes:
-        store: The first store that was used in this place: it saves and resets for all of them.
-        holder: The test class, test or block that used it first, for messages.
-        is_awake: False while its connections are closed; it was not used for some time.
-        used: A number that grows: when a scope last began here.
-        line: The open scopes, outermost first; the first entry is the run itself.
+        store: The first store that was used here: it saves and resets for all of them.
+        user: The test class, test or block that used it first, for messages.
+        schemas: The stores whose schema was made here, by their identity.
+        stack: The open scopes, outermost first; the first entry is the run itself.
+        owed: The outermost entry that must be restored before anything else begins.
+        is_awake: False while its connections are closed, as it was not used for some time.
+        used: Grows with each scope that begins, to tell which resource was not used for longest.
     """
 
     _uses = 0
@@ -55,21 +97,21 @@ class Resource:
         self.user = user
         self.schemas: dict[Hashable, Store] = {}
         self.stack: list[Entry] = []
+        self.owed: Entry | None = None
         self.is_awake = True
         self.used = 0
-        self.failed: dict[Hashable, Exception] = {}
-        self._owed: Entry | None = None  # a restore that was begun, or came too late: first of all
-        self._due: Entry | None = None  # that of the test which runs now, from its first moment on
-        self._is_doubtful = False  # a reset was begun: what it had read of the store's notes is lost
-        self._is_told = False  # that reset has failed, and not only been interrupted
-        self._fresh = True
-        self._last = ""
+        self._failed: dict[Hashable, Exception] = {}
+        self._debt = Debt.DUE
+        self._is_fresh = True  # no scope has begun since the schema was made
+        self._last = ""  # the scope that was restored last
+
+    # The schema
 
     def create(self, store: Store, figures: Figures) -> None:
         """Make the schema of `store`, unless it is there. A failure is kept and raised again."""
         identity = store.identity()
-        if identity in self.failed:
-            raise self.failed[identity].with_traceback(None)
+        if identity in self._failed:
+            raise self._failed[identity].with_traceback(None)
         if identity in self.schemas:
             return
         self.schemas[identity] = store  # a half-made schema is dropped at the end as well
@@ -78,199 +120,212 @@ class Resource:
             with figures.creating(store.name) if has_schema else nullcontext():
                 run_sync(store.create_schema())
                 if not self.stack:
-                    self.stack.append(Entry(None, run_sync(self.store.save_data()), "warn", None))
+                    self.stack.append(Entry(None, run_sync(self.store.save_data())))
         except Exception as error:
-            self.failed[identity] = error
+            self._failed[identity] = error
             raise
 
-    def enter(self, scope: Scope, stores: Sequence[Store]) -> None:
-        """Put `scope` on the line: remember the data as it is now.
+    def drop(self) -> Iterable[Callable[[], object]]:
+        """The steps that end this hold, in order; each may fail without stopping the next."""
+        for store in reversed(self.schemas.values()):
+            yield store.drop_schema
+        for store in reversed(self.schemas.values()):
+            yield store.close
+
+    def rest(self) -> None:
+        """Close connections until the next scope begins. Only if `is_idle`."""
+        self.is_awake = False
+        for store in self.schemas.values():
+            store.rest()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has connections to close, and no scope is open."""
+        rests = any(type(store).rest is not Store.rest for store in self.schemas.values())
+        return rests and self.is_awake and len(self.stack) <= 1 and self.owed is None
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether all in it may be discarded, and made again: nobody uses it, and no connection is open."""
+        is_over = len(self.stack) <= 1 and self.owed is None and not self.is_idle
+        return is_over and all(store.decided_for is not None for store in self.schemas.values())
+
+    # The scope stack
+
+    def enter(self, scope: StackedScope, stores: Sequence[Store]) -> Entry:
+        """Push `scope` with a snapshot of the data as it is now.
 
         Parameters:
             stores: Those of the scope's that are in this place.
         """
         with suppress(LeakError):
             self.settle()
-        top = self.stack[-1]
-        if top.scope is None and not self._fresh and run_sync(self.store.reset_data(top.snapshot)):
+        top, store = self.stack[-1], self.store
+        if top.scope is None and not self._is_fresh and run_sync(store.reset_data(top.snapshot)):
             self._warn_of_late_write(scope.label)
-        self._fresh = False
-        self.is_awake = True
+        self._is_fresh, self.is_awake = False, True
         Resource._uses += 1
         self.used = Resource._uses
-        snapshot = self._ask(self.store.save_data)
-        if snapshot is EMPTY and scope.nested and top.scope is not None and not self.store.is_empty():
+        snapshot = self._call(store.save_data)
+        if snapshot is EMPTY and scope.nested and top.scope is not None and not store.is_empty():
             raise ScopeError(
-                f"store {self.store.name!r} can only be cleared, so {scope.label} cannot begin inside "
-                f"{top.scope.label}: it could not give back what is there now.\n"
+                f"store {store.name!r} can only be cleared, so {scope.label} cannot begin inside "
+                f"{top.scope.label}: it could not restore what is there now.\n"
                 "Give the store save= and restore=, or is_empty= where it is known to be empty."
             )
-        seen = dict(run_sync(self.store.dump_data())) if any(store.verify for store in stores) else None
-        self.stack.append(
-            Entry(scope, snapshot, strictest(store.on_leak for store in stores), seen, len(self.stack))
+        seen = dict(run_sync(store.dump_data())) if any(one.verify for one in stores) else None
+        on_leak = strictest(one.on_leak for one in stores)
+        lists_open = type(store).left_open is not Store.left_open and (
+            scope.outer is None or not scope.nested
         )
+        entry = Entry(scope, snapshot, on_leak, seen, len(self.stack), lists_open)
+        self.stack.append(entry)
+        return entry
 
-    def begin_test(self, scope: Scope) -> None:
-        """Owe the restore from now on: of a test whose end never comes, whoever is next brings it."""
-        self._due = self._entry(scope)
+    def restore(self, entry: Entry) -> bool:
+        """Restore the data of an entry, which stays on the stack. It is owed until that is done.
 
-    def end_test(self, scope: Scope) -> bool:
-        """Bring back the data at the start of `scope`, on which each of its tests begins."""
-        self._owe_due()
-        return self.reset(scope)
+        Returns:
+            Whether anything had been written.
 
-    def reset(self, scope: Scope) -> bool:
-        """Bring back the data at the start of `scope`, which stays on the line."""
-        entry = self._entry(scope)
-        self._owed, self._is_doubtful = entry, True
-        self._last = scope.label
+        Raises:
+            LeakError: The data is restored, and something was left open or locked.
+            StoreError: It is not restored.
+        """
+        scope, store = entry.scope, self.store
+        assert scope is not None
+        self.owe(entry)
+        self._debt = Debt.BEGUN
         ended_scope.set(scope.label)
         leak: LeakError | None = None
         token = leak_policy.set(entry.on_leak)
         try:
             try:
-                changed = bool(self._ask(self.store.reset_data, entry.snapshot))
+                changed = store.reset_data(entry.snapshot)
+                if changed.__class__ is not bool:  # else it need not be waited for
+                    changed = bool(run_sync(changed))
             except LeakError as error:
                 leak, changed = error, True
             except StoreError:
-                self._is_told = True
+                self._debt = Debt.FAILED
                 raise
-            self._owed, self._is_doubtful, self._is_told = None, False, False
-            if scope.outer is None or not scope.nested:  # else what is opened in it may outlive it
-                leak = self._report_open(entry, leak)
-            leak = self._report_hanging(entry, leak)
+            except BaseException as error:
+                _release(error)
+                raise
+            if self.owed is entry:
+                self.owed = None
+            if entry.lists_open:
+                left = store.left_open(entry.snapshot)
+                left = left if left.__class__ is list else run_sync(left)
+                if left:
+                    leak = self._report_open(left, entry, leak)
+            if watch.has_freed:
+                leak = self._report_freed(entry, leak)
             if entry.seen is not None:
-                leak = self._compare(entry, entry.seen, leak)
+                leak = self._verify(entry, entry.seen, leak)
         finally:
             leak_policy.reset(token)
         if leak is not None:
             raise leak
-        return changed
+        return bool(changed)
 
-    def leave(self, scope: Scope) -> bool:
-        """Bring back the data at the start of `scope` and take it off the line."""
-        entry = self._entry(scope)
-        self.owe(scope)
+    def leave(self, entry: Entry) -> bool:
+        """Restore the data of an entry and pop it, and what is above it."""
+        self.owe(entry)
         try:
-            return self.reset(scope)
+            return self.restore(entry)
         finally:
             del self.stack[entry.depth :]
-            if self._due is not None and self._due.depth >= entry.depth:
-                self._due = None
-            if self._owed is None:
-                self._ask(self.store.forget_data, entry.snapshot)
+            if self.owed is None:
+                self._call(self.store.forget_data, entry.snapshot)
 
-    def rest(self) -> None:
-        """Close connections until the next scope begins, if no scope is open and nothing is owed."""
-        self.is_awake = False
-        for store in self.schemas.values():
-            store.rest()
+    # Restores that are owed
 
-    @property
-    def is_expendable(self) -> bool:
-        """Whether all in it may be discarded, and made again: nobody uses it, and no connection is open."""
-        is_over = len(self.stack) <= 1 and self._owed is None and not self.is_idle
-        return is_over and all(store.decided_for is not None for store in self.schemas.values())
+    def owe(self, entry: Entry) -> None:
+        """Have the data of `entry` restored before anything else begins, unless an outer one is owed."""
+        if self.owed is None or entry.depth <= self.owed.depth:
+            assert entry.scope is not None
+            if self.owed is None:
+                self._debt = Debt.DUE
+            self.owed, self._last = entry, entry.scope.label
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it has connections to close, and no scope is open."""
-        rests = any(type(store).rest is not Store.rest for store in self.schemas.values())
-        return rests and self.is_awake and len(self.stack) <= 1 and self._owed is None
-
-    def settle_at_end(self) -> None:
-        """As `settle`, for the last time; a failure that was told already is not told again."""
-        was_told = self._is_told
-        try:
-            self.settle(test_is_over=True)
-        except (LeakError, StoreError):
-            if not was_told:
-                raise
-
-    def owe(self, scope: Scope) -> None:
-        """Bring back the data at the start of `scope` before anything else begins."""
-        self._owed = self._entry(scope)
-
-    def settle(self, *, test_is_over: bool = False) -> None:
-        """Bring back what is owed: a reset failed, was interrupted, or never came.
-
-        Parameters:
-            test_is_over: The test that ran last runs no more, whether its end came or not.
+    def settle(self) -> None:
+        """Restore what is owed: a reset failed, was interrupted, or never came.
 
         Raises:
-            LeakError: The data is back, and what owed it had left something open.
-            StoreError: It is not back.
+            LeakError: The data is restored, and what owed it had left something open.
+            StoreError: It is not restored.
         """
-        if test_is_over:
-            self._owe_due()
         self._pop_what_is_over()
-        owed = self._owed
+        owed = self.owed
         if owed is None:
             return
         leak: LeakError | None = None
+        restore = self.store.reset_data if self._debt is Debt.DUE else self.store.restore_fully
+        if self._debt is Debt.DUE:
+            self._debt = Debt.BEGUN
         ended_scope.set(self._last)
-        restore = self.store.restore_fully if self._is_doubtful else self.store.reset_data
-        with _policy(owed.on_leak):
-            try:
-                self._ask(restore, owed.snapshot)
-            except LeakError as error:
-                leak = error
-            except Exception as error:
-                raise StoreError(
-                    f"store {self.store.name!r} is not clean: its reset after {self._last} failed, "
-                    f"and failed again now.\n{error}",
-                    store=self.store.name,
-                ) from error
+        token = leak_policy.set(owed.on_leak)
+        try:
+            self._call(restore, owed.snapshot)
+        except LeakError as error:
+            leak = error
+        except Exception as error:
+            raise StoreError(
+                f"store {self.store.name!r} is not clean: its reset after {self._last} failed, "
+                f"and failed again now.\n{error}",
+                store=self.store.name,
+            ) from error
+        finally:
+            leak_policy.reset(token)
         if owed not in self.stack:
-            self._ask(self.store.forget_data, owed.snapshot)
-        self._owed, self._is_doubtful, self._is_told = None, False, False
+            self._call(self.store.forget_data, owed.snapshot)
+        self.owed = None
         if leak is not None:
             raise leak
 
-    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        """What the store's method returns, or comes to where it is async."""
+    def settle_at_end(self) -> None:
+        """As `settle`, for the last time; a failure that was raised already is not raised again."""
+        was_raised = self.owed is not None and self._debt is Debt.FAILED
+        try:
+            self.settle()
+        except (LeakError, StoreError):
+            if not was_raised:
+                raise
+
+    def _pop_what_is_over(self) -> None:
+        """Pop scopes whose end, or whose begin, was interrupted."""
+        while self.stack and (top := self.stack[-1]).scope is not None and top.scope.is_over:
+            self.owe(top)
+            self.stack.pop()
+
+    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """What the store's method returns, or comes to if it is async."""
         try:
             return run_sync(method(*arguments))
         except BaseException as error:
-            if not isinstance(error, ProteanTestingError):  # interrupted: the error outlives this for long,
-                clear_frames(error.__traceback__)  # and what it holds would hold locks
+            _release(error)
             raise
 
-    def _owe_due(self) -> None:
-        """What is due becomes what is owed at once, unless something further out is."""
-        due = self._due
-        if due is None:
-            return
-        if self._owed is None or self._owed.depth > due.depth:
-            assert due.scope is not None
-            self._owed, self._last = due, due.scope.label
-        self._due = None
+    # What was left behind
 
-    def _pop_what_is_over(self) -> None:
-        """Scopes whose end was interrupted, or whose begin was."""
-        while (top := self.stack[-1] if self.stack else None) is not None:
-            if top.scope is None or not top.scope.is_over:
-                return
-            if self._owed is None or self._owed.depth > top.depth:
-                self._owed, self._last = top, top.scope.label
-            self.stack.pop()
-
-    def reset_again(self, scope: Scope, by: str) -> None:
-        """Bring back what was written since the reset at the end of `scope`, and tell of it.
+    def restore_late_writes(self, entry: Entry, by: str) -> None:
+        """Restore what was written since the reset at the end of a test, and report it.
 
         Parameters:
             by: Who is still at work.
 
         Raises:
-            LeakError: Something was, and it is to fail.
+            LeakError: Something was written, and it is to fail.
         """
-        entry, store = self._entry(scope), self.store
-        exact = entry.on_leak == "fail" and type(store).dump_data is not Store.dump_data
-        there = run_sync(store.dump_data()) if exact else {}
+        store = self.store
+        is_exact = entry.on_leak == "fail" and type(store).dump_data is not Store.dump_data
+        before = run_sync(store.dump_data()) if is_exact else {}
         ended_scope.set(self._last)
-        with _policy(entry.on_leak):
+        token = leak_policy.set(entry.on_leak)
+        try:
             changed = run_sync(store.reset_data(entry.snapshot))
-            written = differences(run_sync(store.dump_data()), there) if exact else []
+            written = differences(run_sync(store.dump_data()), before) if is_exact else []
             if changed or written:
                 report_leak(
                     f"left {by} running, which wrote into store {store.name!r} after its end.\n"
@@ -280,6 +335,8 @@ class Resource:
                     entry.on_leak,
                     LateWriteWarning,
                 )
+        finally:
+            leak_policy.reset(token)
 
     def _warn_of_late_write(self, begins: str) -> None:
         after = f"after {self._last} had ended and " if self._last else ""
@@ -293,64 +350,56 @@ class Resource:
             stacklevel=2,
         )
 
-    def drop(self) -> Iterable[Callable[[], object]]:
-        """The steps that end this hold, in order; each may fail without stopping the next."""
-        for store in reversed(self.schemas.values()):
-            yield store.drop_schema
-        for store in reversed(self.schemas.values()):
-            yield store.close
-
-    def _report_open(self, entry: Entry, leak: LeakError | None) -> LeakError | None:
-        if type(self.store).left_open is Store.left_open:
-            return leak
-        left = run_sync(self.store.left_open(entry.snapshot))
-        if not left:
-            return leak
-        return self._told(
+    def _report_open(self, left: Sequence[str], entry: Entry, leak: LeakError | None) -> LeakError | None:
+        return self._reported(
             f"left something open on store {self.store.name!r}:\n{bullet_list(left)}"
             "The data was reset. Close it in the test, e.g.  self.addCleanup(connection.close)",
             entry.on_leak,
             leak,
         )
 
-    def _report_hanging(self, entry: Entry, leak: LeakError | None) -> LeakError | None:
-        for label, what, hung in watch.ended(self.store):
+    def _report_freed(self, entry: Entry, leak: LeakError | None) -> LeakError | None:
+        for label, what, hung in watch.freed(self.store):
             token = ended_scope.set(label)
             text = (
                 f"left a lock held on store {self.store.name!r}, and {hung} hung on it:\n"
                 f"{bullet_list([what])}"
                 "Its session was ended. Close it in the test, e.g.  self.addCleanup(connection.close)"
             )
-            leak = self._told(text, entry.on_leak, leak)
+            leak = self._reported(text, entry.on_leak, leak)
             ended_scope.reset(token)
         return leak
 
-    def _compare(self, entry: Entry, seen: dict[str, Any], leak: LeakError | None) -> LeakError | None:
-        """Tell of what a reset did not bring back, and then do so by looking at everything.
+    def _verify(self, entry: Entry, seen: dict[str, Any], leak: LeakError | None) -> LeakError | None:
+        """Report what a reset did not restore, and restore it by comparing everything.
 
-        What cannot be brought back is told once: all that are open take it as it is.
+        What cannot be restored is reported once: every open scope takes it as it is from then on.
         """
         now: Everything = run_sync(self.store.dump_data())
         wrong = differences(seen, now)
         if not wrong:
             return leak
         run_sync(self.store.restore_fully(entry.snapshot))
-        mended = run_sync(self.store.dump_data())
-        still = differences(seen, mended)
-        for name in seen.keys() | mended.keys() if still else ():
-            if seen.get(name) != mended.get(name):
+        restored = run_sync(self.store.dump_data())
+        still = differences(seen, restored)
+        for name in seen.keys() | restored.keys() if still else ():
+            if seen.get(name) != restored.get(name):
                 for one in self.stack:
                     if one.seen is not None:
-                        one.seen[name] = mended.get(name, ())
+                        one.seen[name] = restored.get(name, ())
         end = "It was brought back by looking at everything."
         if still:
             end = f"What cannot be undone here, and stays:\n{bullet_list(still)}Undo it in the test."
         text = f"left in store {self.store.name!r} what its reset did not see:\n{bullet_list(wrong)}{end}"
-        with _policy("fail" if entry.on_leak == "fail" else "warn"):  # it was asked for
-            return self._told(text, entry.on_leak, leak)
+        on_leak: OnLeak = "fail" if entry.on_leak == "fail" else "warn"  # it was asked for
+        token = leak_policy.set(on_leak)
+        try:
+            return self._reported(text, on_leak, leak)
+        finally:
+            leak_policy.reset(token)
 
-    def _told(self, text: str, on_leak: OnLeak, leak: LeakError | None) -> LeakError | None:
-        """Warn, or give the error to raise; the first one has the others as notes."""
+    def _reported(self, text: str, on_leak: OnLeak, leak: LeakError | None) -> LeakError | None:
+        """Warn, or return the error to raise; the first one has the others as notes."""
         try:
             report_leak(text, self.store.name, on_leak)
         except LeakError as error:
@@ -359,14 +408,8 @@ class Resource:
             leak.add_note(str(error))
         return leak
 
-    def _entry(self, scope: Scope) -> Entry:
-        return next(entry for entry in reversed(self.stack) if entry.scope is scope)
 
-
-@contextmanager
-def _policy(on_leak: OnLeak) -> Iterator[None]:
-    token = leak_policy.set(on_leak)
-    try:
-        yield
-    finally:
-        leak_policy.reset(token)
+def _release(error: BaseException) -> None:
+    """Let go of what an interrupted call holds: its error outlives it for long, and cursors hold locks."""
+    if not isinstance(error, ProteanTestingError):
+        clear_frames(error.__traceback__)

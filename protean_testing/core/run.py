@@ -6,18 +6,13 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from os import getpid
 from threading import RLock
-from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, ScopeError
 from ..store import Store, validate
 from .companions import Companion
 from .figures import Figures
-from .resource import Resource
+from .resource import Resource, StackedScope
 from .run_sync import run_sync
-
-if TYPE_CHECKING:
-    from .scopes import Scope
-
 
 AWAKE = 3
 """Places that keep their connections though no scope is open in them: the next class may use one again."""
@@ -45,11 +40,14 @@ class Run:
         self.refused: dict[Hashable, Exception] = {}
         self.decided: dict[Hashable, str] = {}
         self.figures = Figures()
-        self.companions: list[tuple[Scope, Companion]] = []
+        self.companions: list[tuple[StackedScope, Companion]] = []
         self.inherited = False
 
-    def use(self, stores: Sequence[Store], user: str) -> list[Resource]:
+    def use(self, stores: Sequence[Store], user: str) -> dict[Resource, list[Store]]:
         """Hold the schema of every store until the run ends; all are checked before one is touched.
+
+        Returns:
+            Where they are, and which of them are there, in their order.
 
         Raises:
             ScopeError: This process was forked from the one that holds the schema.
@@ -58,21 +56,26 @@ class Run:
         self.refuse_child()
         self.figures.begin()
         resources = dict(self.resources)
+        places: list[tuple[Resource, Store]] = []
         for store in stores:
             validate(store, reset_after=store.reset_after, on_leak=store.on_leak, verify=bool(store.verify))
-            resource = resources.setdefault(store.location(), Resource(store, user))
+            location = store.location()
+            resource = resources.get(location) or resources.setdefault(location, Resource(store, user))
             if resource.store is not store:
                 try:
                     store.share(resource.store)
                 except ConfigurationError as error:
                     raise ConfigurationError(f"{error}\nUsed by {resource.user} and by {user}.") from error
-        for store in stores:
-            if store.identity() not in resources[store.location()].schemas:
+            places.append((resource, store))
+        for resource, store in places:
+            if store.identity() not in resource.schemas:
                 self._check(store)
         self.resources = resources
-        for store in stores:
-            resources[store.location()].create(store, self.figures)
-        return list(dict.fromkeys(resources[store.location()] for store in stores))
+        used: dict[Resource, list[Store]] = {}
+        for resource, store in places:
+            resource.create(store, self.figures)
+            used.setdefault(resource, []).append(store)
+        return used
 
     def _check(self, store: Store) -> None:
         """Check a store once; what was refused is refused again at once."""
@@ -160,7 +163,7 @@ class Run:
             errors += attempts(store.discard for store in stores)
         raise_all(errors, "while private databases were discarded")
 
-    def open_scopes(self) -> list[Scope]:
+    def open_scopes(self) -> list[StackedScope]:
         """Every scope that is open, outermost first."""
         scopes = (entry.scope for resource in self.resources.values() for entry in resource.stack)
         return sorted({scope for scope in scopes if scope is not None}, key=lambda scope: scope.number)

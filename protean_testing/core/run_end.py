@@ -91,6 +91,8 @@ def watch(result: Any) -> None:
 
     The latter is what trial calls last.
     """
+    if getattr(getattr(result, "stopTestRun", None), "_protean_testing", False):
+        return
     for name in ("stopTestRun", "done"):
         original: Callable[[], object] | None = getattr(result, name, None)
         if original is not None and not getattr(original, "_protean_testing", False):

@@ -1,4 +1,4 @@
-"""The one law: a scope gives back, at its end, the data that was there when it began.
+"""The one law: a scope restores, at its end, the data that was there when it began.
 
 Scopes nest: run, class, test, block. The schema is held for the run, whatever the scopes do.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 import threading
 from asyncio import wait_for
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from threading import get_ident
+from logging import DEBUG, getLogger
+from threading import active_count, get_ident
 from time import perf_counter, sleep
 from types import FrameType
 from unittest import TestCase
@@ -20,11 +20,13 @@ from ..errors import LeakError, ScopeError
 from ..store import Store
 from .companions import Companion
 from .hanging import watch
-from .resource import Resource
+from .resource import Entry, Resource, StackedScope
 from .run import attempts, raise_all, run
 from .threads import PATIENCE, Background, named
 
 HANDLE_WITHIN = 5.0  # seconds for an async handle to close
+
+logger = getLogger("protean_testing")
 
 
 def tests_running() -> list[object]:
@@ -45,15 +47,20 @@ class Scope:
     """A stretch of the run after which the data of some stores is as it was before.
 
     Parameters:
-        stores: What to give back, in the order in which to begin; the end takes the reverse.
+        stores: What to restore, in the order in which to begin; the end takes the reverse.
         label: What messages call it: a test's id, a class, a block and its place in the code.
         nested: True for a block that may hold another block's data as its start.
         outer: The scope through whose handle this one is opened, if any: it may be another thread's.
         keep: Stores whose data stays as it is from test to test.
 
     Attributes:
+        number: Grows with each scope that begins; 0 while this one is not open.
+        entries: Its entry on the stack of each resource, while it is open.
         closing: What to close before the stores are reset: handles given out inside this scope.
         async_closing: The same for handles that must be awaited; the async faces do so first.
+        in_test: A test runs on it, and its end has not begun.
+        test: The test case that opened this block.
+        thread: The thread in which it began.
     """
 
     _count = 0
@@ -64,7 +71,7 @@ class Scope:
         label: str,
         *,
         nested: bool = False,
-        outer: Scope | None = None,
+        outer: StackedScope | None = None,
         keep: Sequence[Store] = (),
     ) -> None:
         self.stores = tuple(stores)
@@ -72,25 +79,24 @@ class Scope:
         self.nested = nested
         self.outer = outer
         self.number = 0
-        self.closing = ExitStack()
+        self.entries: dict[Resource, Entry] = {}
+        self.closing: list[Callable[[], object]] = []
         self.async_closing: list[Callable[[], Awaitable[object]]] = []
+        self.in_test = False
+        self.test: object = None
+        self.thread = 0
         self._keep = keep
-        self._resources: list[Resource] = []
-        self._of_tests: list[Resource] = []  # those that each test begins anew
-        self._closed: list[Companion] = []  # of a test that is over, and not still at that time
+        self._of_tests: list[tuple[Resource, Entry]] = []  # those that each test begins anew, last one first
+        self._is_due = False  # a test has begun on it, and not all that it may have written is restored
+        self._ended_companions: list[Companion] = []  # of a test that is over, and not still at that time
         self._leaving = False
-        self.test: object = None  # the one that opened this block
-        self._thread = 0
         self._background: Background | None = None
+        self._is_strict = False
+        self._freeing: tuple[Store, ...] = ()
 
     @property
     def is_open(self) -> bool:
         return bool(self.number)
-
-    @property
-    def resources(self) -> list[Resource]:
-        """The places of its stores, while it is open."""
-        return self._resources
 
     @property
     def is_over(self) -> bool:
@@ -100,6 +106,8 @@ class Scope:
     def expire(self) -> None:
         """Begin the end: if that is interrupted, whoever enters next finds this scope over, and ends it."""
         self._leaving = True
+
+    # Begin and end
 
     def enter(self) -> None:
         """Begin on every store, or on none.
@@ -111,24 +119,28 @@ class Scope:
         with run.lock:
             if self.nested and self.outer is not None:
                 self._refuse_hidden(f"{self.label} cannot begin")
-            resources = run.use(self.stores, self.label)
-            for resource in resources:
+            used = run.use(self.stores, self.label)
+            for resource in used:
                 self._refuse_other_thread(resource)
                 self._expire_what_is_over(resource)
-            stores: dict[Resource, list[Store]] = {}
-            for store in self.stores:
-                stores.setdefault(run.resources[store.location()], []).append(store)
-            with ExitStack() as undo:
-                for resource in resources:
-                    resource.enter(self, stores[resource])
-                    undo.callback(resource.leave, self)
-                undo.pop_all()
+            entries: dict[Resource, Entry] = {}
+            try:
+                for resource, stores in used.items():
+                    entries[resource] = resource.enter(self, stores)
+            except BaseException as error:
+                left = [partial(resource.leave, entry) for resource, entry in entries.items()]
+                for failed in attempts(reversed(left)):
+                    error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
+                raise
             Scope._count += 1
-            kept = {run.resources[store.location()] for store in self._keep}
-            self._of_tests = [resource for resource in resources if resource not in kept]
-            self._resources, self._thread, self._leaving = resources, get_ident(), False
+            self.entries, self.thread, self._leaving, self._is_due = entries, get_ident(), False, False
+            kept = [one for one, there in used.items() if any(store in self._keep for store in there)]
+            self._of_tests = [item for item in reversed(entries.items()) if item[0] not in kept]
+            self._is_strict = any(store.on_leak == "fail" for store in self.stores)
+            self._freeing = tuple(resource.store for resource in entries if resource.store.can_free)
             self.number = Scope._count
-            watch.begin(self, is_test=self.nested)
+            if self._freeing or watch.is_on:
+                watch.begin(self, self.label, self._freeing, is_test=self.nested)
             if self.outer is None or not self.nested:  # a scope inside a test sees the test's own threads
                 self._background = Background()
             self._resume()
@@ -137,7 +149,7 @@ class Scope:
         """Go back to the start of this scope, which stays open.
 
         Returns:
-            True where something had been written.
+            True if something had been written.
 
         Raises:
             ScopeError: It is not open, or an inner scope still is.
@@ -151,12 +163,47 @@ class Scope:
                 raise ScopeError(f"{self.label} cannot be reset while {inner[-1].label} is open inside it.")
             self._refuse_hidden(f"{self.label} cannot be reset")
             try:
-                return self._reset(self._resources)
+                return self._restore(reversed(self.entries.items()), Resource.restore)
             finally:
                 self._resume()
 
-    def begin_test(self, label: str) -> list[Exception]:
+    def leave(self, inner: Scope | None = None) -> None:
+        """Go back to the start of this scope and end it; inner scopes are ended first, with an error.
+
+        Parameters:
+            inner: One that ends with this scope. What it would restore, this restores as well.
+        """
+        ending = [self] if inner is None else [self, inner]
+        for scope in ending:
+            scope.expire()
+            if watch.is_on:
+                watch.end(scope, scope.label)
+        threads = self._threads_left()
+        with run.lock:
+            if run.inherited:
+                return
+            self.must_be_open()
+            errors = [*self._end_inner(ending), *ending[-1]._pause()]
+            for scope in ending[1:]:
+                errors += scope.close_handles()
+            around = ending[-1]._companions()
+            own = [beside for scope, beside in run.companions if scope in ending]
+            run.companions = [entry for entry in run.companions if entry[0] not in ending]
+            for scope in ending:
+                scope.number = 0
+            try:
+                self._restore(reversed(self.entries.items()), Resource.leave, errors, threads, is_still=True)
+                run.rest()
+            finally:
+                for beside in around:
+                    (beside.close if beside in own else beside.resume)()
+
+    # Tests
+
+    def begin_test(self, label: str) -> Sequence[Exception]:
         """Begin a test on the data of this scope, and owe its restore until `end_test` has done that.
+
+        Between two tests that left nothing behind, nobody is asked anything.
 
         Parameters:
             label: The test's id.
@@ -167,70 +214,59 @@ class Scope:
         Raises:
             StoreError: A store is not clean.
         """
-        late: list[Exception] = []
-        if self.is_open:
-            late = self.settle()
-            self.label = label
-        else:
-            self.label = label
-            self.enter()
-        for resource in self._of_tests:
-            resource.begin_test(self)
-        watch.begin(self, is_test=True)
+        late: Sequence[Exception] = ()
+        with run.lock:
+            if run.inherited:
+                run.refuse_child()
+            if not self.number:
+                self.label = label
+                self.enter()
+            elif self._is_due or self._ended_companions or run.companions:
+                late = self._settle()
+            else:
+                for resource in self.entries:
+                    if resource.owed is not None or resource.stack[-1].scope is not self:
+                        late = self._settle()
+                        break
+                else:
+                    background = self._background
+                    if background is not None:
+                        if background.has_left:
+                            late = self._begin_background()
+                        else:
+                            background.begin()
+            self.label, self.in_test, self._is_due = label, True, True
+        if watch.is_on:
+            watch.begin(self, label, self._freeing, is_test=True)
         return late
 
     def end_test(self) -> None:
-        """As `reset`, for the next test: what was left open inside, or served, is ended, with an error."""
-        watch.end(self)
-        threads = self._threads_left()
-        with run.lock:
-            if not run.inherited:
-                try:
-                    self._reset(self._of_tests, self._end_inner(), threads, how=Resource.end_test)
-                finally:
-                    if run.companions:
-                        self._close_own_companions()
+        """Restore for the next test; what was left open inside, or served, is ended, with an error.
 
-    def _close_own_companions(self) -> None:
-        """What the test began beside itself ends with it."""
-        own = [beside for scope, beside in run.companions if scope is self]
-        run.companions = [entry for entry in run.companions if entry[0] is not self]
-        self._closed += own
-        for beside in own:
-            beside.close()
-
-    def leave(self, inner: Scope | None = None) -> None:
-        """Go back to the start of this scope and end it; inner scopes are ended first, with an error.
-
-        Parameters:
-            inner: One that ends with this scope. What it would bring back, this brings back as well.
+        Harmless when it is done already. If it is interrupted, or never called, the restore is still owed.
         """
-        ending = [self] if inner is None else [self, inner]
-        for scope in ending:
-            scope.expire()
-            watch.end(scope)
-        threads = self._threads_left()
+        if not self.in_test:
+            return
+        self.in_test = False
+        if watch.is_on:
+            watch.end(self, self.label)
+        threads = self._threads_left() if active_count() != 1 else ()
         with run.lock:
             if run.inherited:
                 return
-            self.must_be_open()
-            errors = [*self._end_inner(ending), *ending[-1]._pause()]
-            for scope in ending[1:]:
-                errors += scope._close_handles()
-            around = ending[-1]._companions()
-            own = [beside for scope, beside in run.companions if scope in ending]
-            run.companions = [entry for entry in run.companions if entry[0] not in ending]
-            for scope in ending:
-                scope.number = 0
+            errors: Sequence[Exception] = ()
+            for resource in self.entries:
+                if resource.stack[-1].scope is not self:
+                    errors = self._end_inner()
+                    break
             try:
-                self._restore(self._resources, Resource.leave, errors, threads)
-                run.rest()
+                self._restore(self._of_tests, Resource.restore, errors, threads)
             finally:
-                for beside in around:
-                    (beside.close if beside in own else beside.resume)()
+                if run.companions:
+                    self._close_own_companions()
 
-    def settle(self) -> list[Exception]:
-        """Begin again after a reset: what that could not do is tried once more.
+    def _settle(self) -> list[Exception]:
+        """Do what the end of the test before could not do, or what never came.
 
         Returns:
             What threads that earlier tests left running have written since.
@@ -238,113 +274,92 @@ class Scope:
         Raises:
             StoreError: A store is still not clean.
         """
-        with run.lock:
-            run.refuse_child()
-            late = self._end_inner()
-            for beside in (*self._companions(), *self._closed):
-                beside.check()
-            self._closed.clear()
-            for resource in self._resources:
-                try:
-                    resource.settle(test_is_over=resource in self._of_tests)
-                except LeakError as leak:
-                    late.append(leak)
-            late += self._begin_background()
-            self._resume()
-            return late
+        late = self._end_inner()
+        for beside in (*self._companions(), *self._ended_companions):
+            beside.check()
+        self._ended_companions.clear()
+        if self._is_due:
+            for resource, entry in self._of_tests:
+                resource.owe(entry)
+        for resource in self.entries:
+            try:
+                resource.settle()
+            except LeakError as leak:
+                late.append(leak)
+        self._is_due = False
+        late += self._begin_background()
+        self._resume()
+        return late
 
-    def innermost(self) -> Scope:
-        """The innermost scope that is open inside this one, or this one."""
-        return (self._inner() or [self])[-1]
-
-    def _refuse_hidden(self, what: str) -> None:
-        for store in self.stores:
-            store.refuse_hidden(what)
-
-    def _inner(self) -> list[Scope]:
-        if all(resource.stack[-1].scope is self for resource in self._resources):
-            return []
-        return [
-            scope
-            for scope in run.open_scopes()
-            if scope.number > self.number and not set(self._resources).isdisjoint(scope._resources)
-        ]
-
-    def _end_inner(self, ending: Sequence[Scope] = ()) -> list[Exception]:
-        errors: list[Exception] = []
-        for inner in reversed(self._inner()):
-            if inner in ending:
-                continue
-            errors.append(ScopeError(f"{self.label} ended while {inner.label} was still open inside it."))
-            errors += attempts([inner.leave])
-        return errors
-
-    def _begin_background(self) -> list[Exception]:
-        if self._background is None:
-            return []
-        threads = self._background.left()
-        self._background.begin()
-        return self._late_writes(self._resources, threads)
-
-    def _threads_left(self) -> list[threading.Thread]:
-        """What this scope left running; it is waited for, and watched, where that shall fail the test."""
-        if self._background is None:
-            return []
-        strict = any(store.on_leak == "fail" for store in self.stores)
-        left = self._background.leave(PATIENCE if strict else 0.0)
-        return left if strict else []
-
-    def _late_writes(
-        self, resources: Sequence[Resource], threads: Sequence[threading.Thread]
-    ) -> list[Exception]:
-        return attempts(
-            partial(resource.reset_again, self, named(threads)) for resource in resources if threads
-        )
+    # What both need
 
     def _restore(
         self,
-        resources: Sequence[Resource],
-        how: Callable[[Resource, Scope], bool],
+        entries: Iterable[tuple[Resource, Entry]],
+        step: Callable[[Resource, Entry], bool],
         errors: Sequence[Exception] = (),
         threads: Sequence[threading.Thread] = (),
+        *,
+        is_still: bool = False,
     ) -> bool:
-        """Close the handles, then bring back every store, whatever happens to the others.
+        """Close the handles, then restore every store, whatever happens to the others.
 
         Parameters:
+            step: How: `Resource.restore` or `Resource.leave`.
+            errors: What has failed before.
             threads: Those that this scope left running: what they write now is found as well.
+            is_still: The companions were told to pause already.
         """
-        errors, changed = [*errors, *self._close_handles()], False
-        if threads:
-            errors += attempts(partial(resource.reset, self) for resource in reversed(resources))
-            sleep(PATIENCE)
-            errors += self._late_writes(resources, threads)
-        for resource in reversed(resources):
-            began = perf_counter()
-            try:
-                changed |= how(resource, self)
-            except Exception as error:
-                errors.append(error)
-            run.figures.resets.append(perf_counter() - began)
-        raise_all(errors, f"after {self.label}")
-        return changed
-
-    def _reset(
-        self,
-        resources: Sequence[Resource],
-        errors: Sequence[Exception] = (),
-        threads: Sequence[threading.Thread] = (),
-        how: Callable[[Resource, Scope], bool] = Resource.reset,
-    ) -> bool:
-        restless = self._pause()
+        restless = self._pause() if run.companions and not is_still else []
+        failed, changed = [*errors, *restless], False
         try:
-            return self._restore(resources, how, [*errors, *restless], threads)
+            if self.closing or self.async_closing:
+                failed += self.close_handles()
+            if threads:
+                entries = list(entries)
+                failed += attempts(partial(resource.restore, entry) for resource, entry in entries)
+                sleep(PATIENCE)
+                failed += self._late_writes(threads)
+            for resource, entry in entries:
+                began = perf_counter()
+                try:
+                    is_changed = step(resource, entry)
+                    changed |= is_changed
+                except Exception as error:
+                    failed.append(error)
+                    is_changed = True
+                    if step is Resource.restore and not isinstance(error, LeakError):
+                        resource.owe(entry)  # interrupted, it may not have noted that itself
+                seconds = perf_counter() - began
+                run.figures.resets.append(seconds)
+                if logger.isEnabledFor(DEBUG):
+                    done = "restored" if is_changed else "nothing to restore"
+                    logger.debug(
+                        "store %r: %s after %s (%.2f ms)",
+                        resource.store.name,
+                        done,
+                        self.label,
+                        seconds * 1e3,
+                    )
+            if not self.in_test:
+                self._is_due = False  # what failed is owed by its resource
         finally:
             if restless:  # it may still write: once more before the next test
-                for resource in resources:
-                    resource.owe(self)
+                for resource in self.entries:
+                    resource.owe(self.entries[resource])
+        if failed:
+            raise_all(failed, f"after {self.label}")
+        return changed
 
-    def _close_handles(self) -> list[Exception]:
-        errors = attempts([self.closing.close])
+    def close_handles(self) -> list[Exception]:
+        """Close what was given out, the last one first.
+
+        Returns:
+            What failed.
+        """
+        errors: list[Exception] = []
+        while self.closing:
+            errors += attempts([self.closing.pop()])
         return errors + attempts([self.close_async]) if self.async_closing else errors
 
     async def close_async(self) -> None:
@@ -361,11 +376,108 @@ class Scope:
                 errors.append(error)
         raise_all(errors, f"after {self.label}")
 
+    async def close_innermost_async(self) -> None:
+        """As `close_async`, of the innermost scope that is open inside this one."""
+        await self.innermost().close_async()
+
+    def must_be_open(self) -> None:
+        """Raise ScopeError if this scope is over, or has not begun."""
+        if not self.number:
+            raise ScopeError(f"{self.label} is over: what it gave out cannot be used any more.")
+
+    @property
+    def outlived_run(self) -> bool:
+        """True if this scope began in a run that has ended since, which has then left it."""
+        return bool(self.entries) and self.entries.keys().isdisjoint(run.resources.values())
+
+    # Scopes inside of this one
+
+    def innermost(self) -> StackedScope:
+        """The innermost scope that is open inside this one, or this one."""
+        inner = self._inner()
+        return inner[-1] if inner else self
+
+    def _inner(self) -> list[StackedScope]:
+        if all(resource.stack[-1].scope is self for resource in self.entries):
+            return []
+        return [
+            scope
+            for scope in run.open_scopes()
+            if scope.number > self.number and not self.entries.keys().isdisjoint(scope.entries)
+        ]
+
+    def _end_inner(self, ending: Sequence[StackedScope] = ()) -> list[Exception]:
+        errors: list[Exception] = []
+        for inner in reversed(self._inner()):
+            if inner in ending:
+                continue
+            errors.append(ScopeError(f"{self.label} ended while {inner.label} was still open inside it."))
+            errors += attempts([inner.leave])
+        return errors
+
+    def _refuse_hidden(self, what: str) -> None:
+        for store in self.stores:
+            store.refuse_hidden(what)
+
+    def _expire_what_is_over(self, resource: Resource) -> None:
+        """Expire the blocks of tests that run no more: an interruption came before their end could begin."""
+        blocks = [scope for entry in resource.stack if (scope := entry.scope) and scope.test is not None]
+        running = tests_running() if blocks else []
+        for scope in blocks:
+            if scope.thread == get_ident() and scope.test not in running and not scope.is_over:
+                scope.expire()
+                scope.close_handles()
+
+    def _refuse_other_thread(self, resource: Resource) -> None:
+        top = resource.stack[-1].scope
+        outer = self.outer
+        while outer is not None and outer is not top:
+            outer = outer.outer
+        if top is None or top is outer or top.thread == get_ident():
+            return
+        raise ScopeError(
+            f"{self.label} cannot begin on store {resource.store.name!r}: {top.label} is open there in "
+            "another thread, and neither could restore its own data alone.\n"
+            "Open one block and use its db.scope(), or give each thread a store of its own."
+        )
+
+    # Threads that tests left running
+
+    def _begin_background(self) -> list[Exception]:
+        if self._background is None:
+            return []
+        threads = self._background.left()
+        self._background.begin()
+        return self._late_writes(threads)
+
+    def _threads_left(self) -> list[threading.Thread]:
+        """What this scope left running; it is waited for, and watched, if that is to fail the test."""
+        if self._background is None:
+            return []
+        left = self._background.leave(PATIENCE if self._is_strict else 0.0)
+        return left if self._is_strict else []
+
+    def _late_writes(self, threads: Sequence[threading.Thread]) -> list[Exception]:
+        if not threads:
+            return []
+        by = named(threads)
+        return attempts(partial(one.restore_late_writes, entry, by) for one, entry in self.entries.items())
+
+    # What works beside the tests
+
     def keep_companion(self, beside: Companion) -> None:
-        """Have it pause whenever data of this scope or of an inner one is given back; end it with this."""
+        """Have it pause whenever data of this scope or of an inner one is restored; end it with this."""
         with run.lock:
             self.must_be_open()
             run.companions.append((self, beside))
+
+    def _close_own_companions(self) -> None:
+        """What the test began beside itself ends with it."""
+        own = [beside for scope, beside in run.companions if scope is self]
+        run.companions = [entry for entry in run.companions if entry[0] is not self]
+        self._ended_companions += own
+        for beside in own:
+            beside.close()
 
     def _pause(self) -> list[Exception]:
         return attempts(partial(beside.pause, self.label) for beside in self._companions())
@@ -379,42 +491,5 @@ class Scope:
         return [
             beside
             for scope, beside in run.companions
-            if scope.number <= self.number and not set(self._resources).isdisjoint(scope._resources)
+            if scope.number <= self.number and not self.entries.keys().isdisjoint(scope.entries)
         ]
-
-    @property
-    def outlived_run(self) -> bool:
-        """True where this scope began in a run that has ended since, which has then left it."""
-        return bool(self._resources) and not any(
-            resource in run.resources.values() for resource in self._resources
-        )
-
-    def must_be_open(self) -> None:
-        """Raises ScopeError where this scope is over, or has not begun."""
-        if not self.is_open:
-            raise ScopeError(f"{self.label} is over: what it gave out cannot be used any more.")
-
-    def _expire_what_is_over(self, resource: Resource) -> None:
-        """Expire the blocks of tests that run no more: an interruption came before their end could begin."""
-        if any(entry.scope is not None and entry.scope.test is not None for entry in resource.stack):
-            running = tests_running()
-            for entry in resource.stack:
-                scope = entry.scope
-                if scope is None or scope.test is None or scope._thread != get_ident():
-                    continue
-                if scope.test not in running and not scope.is_over:
-                    scope.expire()
-                    scope._close_handles()
-
-    def _refuse_other_thread(self, resource: Resource) -> None:
-        top = resource.stack[-1].scope
-        outer = self.outer
-        while outer is not None and outer is not top:
-            outer = outer.outer
-        if top is None or top is outer or top._thread == get_ident():
-            return
-        raise ScopeError(
-            f"{self.label} cannot begin on store {resource.store.name!r}: {top.label} is open there in "
-            "another thread, and neither could restore its own data alone.\n"
-            "Open one block and use its db.scope(), or give each thread a store of its own."
-        )

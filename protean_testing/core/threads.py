@@ -22,7 +22,7 @@ class Background:
 
     def begin(self) -> None:
         """Threads that run now belong to somebody else; those that were found left stay in mind."""
-        self._before = set(all_threads())
+        self._before = set(all_threads()) if active_count() != 1 else set()  # most often this one alone
 
     def started(self) -> list[threading.Thread]:
         """Those that were started since and still run."""
@@ -46,6 +46,11 @@ class Background:
         left = [thread for thread in started if thread.is_alive()]
         self._left += left
         return left
+
+    @property
+    def has_left(self) -> bool:
+        """Whether any was found left."""
+        return bool(self._left)
 
     def left(self) -> list[threading.Thread]:
         """Those of earlier tests that still run, or did when this was last asked."""

@@ -47,6 +47,12 @@ class Checkouts:
 
         What a thread that still runs has taken is passed over: it may be about to give it back.
         """
+        for one in self._records.copy():
+            record = one()
+            if record is not None and record.in_use and record.info[_INFO][0] not in before:
+                break
+        else:
+            return []
         if not self._stuck(before):
             return []
         collect(1)  # what nobody can reach any more goes back to the pool

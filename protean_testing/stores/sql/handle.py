@@ -48,22 +48,18 @@ class DatabaseHandle:
         self.made: list[SQLAlchemyStore] = []  # those of them that came to their end
         self.backend: Backend | None = None
         self._given = engine
+        self.may_change_engines = callable(engine)
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
         self.checkouts = Checkouts()
-
-    @property
-    def key(self) -> Hashable:
-        """Where it is. A private ``sqlite://`` database is known by its engine alone."""
-        if self._given is not None and in_private_memory(self.url):
-            return self._given
-        return _key(self.url)
+        # Where it is. A private ``sqlite://`` database is known by its engine alone.
+        self.key: Hashable = engine if engine is not None and in_private_memory(url) else _key(url)
 
     def is_at(self, engine: Engine) -> bool:
         """Whether that engine, of whoever it is, reaches this database."""
         if in_private_memory(self.url):
             return engine in self._engines()
-        return _key(engine.url) == _key(self.url)
+        return _key(engine.url) == self.key
 
     @property
     def shown(self) -> str:

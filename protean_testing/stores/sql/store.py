@@ -41,10 +41,18 @@ _told: set[str] = set()  # why schemas are not kept, each once
 
 
 class _Snapshot(NamedTuple):
-    """What `SQLAlchemyStore.save_data` returns: its backend's, and the connections that were checked out."""
+    """What `SQLAlchemyStore.save_data` returns.
+
+    Attributes:
+        kept: The backend's own.
+        taken: The connections that were checked out.
+        handle, backend: Whose they are: a reset looks nothing up.
+    """
 
     kept: Snapshot
     taken: Taken
+    handle: DatabaseHandle
+    backend: Backend
 
 
 class SQLAlchemyStore(LocatedStore):
@@ -324,31 +332,33 @@ class SQLAlchemyStore(LocatedStore):
         else:
             backend.drop()
 
-    def save_data(self) -> Snapshot:
-        return _Snapshot(self._backend().save(), self._live().watch().taken())
+    def save_data(self) -> _Snapshot:
+        handle, backend = self._live(), self._backend()
+        return _Snapshot(backend.save(), handle.watch().taken(), handle, backend)
 
     def reset_data(self, snapshot: _Snapshot) -> bool:
-        handle = self._live()
-        handle.watch()
-        changed = self._backend().reset(snapshot.kept)
+        handle = snapshot.handle
+        if handle.may_change_engines:
+            handle.watch()
+        changed = snapshot.backend.reset(snapshot.kept)
         if changed and not self._is_advised:
             self._is_advised = True
             warn_of_what_is_never_reset(handle)
         return changed
 
     def restore_fully(self, snapshot: _Snapshot) -> bool:
-        mended = self._backend().mend(snapshot.kept)
-        self._live().renew_pools()
-        return mended
+        changed = snapshot.backend.mend(snapshot.kept)
+        snapshot.handle.renew_pools()
+        return changed
 
     def forget_data(self, snapshot: _Snapshot) -> None:
-        self._backend().forget(snapshot.kept)
+        snapshot.backend.forget(snapshot.kept)
 
     def dump_data(self) -> Mapping[str, Counter[Any]]:
         return self._backend().dump_data()
 
     def left_open(self, snapshot: _Snapshot) -> list[str]:
-        return self._live().checkouts.left(snapshot.taken)
+        return snapshot.handle.checkouts.left(snapshot.taken)
 
     def rest(self) -> None:
         if self._handle is not None and not self._handle.closed:
@@ -365,6 +375,10 @@ class SQLAlchemyStore(LocatedStore):
             from ..postgresql.connection import drop_database
 
             drop_database(handle.url)
+
+    @property
+    def can_free(self) -> bool:
+        return self._live().url.get_backend_name() != "sqlite"  # which gives up by itself after some seconds
 
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         return self._backend().free(left_by)
