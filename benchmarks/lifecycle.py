@@ -4,9 +4,9 @@ Processor time of this process (a server's own is not in it), in multiples of a 
 same run: of a test that does nothing, and of one that writes and commits a row. Beside ours stand Django's
 ``SimpleTestCase`` and ``TestCase``, and what a pytest fixture does who makes the tables once and rolls back.
 
-Below it, the calls of Python functions of ours, and how many of them are on the stack at most: of an empty
-test from its begin to its end, of the end of a test that has written a row (from the test's last line on),
-and of ``setUpClass`` of the first class in a run.
+Below it, the calls of Python functions of ours, and how deep these go: of an empty test from its begin to its
+end, of the end of a test that has written a row (from the test's last line on), and of ``setUpClass`` of the
+first class in a run.
 """
 
 from __future__ import annotations
@@ -177,13 +177,14 @@ def measured(kinds: dict[str, Kind], tests: int, rounds: int) -> dict[str, tuple
 
 
 class Calls:
-    """Counts calls of functions of ours, and how many of them are on the stack, from `begin` to `end`."""
+    """Counts calls of functions of ours, and how deep they go, from `begin` to `end`."""
 
     def __init__(self) -> None:
-        self.number = self.deepest = 0
+        self.number = self.deepest = self._around = 0
         self.by_file: dict[str, int] = {}
 
     def begin(self) -> None:
+        self._around = _depth(sys._getframe())
         sys.setprofile(self._count)
 
     def end(self) -> None:
@@ -195,11 +196,16 @@ class Calls:
         self.number += 1
         file = frame.f_code.co_filename[len(OURS) + 1 :]
         self.by_file[file] = self.by_file.get(file, 0) + 1
-        depth, one = 0, frame
-        while one is not None:
-            depth += one.f_code.co_filename.startswith(OURS)
-            one = one.f_back  # type: ignore[assignment]
-        self.deepest = max(self.deepest, depth)
+        self.deepest = max(self.deepest, _depth(frame) - self._around)
+
+
+def _depth(frame: FrameType | None) -> int:
+    """How many frames of ours are on the stack."""
+    depth = 0
+    while frame is not None:
+        depth += frame.f_code.co_filename.startswith(OURS)
+        frame = frame.f_back
+    return depth
 
 
 @contextmanager
@@ -279,7 +285,7 @@ def main() -> None:
         print(f"{'':36}{'empty':>8}{'one row':>9}")
         for name, (empty, row) in least.items():
             print(f"{name:36}{empty / unit:8.1f}{row / unit:9.1f}")
-        print("\ncalls of ours (on the stack at most)")
+        print("\ncalls of ours (and how deep they go)")
         print(f"{'':32}" + "".join(f"{name:>19}" for name in stores))
         for walk in next(iter(walks.values())):
             cells = (f"{found[walk].number} ({found[walk].deepest})" for found in walks.values())

@@ -44,35 +44,35 @@ class Patience:
         wait: The store's own, in seconds, where that is longer than `least`.
     """
 
-    _silent: ClassVar[dict[Hashable, float]] = {}  # by server, when it may be asked again
+    silent: ClassVar[dict[Hashable, float]] = {}  # by server, when it may be asked again
 
     def __init__(self, server: Hashable, wait: float = 0.0, *, least: float = DEADLINE) -> None:
-        self._server, self._full = server, max(least, wait)
+        self._server, self.full = server, max(least, wait)
 
     @property
     def seconds(self) -> float:
         """For the next call."""
-        return min(_BRIEF, self._full) if self.is_gone else self._full
+        return min(_BRIEF, self.full) if self.is_gone else self.full
 
     @property
     def is_gone(self) -> bool:
         """Whether the server did not answer the last time."""
-        return self._server in self._silent
+        return self._server in self.silent
 
     @property
     def is_spent(self) -> bool:
         """Whether the server did not answer, and it is too early to ask it again."""
-        return monotonic() < self._silent.get(self._server, 0.0)
+        return monotonic() < self.silent.get(self._server, 0.0)
 
     def gone(self, since: float) -> None:
         """It did not answer from `since` (as `monotonic` gave it) on. The next call is brief."""
         now = monotonic()
         cost = now - since if self.is_gone else 0.0
-        self._silent[self._server] = now + _REST * cost if cost > _CHEAP else now
+        self.silent[self._server] = now + _REST * cost if cost > _CHEAP else now
 
     def answered(self) -> None:
         """It does again."""
-        self._silent.pop(self._server, None)
+        self.silent.pop(self._server, None)
 
 
 Value = TypeVar("Value")
@@ -136,43 +136,24 @@ def _wait(
     interval: float = 0.0,
     timeout: float | None = None,
 ) -> Value:
-    """In the place of `psycopg.Connection.wait`."""
+    """In the place of `psycopg.Connection.wait`: run one of psycopg's generators to its end.
+
+    Each says what it waits for on the socket. This is on the way of every statement: no call but what waits.
+    """
     began = monotonic()
-    try:
-        return _run(generator, pgconn.socket, patience.seconds, bool if patience.is_gone else works)
-    except _Late:
-        seconds = monotonic() - began
-        why = f"no answer within {seconds:.0f} s. Is the server stopped?"
-    except BaseException as failure:
-        if pgconn.transaction_status == _ACTIVE:  # not the server's error, but Ctrl-C, or a signal's
-            pgconn.finish()  # does not wait: the socket does not block
-            if not isinstance(failure, Exception):
-                patience.gone(began)
-        raise
-    pgconn.finish()
-    patience.gone(began)
-    raise error(why)
-
-
-class _Late(Exception):
-    """The deadline was reached."""
-
-
-def _run(
-    generator: Generator[Any, Any, Value], descriptor: int, seconds: float, works: Callable[[], bool]
-) -> Value:
-    """Run one of psycopg's generators to its end; each says what it waits for on the socket."""
-    began = monotonic()
+    seconds = patience.full
+    if Patience.silent and patience.is_gone:
+        seconds, works = patience.seconds, bool
     deadline = began + seconds
     try:
         events = _EVENTS[next(generator)]
         poll = select.poll()
-        poll.register(descriptor, events)
+        poll.register(pgconn.socket, events)
         while True:
             left = deadline - monotonic()
             if left <= 0:
                 if monotonic() - began > LONGEST or not works():
-                    raise _Late
+                    break
                 deadline = monotonic() + seconds
                 continue
             found = poll.poll(left * 1000)
@@ -182,10 +163,19 @@ def _run(
             ready = (1 if seen & ~select.POLLOUT else 0) | (2 if seen & select.POLLOUT else 0)
             wanted = _EVENTS[generator.send(ready)]
             if wanted != events:
-                poll.modify(descriptor, events := wanted)
+                poll.modify(pgconn.socket, events := wanted)
     except StopIteration as end:
         value: Value = end.value
         return value
+    except BaseException as failure:
+        if pgconn.transaction_status == _ACTIVE:  # not the server's error, but Ctrl-C, or a signal's
+            pgconn.finish()  # does not wait: the socket does not block
+            if not isinstance(failure, Exception):
+                patience.gone(began)
+        raise
+    pgconn.finish()
+    patience.gone(began)
+    raise error(f"no answer within {monotonic() - began:.0f} s. Is the server stopped?")
 
 
 class Turn:
