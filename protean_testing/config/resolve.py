@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from logging import getLogger
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..stores.sql.store import SQLAlchemyStore
 
 _numbers = itertools.count(1)
+logger = getLogger("protean_testing")
 
 
 def declared(what: Iterable[MetaData | Store | Hook], user: str) -> list[Store | Hook]:
@@ -213,10 +215,12 @@ def _redis() -> Once[PrivateRedis]:
 
 
 def _started(what: str, server: Once[Any]) -> Any:
-    """A private server. How long was waited for it is noted."""
+    """Return a private server, and note how long was waited for it."""
     began = perf_counter()
     found = server()
-    run.figures.started(f"{what} {found.version} (private)", found.seconds, perf_counter() - began)
+    name, waited = f"{what} {found.version} (private)", perf_counter() - began
+    if run.figures.started(name, found.seconds, waited):
+        logger.info("%s: up in %.2f s, of which the run waited %.2f s", name, found.seconds, waited)
     return found
 
 

@@ -35,19 +35,15 @@ class Figures:
         if self._began is None:
             self._began = perf_counter()
 
-    def started(self, server: str, seconds: float, waited: float) -> None:
-        """Note a server that was started for the run; a second mention changes nothing."""
-        if (server, seconds) not in [known[:2] for known in self.servers]:
-            self.servers.append((server, seconds, waited))
+    def started(self, server: str, seconds: float, waited: float) -> bool:
+        """Note a server that was started for the run; a second mention changes nothing, and returns False."""
+        if (server, seconds) in [known[:2] for known in self.servers]:
+            return False
+        self.servers.append((server, seconds, waited))
+        return True
 
     def end(self) -> None:
         self._ended = perf_counter()
-
-    @contextmanager
-    def creating(self, name: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self.created.append((name, perf_counter() - start))
 
     @contextmanager
     def dropping(self) -> Iterator[None]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from logging import getLogger
+from time import perf_counter
 from traceback import clear_frames
 from typing import Any, Protocol
 from warnings import warn
@@ -17,6 +19,8 @@ from .figures import Figures
 from .hanging import watch
 from .leaks import Everything, bullet_list, differences, report_leak, strictest
 from .run_sync import run_sync
+
+logger = getLogger("protean_testing")
 
 
 class StackedScope(Protocol):
@@ -116,17 +120,20 @@ class Resource:
             return
         self.schemas[identity] = store  # a half-made schema is dropped at the end as well
         try:
-            has_schema = type(store).create_schema is not Store.create_schema
-            with figures.creating(store.name) if has_schema else nullcontext():
-                run_sync(store.create_schema())
-                if not self.stack:
-                    self.stack.append(Entry(None, run_sync(self.store.save_data())))
+            began = perf_counter()
+            run_sync(store.create_schema())
+            if not self.stack:
+                self.stack.append(Entry(None, run_sync(self.store.save_data())))
+            if type(store).create_schema is not Store.create_schema:
+                seconds = perf_counter() - began
+                figures.created.append((store.name, seconds))
+                logger.info("store %r: ready in %.2f s, for %s", store.name, seconds, self.user)
         except Exception as error:
             self._failed[identity] = error
             raise
 
     def drop(self) -> Iterable[Callable[[], object]]:
-        """The steps that end this hold, in order; each may fail without stopping the next."""
+        """The steps that drop the schemas, in order; each may fail without stopping the next."""
         for store in reversed(self.schemas.values()):
             yield store.drop_schema
         for store in reversed(self.schemas.values()):

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from logging import getLogger
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, MetaData
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 Reset = Literal["fast", "generic"]
 
+logger = getLogger("protean_testing")
 _told: set[str] = set()  # why schemas are not kept, each once
 
 
@@ -307,6 +309,10 @@ class SQLAlchemyStore(LocatedStore):
         with self._own_database(handle):
             warn_of_stale_tables(self.name, handle.engine, self._models)
             is_made = backend.claim()
+            whose = "private to this run" if handle.private else "claimed for this run"
+            logger.info("store %r: %s is %s", self.name, handle.shown, whose)
+            if is_made:
+                logger.info("store %r: the schema of an earlier run is used again", self.name)
             handle.claimed = True
             handle.makers.append(self)
             if not is_made:
@@ -329,8 +335,10 @@ class SQLAlchemyStore(LocatedStore):
         if is_whole and handle.own is None and self._keeps(handle) and backend.keep():
             handle.claimed = False
             environ.used(environ.KEEP_VARIABLE)
+            logger.info("store %r: the schema stays in %s for the next run", self.name, handle.shown)
         else:
             backend.drop()
+            logger.info("store %r: %s is as it was before the run", self.name, handle.shown)
 
     def save_data(self) -> _Snapshot:
         handle, backend = self._live(), self._backend()
@@ -438,6 +446,7 @@ class SQLAlchemyStore(LocatedStore):
         text = f"the schema of store {self.name!r} is not kept for the next run: {why}."
         if why and text not in _told:
             _told.add(text)
+            logger.info(text)
             warnings.warn(text, NotKeptWarning, stacklevel=2)
         return not why
 
