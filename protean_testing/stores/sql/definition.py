@@ -22,6 +22,7 @@ from sqlalchemy.schema import DDL, CreateIndex, ExecutableDDLElement
 from sqlalchemy.sql.ddl import SchemaGenerator
 from sqlalchemy.types import TypeEngine
 
+from ...errors import ConfigurationError
 from .inputs import Unclear, content, described, is_plain, text_of
 
 _VERSION = "2"
@@ -148,6 +149,22 @@ def _advice(why: str, argument: str) -> str:
 
 
 # Metadata
+
+
+def all_metadata(metadata: Any) -> tuple[MetaData, ...]:
+    """Return what was given as several.
+
+    Raises:
+        ConfigurationError: One of them is no metadata.
+    """
+    is_one = metadata is not None and (isinstance(metadata, str) or not isinstance(metadata, Iterable))
+    given = (metadata,) if is_one else tuple(metadata or ())
+    for one in given:
+        if not isinstance(one, MetaData):
+            meant = " Pass its .metadata." if hasattr(one, "metadata") else ""
+            meant = " Where the database is comes by its name: url=..." if isinstance(one, str) else meant
+            raise ConfigurationError(f"SQLAlchemyStore: {one!r} is no SQLAlchemy MetaData.{meant}")
+    return given
 
 
 @contextmanager

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Engine, MetaData, create_engine
 from sqlalchemy.pool import NullPool
 
 from ...errors import ConfigurationError, is_secret
 from ...waiting import Patience, limited
 from .backend import Backend
 from .checkouts import Checkouts
+from .sibling import Sibling
 from .urls import async_url, in_private_memory, server_of, shown, sync_url
-from .worker_url import worker_database_of
+from .worker_url import empty_url, worker_database_of
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from .sibling import Sibling
-    from .store import SQLAlchemyStore
 
 AnEngine: TypeAlias = "Engine | AsyncEngine | Callable[[], Engine | AsyncEngine]"
+
+
+class Maker(Protocol):
+    """A store of a database, as the others there see it."""
+
+    name: str
+    metadata: tuple[MetaData, ...]
+
+    def schema_key(self) -> Hashable: ...
+
+    def tables(self) -> set[tuple[str | None, str]]: ...
+
+    def make(self) -> None: ...
 
 
 class DatabaseHandle:
@@ -44,8 +56,8 @@ class DatabaseHandle:
         self._at_end = at_end
         self.closed = False
         self.claimed = False
-        self.makers: list[SQLAlchemyStore] = []
-        self.made: list[SQLAlchemyStore] = []  # those of them that came to their end
+        self.makers: list[Maker] = []
+        self.made: list[Maker] = []  # those of them that came to their end
         self.backend: Backend | None = None
         self._given = engine
         self.may_change_engines = callable(engine)
@@ -173,6 +185,21 @@ class DatabaseHandle:
         if self.own is not None:
             self.own.drop()
         self._at_end()
+
+
+def empty_handle(url: URL) -> DatabaseHandle:
+    """Say where an empty database beside `url` will be. Nothing is created yet.
+
+    On PostgreSQL it has a name that no other run has, so whatever is in it is the run's own. Elsewhere it is
+    ``<name>_empty``.
+    """
+    if url.get_backend_name() == "postgresql":
+        return DatabaseHandle(empty_url(url))
+    beside = sync_url(url).set(database=f"{url.database}_empty")
+    if url.get_backend_name() == "sqlite":
+        return DatabaseHandle(beside)  # a file comes and goes with its backend
+    sibling = Sibling(sync_url(url), beside)
+    return DatabaseHandle(beside, sibling=sibling, at_end=sibling.drop)
 
 
 def _key(url: URL) -> Hashable:

@@ -1,4 +1,4 @@
-"""An empty database of this run's own, on the server of a given one."""
+"""A database of this run's own beside a given one, for a store with ``empty=True``."""
 
 from __future__ import annotations
 
@@ -13,24 +13,6 @@ from ...errors import ConfigurationError
 from ...ownership import refusal, refuse_other_name
 from ...waiting import DEADLINE
 from ..generic import mysql
-from .handle import DatabaseHandle
-from .urls import sync_url
-from .worker_url import empty_url
-
-
-def empty_handle(url: URL) -> DatabaseHandle:
-    """Say where an empty database beside `url` will be. Nothing is created yet.
-
-    On PostgreSQL it has a name that no other run has, so whatever is in it is the run's own. Elsewhere it is
-    ``<name>_empty``.
-    """
-    if url.get_backend_name() == "postgresql":
-        return DatabaseHandle(empty_url(url))
-    beside = sync_url(url).set(database=f"{url.database}_empty")
-    if url.get_backend_name() == "sqlite":
-        return DatabaseHandle(beside)  # a file comes and goes with its backend
-    sibling = Sibling(sync_url(url), beside)
-    return DatabaseHandle(beside, sibling=sibling, at_end=sibling.drop)
 
 
 class Sibling:

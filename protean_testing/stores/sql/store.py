@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -22,13 +22,12 @@ from ..driver_errors import said
 from .backend import Backend, Database
 from .backends import backend_for
 from .checkouts import Taken
-from .definition import Definition, define, schema_key, unchanged
-from .handle import AnEngine, DatabaseHandle, engine_of
+from .definition import Definition, all_metadata, define, schema_key, unchanged
+from .handle import AnEngine, DatabaseHandle, empty_handle, engine_of
 from .hints import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .inputs import Inputs, checked
 from .inputs import key as key_of_inputs
 from .made import explain_sqlite, in_its_place
-from .sibling import empty_handle
 from .urls import parsed_url, readable, sync_url, with_secrets
 from .worker_url import worker_url
 
@@ -110,8 +109,7 @@ class SQLAlchemyStore(LocatedStore):
     ) -> None:
         validate(self, name=name, reset_after=reset_after, on_leak=on_leak, reset=reset, wait=wait)
         validate(self, adopt=adopt, empty=empty, unsafe=unsafe, verify=verify, keep=keep)
-        sources = [(metadata is not None and not adopt) or None, schema, adopt or None, empty or None]
-        if sum(source is not None for source in sources) != 1:
+        if [metadata is not None and not adopt, schema is not None, adopt, empty].count(True) != 1:
             raise ConfigurationError(
                 "SQLAlchemyStore takes one of metadata, schema=, adopt=True and empty=True: it must know "
                 "what makes the schema."
@@ -128,7 +126,7 @@ class SQLAlchemyStore(LocatedStore):
             raise ConfigurationError(
                 f"SQLAlchemyStore: schema= must be a callable that makes the schema, and {schema!r} is none."
             )
-        given = _all_metadata(metadata)
+        given = all_metadata(metadata)
         self.metadata: tuple[MetaData, ...] = () if adopt else given
         self._models = given if adopt else ()
         self.name = name or "database"
@@ -137,13 +135,7 @@ class SQLAlchemyStore(LocatedStore):
         self._keep = keep
         self._schema = schema
         self._inputs = checked(inputs)
-        self._schema_key = (
-            self.metadata,
-            schema_key(schema),
-            key_of_inputs(self._inputs),
-            self.adopt,
-            self.empty,
-        )
+        self._schema_key = (self.metadata, schema_key(schema), key_of_inputs(self._inputs), adopt, empty)
         self._definition: tuple[DatabaseHandle, Definition] | None = None
         self._url = None if url is None else parsed_url(url)
         self._engine = engine
@@ -197,9 +189,10 @@ class SQLAlchemyStore(LocatedStore):
         for other in handle.makers:
             if other.schema_key() == self.schema_key():
                 continue
-            both = other._tables() & self._tables()
+            both = other.tables() & self.tables()
             if both or not (other.metadata and self.metadata):
-                what = f"both have table {_dotted(min(both, key=str))}" if both else "cannot be told apart"
+                table = ".".join(filter(None, min(both, key=str))) if both else ""
+                what = f'both have table "{table}"' if both else "cannot be told apart"
                 raise ConfigurationError(
                     f"stores {other.name!r} and {self.name!r} are one database, {handle.shown}, but have "
                     f"different schemas, which {what}.\n"
@@ -268,7 +261,7 @@ class SQLAlchemyStore(LocatedStore):
     # The lifecycle
 
     def check(self) -> None:
-        if not self._schema and not self.adopt and not self.empty and not self._tables():
+        if not self._schema and not self.adopt and not self.empty and not self.tables():
             raise ConfigurationError(
                 f"store {self.name!r}: its metadata has no tables. Are the modules with the models imported?"
             )
@@ -284,7 +277,7 @@ class SQLAlchemyStore(LocatedStore):
                 handle.own.check(self.name, unsafe=self.unsafe)
             self._examine_given(handle)
         elif handle.sibling is None or handle.sibling.check(self.name, unsafe=self.unsafe):
-            self._backend().check(self._tables())
+            self._backend().check(self.tables())
 
     def create_schema(self) -> None:
         handle, backend = self._live(), self._backend()
@@ -292,36 +285,37 @@ class SQLAlchemyStore(LocatedStore):
             self._report_test_db(handle)
         if not (self.adopt or self.empty):
             watch_schema(handle)
-        if handle.claimed:
-            warn_of_stale_tables(self.name, handle.engine, self._models)
-            with unchanged(self.metadata):
-                for metadata in self.metadata:
-                    with self._working("drop") as connection:
-                        metadata.drop_all(connection)
-            handle.makers.append(self)
-            with self._made_here(handle):
-                self.make()
-            backend.created()
-            handle.made.append(self)
-            return
-        if handle.sibling is not None:
+        is_first = not handle.claimed
+        if is_first and handle.sibling is not None:
             handle.sibling.create(self.name)
-        with self._own_database(handle):
+        with self._own_database(handle) if is_first else nullcontext():
             warn_of_stale_tables(self.name, handle.engine, self._models)
-            is_made = backend.claim()
-            whose = "private to this run" if handle.private else "claimed for this run"
-            logger.info("store %r: %s is %s", self.name, handle.shown, whose)
-            if is_made:
-                logger.info("store %r: the schema of an earlier run is used again", self.name)
-            handle.claimed = True
+            is_made = self._claim(handle, backend) if is_first else self._drop_tables()
             handle.makers.append(self)
             if not is_made:
                 with self._made_here(handle):
                     self.make()
             backend.created()
             handle.made.append(self)
-            if handle.own is not None and not is_made and not self.adopt:
+            if is_first and handle.own is not None and not is_made and not self.adopt:
                 handle.own.share(handle.alone)
+
+    def _claim(self, handle: DatabaseHandle, backend: Backend) -> bool:
+        """Take the database for this run. Returns whether the schema is there already."""
+        is_made = bool(backend.claim())
+        handle.claimed = True
+        whose = "private to this run" if handle.private else "claimed for this run"
+        again = ", and the schema of an earlier run is used again" if is_made else ""
+        logger.info("store %r: %s is %s%s", self.name, handle.shown, whose, again)
+        return is_made
+
+    def _drop_tables(self) -> bool:
+        """Drop what stands in the way in a database of another store: `check` allowed it."""
+        with unchanged(self.metadata):
+            for metadata in self.metadata:
+                with self._working("drop") as connection:
+                    metadata.drop_all(connection)
+        return False
 
     def drop_schema(self) -> None:
         handle = self._live()
@@ -413,7 +407,7 @@ class SQLAlchemyStore(LocatedStore):
             private=handle.private or handle.own is not None,
             adopt=self.adopt,
             unsafe=self.unsafe,
-            tables=self._tables(),
+            tables=self.tables(),
             rebuild=None if self.adopt else handle.make_all,
             definition=self._described().digest if handle.own or self._keeps(handle) else "",
             **self._options,
@@ -425,7 +419,7 @@ class SQLAlchemyStore(LocatedStore):
             return
         given = DatabaseHandle(handle.own.given)
         try:
-            handle.own.examine(self._database(given), self._tables())
+            handle.own.examine(self._database(given), self.tables())
         finally:
             given.close()
 
@@ -473,15 +467,14 @@ class SQLAlchemyStore(LocatedStore):
         """What makes the schema, as it was when this place was first asked for it."""
         handle = self._live()
         if self._definition is None or self._definition[0] is not handle:
-            self._definition = handle, self._define(handle.engine())
+            engine = handle.engine()
+            more = (self.adopt, self.empty, engine.get_execution_options().get("schema_translate_map"))
+            found = define(self.metadata, self._schema, engine.dialect, *more, inputs=self._inputs)
+            self._definition = handle, found
         return self._definition[1]
 
-    def _define(self, engine: Engine) -> Definition:
-        names = engine.get_execution_options().get("schema_translate_map")
-        more = (self.adopt, self.empty, names)
-        return define(self.metadata, self._schema, engine.dialect, *more, inputs=self._inputs)
-
-    def _tables(self) -> set[tuple[str | None, str]]:
+    def tables(self) -> set[tuple[str | None, str]]:
+        """(schema or None, name) of every table of its metadata."""
         return {
             (table.schema, table.name) for metadata in self.metadata for table in metadata.tables.values()
         }
@@ -492,7 +485,7 @@ class SQLAlchemyStore(LocatedStore):
         for metadata in self.metadata:
             with self._working("create") as connection:
                 if connection.dialect.name == "postgresql":
-                    for schema in sorted({schema for schema, _ in self._tables() if schema}):
+                    for schema in sorted({schema for schema, _ in self.tables() if schema}):
                         connection.execute(CreateSchema(schema, if_not_exists=True))
                 with unchanged([metadata]):
                     metadata.create_all(connection)
@@ -501,20 +494,3 @@ class SQLAlchemyStore(LocatedStore):
             is_async = inspect.iscoroutinefunction(self._schema)
             engines = [handle.async_engine() if is_async else handle.engine()] if takes_one else []
             run_sync(self._schema(*engines))
-
-
-def _all_metadata(metadata: Any) -> tuple[MetaData, ...]:
-    """What was given, as several."""
-    is_one = metadata is not None and (isinstance(metadata, str) or not isinstance(metadata, Iterable))
-    given = (metadata,) if is_one else tuple(metadata or ())
-    for one in given:
-        if not isinstance(one, MetaData):
-            meant = " Pass its .metadata." if hasattr(one, "metadata") else ""
-            meant = " Where the database is comes by its name: url=..." if isinstance(one, str) else meant
-            raise ConfigurationError(f"SQLAlchemyStore: {one!r} is no SQLAlchemy MetaData.{meant}")
-    return given
-
-
-def _dotted(table: Any) -> str:
-    schema, name = table
-    return f'"{schema}.{name}"' if schema else f'"{name}"'
