@@ -15,7 +15,7 @@ TRIES = 10
 Step = Callable[[], Awaitable[object]]
 
 
-async def end_tasks(tell: Callable[[str], None], close: Step) -> list[Exception]:
+async def end_tasks(report: Callable[[str], None], close: Step) -> list[Exception]:
     """Cancel what the test left running in its loop, close its handles, and wait for the tasks.
 
     A task that writes in its ``finally`` may wait for the lock of a session that was left open. Cancelled
@@ -23,7 +23,7 @@ async def end_tasks(tell: Callable[[str], None], close: Step) -> list[Exception]
     again only after a while, for a client whose own time limits have swallowed it.
 
     Parameters:
-        tell: Called with what it was.
+        report: Called with what it was.
         close: Closes the handles that were given out.
 
     Returns:
@@ -32,17 +32,17 @@ async def end_tasks(tell: Callable[[str], None], close: Step) -> list[Exception]
     loop = asyncio.get_running_loop()
     left = asyncio.all_tasks(loop) - {asyncio.current_task()}
     tasks = set(left)
-    told: list[Exception] = []
+    found: list[Exception] = []
     if tasks:
         names = ", ".join(sorted(f"{task.get_name()} ({_coroutine(task)})" for task in tasks))
         try:
-            tell(f"task{'s' * (len(tasks) > 1)} {names}")
+            report(f"task{'s' * (len(tasks) > 1)} {names}")
         except LeakError as leak:
-            told.append(leak)
+            found.append(leak)
         for task in tasks:
             task.cancel()
         await asyncio.sleep(0)  # a task lets go of its handle before that is closed
-    told += await await_all([close])
+    found += await await_all([close])
     for attempt in range(TRIES):
         if left:
             _, left = await asyncio.wait(left, timeout=AGAIN if attempt else PATIENCE)
@@ -52,7 +52,7 @@ async def end_tasks(tell: Callable[[str], None], close: Step) -> list[Exception]
     if left:
         names = ", ".join(sorted(task.get_name() + " " + repr(task.get_coro()) for task in left))
         errors.append(ScopeError(f"tasks of the test do not end, though they were cancelled: {names}"))
-    return told + [error for error in errors if isinstance(error, Exception)]
+    return found + [error for error in errors if isinstance(error, Exception)]
 
 
 async def await_all(steps: Iterable[Step]) -> list[Exception]:

@@ -32,7 +32,7 @@ class test_database(Block):
     and repeated. The schema stays until the run ends.
 
     Parameters:
-        what: SQLAlchemy metadata, stores and hooks; an empty database where nothing is given.
+        what: SQLAlchemy metadata, stores and hooks; an empty database if nothing is given.
         drop: Drop the schema at the block's end, for scripts.
 
     Raises:
@@ -108,7 +108,7 @@ def refuse_bare(decorator: str, example: str, what: Sequence[Any]) -> None:
 
 
 def decorated(target: Any, what: Iterable[Any], block: Callable[[], Block]) -> Any:
-    """The function inside a block, or the class with the frame of a class that declares `what`."""
+    """The function inside a block, or the class with the fixture of a class that declares `what`."""
     return _decorated_class(target, what) if isinstance(target, type) else _wrapped(target, block())
 
 
@@ -157,7 +157,7 @@ def _wrapped(function: Any, block: Block) -> Any:
 
 
 def _decorated_class(cls: Any, what: Iterable[Any]) -> Any:
-    """The same class, with its setUpClass, setUp, run, debug and doCleanups put into the frame."""
+    """The same class, with its setUpClass, setUp, run, debug and doCleanups wrapped by the class fixture."""
     if not issubclass(cls, unittest.TestCase):
         raise ConfigurationError(
             f"uses_database decorates unittest.TestCase classes, and {cls.__name__} is none."

@@ -59,7 +59,7 @@ class Database:
 
     @property
     def engine(self) -> Engine:
-        """An engine on the database, the application's own where the store was given that."""
+        """An engine on the database, the application's own if the store was given that."""
         return self._sql().engine
 
     @property
@@ -94,7 +94,7 @@ class Database:
     def serve(self, application: Callable[..., Any], **options: Any) -> LiveServer:
         """Serve an application on a port, from a thread, until the innermost open scope ends.
 
-        At the end of each test its requests are waited for before the data is given back.
+        At the end of each test its requests are waited for before the data is restored.
 
         Parameters:
             application: A WSGI application, or an ASGI one.
@@ -118,7 +118,7 @@ class Database:
         """Go back to the start of this handle's own scope.
 
         Returns:
-            True where something had been written.
+            True if something had been written.
 
         Raises:
             ScopeError: An inner scope is still open, or this one is over.
@@ -234,6 +234,6 @@ class Block:
 
 
 def caller() -> str:
-    """Where the code that called a public function of ours stands: file and line."""
+    """Where the code that called a public function of the library stands: file and line."""
     frame = sys._getframe(2)
     return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"

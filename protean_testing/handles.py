@@ -63,12 +63,12 @@ def put_handles(cls: type, db: Database) -> None:
 
 
 def remove_handles(cls: type, *, is_over: bool = True) -> None:
-    """Take off what `put_handles` set, where it is there still."""
+    """Take off what `put_handles` set, if it is there still."""
     for name, handle in _held.pop(cls, {}).items():
         if vars(cls).get(name) is handle:
             delattr(cls, name)
             if all(name not in vars(base) for base in cls.__mro__):
-                setattr(cls, name, Handle(name))  # a decorated class has no base of ours
+                setattr(cls, name, Handle(name))  # a decorated class has no base of the library's
     if is_over:
         over.add(cls)
 

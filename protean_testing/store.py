@@ -1,4 +1,4 @@
-"""What a store is: a place that holds data, whose schema can be made and whose data can be given back."""
+"""What a store is: a place that holds data, whose schema can be made and whose data can be restored."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LeftBy: TypeAlias = Callable[[float, float], str | None]
 
 
 ended_scope: ContextVar[str] = ContextVar("ended_scope", default="a scope")
-"""The scope (most often a test) whose data is being given back: messages about leaks begin with it."""
+"""The scope (most often a test) whose data is being restored: messages about leaks begin with it."""
 
 
 leak_policy: ContextVar[OnLeak | None] = ContextVar("leak_policy", default=None)
-"""What the stores of that scope ask for, where the store that resets is another one in their place."""
+"""What the stores of that scope ask for, if the store that resets is another one in their place."""
 
 
 _ANSWERS = (True, False)
@@ -91,7 +91,7 @@ class Store(ABC):
         name: What messages call the store.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left something open or at work.
-        verify: Look at everything after each reset, and tell of what is not as it was.
+        verify: Compare everything after each reset, and report what is not as it was.
         unit: What it is discarded together with: equal for all stores of one domain. None for one alone.
     """
 
@@ -117,7 +117,7 @@ class Store(ABC):
         """
 
     def check(self) -> Any:
-        """Look whether this store may be used at all, and touch nothing.
+        """Check whether this store may be used at all, and touch nothing.
 
         Raises:
             UnsafeStoreError: It may hold data that matters.
@@ -128,7 +128,7 @@ class Store(ABC):
         """Make tables, indexes, topics; clear first what a killed run left."""
 
     def drop_schema(self) -> Any:
-        """Remove what `create_schema` made. Harmless where there is nothing, or only a part of it."""
+        """Remove what `create_schema` made. Harmless if there is nothing, or only a part of it."""
 
     def save_data(self) -> Snapshot:
         """Remember the data as it is now, all of it or nothing. `EMPTY` where a store can only be cleared.
@@ -143,7 +143,7 @@ class Store(ABC):
         """Bring back the data of `snapshot`, which stays valid; snapshots saved after it become void.
 
         Returns:
-            True where something had been written since the snapshot was saved or last reset.
+            True if something had been written since the snapshot was saved or last reset.
 
         Raises:
             LeakError: The data is back, but something was left open.
@@ -168,7 +168,7 @@ class Store(ABC):
         return []
 
     def restore_fully(self, snapshot: Snapshot) -> Any:
-        """As `reset_data`, where looking at everything has shown that something is not as it was."""
+        """As `reset_data`, but compare everything: what the store knows of writes cannot be relied on."""
         return self.reset_data(snapshot)
 
     def dump_data(self) -> Any:
@@ -218,7 +218,7 @@ class Store(ABC):
         return []
 
     def is_empty(self) -> bool:
-        """True where a store that can only be cleared is known to hold nothing now."""
+        """True if a store that can only be cleared is known to hold nothing now."""
         return False
 
     async def leave_loop(self) -> None:
@@ -242,7 +242,7 @@ class LocatedStore(Store):
 
     @property
     def needs_url(self) -> bool:
-        """True where nobody has said yet where it is."""
+        """True if nobody has said yet where it is."""
         return False
 
     def bind(self, url: str, *, private: bool = False) -> None:

@@ -31,7 +31,7 @@ class DatabaseTestCase(unittest.TestCase):
         metadata: SQLAlchemy metadata (or several) whose tables are the schema.
         stores: Stores and hooks, in the order in which to prepare them.
         db: The handle on them: ``db.session()``, ``db.scope()``, ``db.reset()``, ``db.store(name)``.
-        engine: The engine of the one SQL store, where there is just one.
+        engine: The engine of the one SQL store, if there is just one.
         database_url: Its URL, with the real password.
         session: ``db.session``.
     """

@@ -18,7 +18,7 @@ _unused: dict[str, str] = {}
 
 
 def test_db() -> str | None:
-    """``TEST_DB``, or what ``TEST_INFRA`` implies; None where neither is set.
+    """``TEST_DB``, or what ``TEST_INFRA`` implies; None if neither is set.
 
     Raises:
         ConfigurationError: A value is unknown, or the two contradict each other.
@@ -34,7 +34,7 @@ def test_db() -> str | None:
 
 
 def test_infra() -> str | None:
-    """``TEST_INFRA``; None where it is not set.
+    """``TEST_INFRA``; None if it is not set.
 
     Raises:
         ConfigurationError: The value is unknown.
@@ -43,7 +43,7 @@ def test_infra() -> str | None:
 
 
 def full_infrastructure() -> bool:
-    """True where ``TEST_INFRA=full`` asks for real servers of every kind."""
+    """True if ``TEST_INFRA=full`` asks for real servers of every kind."""
     return test_infra() == "full"
 
 
@@ -58,12 +58,12 @@ def urls() -> tuple[str | None, ...]:
 
 
 def wants_summary() -> bool:
-    """True where ``PROTEAN_TESTING_SUMMARY`` is set: print what was done, at the end, on stderr."""
+    """True if ``PROTEAN_TESTING_SUMMARY`` is set: print what was done, at the end, on stderr."""
     return _value(SUMMARY_VARIABLE) not in (None, "0")
 
 
 def wants_keep() -> bool:
-    """True where ``PROTEAN_TESTING_KEEP`` is set: schemas stay at the end of the run, for the next one."""
+    """True if ``PROTEAN_TESTING_KEEP`` is set: schemas stay at the end of the run, for the next one."""
     return _value(KEEP_VARIABLE) not in (None, "0")
 
 

@@ -69,7 +69,7 @@ def _meant(item: Any) -> str:
 
 
 def resolve(stores: Sequence[Store]) -> None:
-    """Tell every store that leaves its place open where it is, and start a server where one is needed.
+    """Bind every store that leaves its place open, and start a server if one is needed.
 
     Raises:
         ConfigurationError: The environment contradicts itself, or no server can be had.
@@ -146,7 +146,7 @@ def _bind_database(store: Any, test_db: str | None) -> None:
 
 
 def _given_database(test_db: str | None) -> str | None:
-    """``DATABASE_URL``, where ``TEST_DB`` asks for such a database."""
+    """``DATABASE_URL``, if ``TEST_DB`` asks for such a database."""
     environ.used("TEST_DB", "TEST_INFRA")
     url = environ.url("DATABASE_URL")
     if url is None:
@@ -195,7 +195,7 @@ def _bind_redis(store: Any) -> None:
 
 
 def _given_redis() -> str | None:
-    """``REDIS_URL``, where ``TEST_INFRA=full`` asks for it."""
+    """``REDIS_URL``, if ``TEST_INFRA=full`` asks for it."""
     if not environ.full_infrastructure():
         environ.unused("REDIS_URL", "Redis is a private server. To use it, set  TEST_INFRA=full")
         return None

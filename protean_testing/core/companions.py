@@ -1,4 +1,4 @@
-"""What works beside the tests of a scope, in threads of its own, and is still while data is given back."""
+"""What works beside the tests of a scope, in threads of its own, and is still while data is restored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Companion(Protocol):
         """
 
     def resume(self) -> None:
-        """Go on. Harmless where it was not paused."""
+        """Go on. Harmless if it was not paused."""
 
     def close(self) -> None:
         """End it."""

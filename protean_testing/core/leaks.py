@@ -22,7 +22,7 @@ def report_leak(text: str, store: str, on_leak: OnLeak, warning: type[Warning] =
     Parameters:
         text: What it left, the likely cause, and the line to write.
         store: The store's name.
-        on_leak: ``"reset"`` says nothing. While a scope is given back, what its own stores ask for.
+        on_leak: ``"reset"`` says nothing. While a scope is restored, what its own stores ask for.
         warning: What ``"warn"`` warns with.
 
     Raises:
@@ -66,6 +66,6 @@ def counted(number: int, what: str) -> str:
 
 
 def strictest(policies: Iterable[OnLeak]) -> OnLeak:
-    """What follows where a leak concerns several stores."""
+    """What follows if a leak concerns several stores."""
     order: tuple[OnLeak, ...] = ("reset", "warn", "fail")
     return max(policies, key=order.index, default="warn")

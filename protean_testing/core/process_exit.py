@@ -26,10 +26,10 @@ def at_exit(last: Callable[[], object]) -> None:
     """Call `last` when this process is over, before whatever was registered earlier.
 
     A pool worker is either told to end, or (``Pool.terminate``, which is also the end of ``with Pool()``) it
-    is ended by SIGTERM. That calls `last` too, where nobody else has a handler for it and the worker is idle.
+    is ended by SIGTERM. That calls `last` too, if nobody else has a handler for it and the worker is idle.
 
     Parameters:
-        last: Called in the end; again where it was registered again.
+        last: Called in the end; again if it was registered again.
     """
     atexit.unregister(last)
     if not _was_started_by_multiprocessing():
@@ -109,7 +109,7 @@ _endings: dict[int, _Ending] = {}
 
 
 def _in_unittest(frame: FrameType | None) -> bool:
-    """True where a suite or a test is on, so that any call may have been interrupted."""
+    """True if a suite or a test is on, so that any call may have been interrupted."""
     while frame is not None:
         if frame.f_globals.get("__name__") in ("unittest.case", "unittest.suite"):
             return True

@@ -111,7 +111,7 @@ class Run:
         return errors
 
     def drop(self, stores: Sequence[Store]) -> None:
-        """Drop the schema of `stores` now, where no scope is open on them.
+        """Drop the schema of `stores` now, if no scope is open on them.
 
         Raises:
             ScopeError: A scope is open there.

@@ -18,7 +18,7 @@ _owner: str | None = None
 _summaries: list[str] = []
 _remarks: list[str] = []
 _first: list[Callable[[], object]] = []
-_tell: Callable[[list[Exception]], object] | None = None
+_report: Callable[[list[Exception]], object] | None = None
 
 
 def owned_by(runner: str | None) -> None:
@@ -27,10 +27,10 @@ def owned_by(runner: str | None) -> None:
     _owner = runner
 
 
-def tell(how: Callable[[list[Exception]], object] | None) -> None:
-    """Tell of what fails at this process's exit by `how`, in place of standard error."""
-    global _tell
-    _tell = how
+def report_by(how: Callable[[list[Exception]], object] | None) -> None:
+    """Report what fails at this process's exit by `how`, in place of standard error."""
+    global _report
+    _report = how
 
 
 def first(step: Callable[[], object]) -> None:
@@ -67,7 +67,7 @@ def remarks() -> list[str]:
 
 
 def arm() -> None:
-    """Something begins: see the end also of a run without a test case of ours, or without a runner."""
+    """Install the hooks that end the run: `stopTestRun` of any result, and the exit of the process."""
     for step in _first:
         step()
     _watch_all()
@@ -144,7 +144,7 @@ def add_error(result: Any, error: Exception) -> None:
 
 
 def _inside_a_test(frame: FrameType | None) -> bool:
-    """True where a test is on, which itself runs a suite: the outer run is not over."""
+    """True if a test is on, which itself runs a suite: the outer run is not over."""
     running = unittest.TestCase.run.__code__
     while frame is not None:
         if frame.f_code is running:
@@ -156,8 +156,8 @@ def _inside_a_test(frame: FrameType | None) -> bool:
 def _at_exit() -> None:
     """The last chance; the exit code can no longer be changed."""
     errors = end_run()
-    if _tell is not None:
-        _tell(errors)
+    if _report is not None:
+        _report(errors)
         return
     for error in errors:
         text = "".join(traceback.format_exception(error))

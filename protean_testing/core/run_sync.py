@@ -23,7 +23,7 @@ register_at_fork(after_in_child=_loop.cache_clear)  # its thread is not there
 
 
 def run_sync(value: Any) -> Any:
-    """The value itself, or what it comes to where it is awaitable.
+    """The value itself, or what it comes to if it is awaitable.
 
     Works with and without a running event loop; the awaitable runs in a loop of this library's own.
     """

@@ -15,13 +15,13 @@ class Failures:
     def __init__(self) -> None:
         self._queue: multiprocessing.SimpleQueue[str] = multiprocessing.SimpleQueue()
 
-    def tell(self, errors: Iterable[Exception]) -> None:
-        """In a worker: send on what failed."""
+    def send(self, errors: Iterable[Exception]) -> None:
+        """Send on what failed, in a worker."""
         for error in errors:
             self._queue.put("".join(traceback.format_exception(error))[-LONGEST:])
 
-    def told(self) -> list[Exception]:
-        """Once the workers have ended: what they told."""
+    def received(self) -> list[Exception]:
+        """Return what the workers sent, once they have ended."""
         found: list[Exception] = []
         while not self._queue.empty():
             try:
@@ -32,4 +32,4 @@ class Failures:
 
 
 class WorkerError(Exception):
-    """The end of a worker failed; the text is what it told."""
+    """The end of a worker failed; the text is what it sent."""

@@ -16,7 +16,7 @@ from .store import declared_aliases
 
 
 def _tell(failures: Failures) -> None:
-    run_end.tell(failures.tell)
+    run_end.report_by(failures.send)
 
 
 class ParallelSuite(ParallelTestSuite):  # type: ignore[misc]
@@ -31,8 +31,8 @@ class ParallelSuite(ParallelTestSuite):  # type: ignore[misc]
         try:
             super().run(result)
         finally:
-            run_end.tell(None)
-        for error in failures.told():
+            run_end.report_by(None)
+        for error in failures.received():
             run_end.add_error(result, error)
         return result
 

@@ -1,4 +1,4 @@
-"""An application on a port, for as long as a scope lasts, and still whenever data is given back."""
+"""An application on a port, for as long as a scope lasts, and still whenever data is restored."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class LiveServer:
 
     Parameters:
         application: A WSGI or ASGI application.
-        interface: Which of the two it is, where that cannot be seen from it.
+        interface: Which of the two it is, if that cannot be seen from it.
         host: The address to listen at.
-        port: The port; a free one where it is 0.
-        wait: Seconds for the requests of a test to end, before its data is given back.
+        port: The port; a free one if it is 0.
+        wait: Seconds for the requests of a test to end, before its data is restored.
 
     Attributes:
         url: ``http://127.0.0.1:40123``, without a slash at its end.

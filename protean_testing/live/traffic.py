@@ -1,4 +1,4 @@
-"""Which requests are inside the application: no new ones are let in while data is given back."""
+"""Which requests are inside the application: no new ones are let in while data is restored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Traffic:
         self._closed = False
 
     def enter(self, request: str) -> int | None:
-        """Let a request in. Returns what `leave` wants, or None where it is refused."""
+        """Let a request in. Returns what `leave` wants, or None if it is refused."""
         with self._changed:
             if self._closed:
                 return None

@@ -42,7 +42,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: the client went away, and what the application raised was told already."""
+        """Nothing: the client went away, and what the application raised was reported already."""
 
 
 class WSGIThread:

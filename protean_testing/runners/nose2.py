@@ -29,7 +29,7 @@ class ProteanTesting(events.Plugin):  # type: ignore[misc]
     def stopTestRun(self, event: Any) -> None:
         errors = run_end.end_run()
         if "failures" in vars(type(self)):
-            errors += self.failures.told()
+            errors += self.failures.received()
         for error in errors:
             run_end.add_error(event.result, error)
         run_end.owned_by(None)
@@ -39,4 +39,4 @@ class ProteanTesting(events.Plugin):  # type: ignore[misc]
         event.pluginClasses.append(type(self))
 
     def stopSubprocess(self, event: Any) -> None:
-        self.failures.tell(run_end.end_run())
+        self.failures.send(run_end.end_run())

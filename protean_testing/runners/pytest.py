@@ -1,6 +1,6 @@
 """pytest as the runner: ends the run at the session's end, and runs the module cleanups of unittest.
 
-A worker of pytest-xdist is a session, so also a run, of its own; what fails at its end is told to the first.
+A worker of pytest-xdist is a session, so also a run, of its own; what fails at its end goes to the first.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class CallableStore(Store):
         name: What messages call it.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a thread or task at work.
-        verify: Look at what `save` returns after each reset, and tell of what is not as it was.
+        verify: Compare what `save` returns after each reset, and report what is not as it was.
 
     Raises:
         ConfigurationError: Neither `clear` nor both `save` and `restore` are given.

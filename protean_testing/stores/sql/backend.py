@@ -23,15 +23,15 @@ class Database:
     Attributes:
         name: The store's name, for messages.
         url: Where it is, with driver and password.
-        engine: Gives the engine to reach it by at this moment (the application's own, where it owns one).
+        engine: Gives the engine to reach it by at this moment (the application's own, if it owns one).
         private: True for a database that was made for this run alone: no safeguard is needed.
-        adopt: True where the schema exists already: it is neither created nor dropped.
-        unsafe: True where the user allows what the safeguards would refuse.
-        tables: (schema or None, name) of every table that will be created, where that is known.
-        rebuild: Creates the schema again in a database from which `drop` took everything; None where
+        adopt: True if the schema exists already: it is neither created nor dropped.
+        unsafe: True if the user allows what the safeguards would refuse.
+        tables: (schema or None, name) of every table that will be created, if that is known.
+        rebuild: Creates the schema again in a database from which `drop` took everything; None if
             nobody can (an adopted schema).
         wait: Seconds to wait for a transaction of the code under test that is still at work.
-        on_leak: What to do where a test left a transaction open: reset only, warn, or fail.
+        on_leak: What to do if a test left a transaction open: reset only, warn, or fail.
         reset: "fast", or "generic" to install nothing in the database and look at every table.
         definition: Names what makes the schema. What was made by the same is used as it is; nothing is,
             where this is empty.
@@ -69,8 +69,8 @@ class Backend(Protocol):
         `tables` (those about to be created) that exist, hold rows and were not made by us."""
 
     def claim(self) -> bool | None:
-        """Snapshot the database as ours for this run; drop what a dead run of ours left, and drop
-        tables about to be created that are there (`check` has allowed it). True where the schema is
+        """Acquire the database for this run; drop what a dead run left, and drop
+        tables about to be created that are there (`check` has allowed it). True if the schema is
         there already, as `Database.definition` has made it."""
 
     def created(self) -> None:
@@ -93,15 +93,15 @@ class Backend(Protocol):
         """See Store.forget_data."""
 
     def drop(self) -> None:
-        """Drop all that came into being since `claim` (nothing that was there before, nothing where the
-        schema was adopted), and the snapshot of ownership. Harmless where there is nothing."""
+        """Drop all that came into being since `claim` (nothing that was there before, nothing if the
+        schema was adopted), and the ownership marker. Harmless if there is nothing."""
 
     def away(self) -> AbstractContextManager[None]:
         """While it has no connection: others may need the database for themselves."""
 
     def keep(self) -> bool:
         """In place of `drop`: leave the schema for the next run, with the data that creating it had left.
-        False, and nothing is done, where this is not known here."""
+        False, and nothing is done, if this is not known here."""
 
     def rest(self) -> None:
         """Close connections until the next call, if that harms nothing: nobody uses the database now."""

@@ -30,7 +30,7 @@ class Checkouts:
         self._told: set[int] = set()
 
     def watch(self, engine: Engine) -> None:
-        """Listen to the engine's pool from now on; one that takes its place tells us as well."""
+        """Listen to the engine's pool from now on; one that takes its place reports as well."""
         pool = engine.pool
         if pool in self._pools:
             return
@@ -43,7 +43,7 @@ class Checkouts:
         return frozenset(record.info[_INFO][0] for record in self._out())
 
     def left(self, before: Taken) -> list[str]:
-        """A line about each that was taken since `before` and is out; each is told of once.
+        """A line about each that was taken since `before` and is out; each is reported once.
 
         What a thread that still runs has taken is passed over: it may be about to give it back.
         """

@@ -79,7 +79,7 @@ class DatabaseHandle:
         return shown(self.url)
 
     def engine(self) -> Engine:
-        """The application's engine of the moment, else one of our own."""
+        """The application's current engine, else one of our own."""
         if self._given is not None:
             engine = engine_of(self._given)
             if isinstance(engine, Engine):
@@ -131,7 +131,7 @@ class DatabaseHandle:
         return self.private and self.url.get_backend_name() == "postgresql"
 
     def watch(self) -> Checkouts:
-        """Who has taken connections of the engines of the moment."""
+        """Who has taken connections of the current engines."""
         for engine in self._engines():
             self.checkouts.watch(engine)
         return self.checkouts
@@ -143,7 +143,7 @@ class DatabaseHandle:
                 engine.dispose(close=False)
 
     def _engines(self) -> Iterator[Engine]:
-        """Those of the moment; of an async one the engine inside of it."""
+        """The current ones; of an async one the engine inside of it."""
         engines: list[Any] = [self._engine, self._async_engine]
         for one in [*engines, *([] if self._given is None else [engine_of(self._given)])]:
             if one is not None:
@@ -208,7 +208,7 @@ def _key(url: URL) -> Hashable:
 
 
 def engine_of(given: AnEngine) -> Engine | AsyncEngine:
-    """The engine of the moment.
+    """The current engine.
 
     Raises:
         ConfigurationError: What was given is none, and gives none.

@@ -1,4 +1,4 @@
-"""Warnings about what stands beside a store: schemas made per test, stale tables, what nobody gives back."""
+"""Warnings about what stands beside a store: schemas made per test, stale tables, what nobody restores."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _made: WeakSet[DatabaseHandle] = WeakSet()
 _warned: set[str] = set()  # files
 
 given_back: WeakSet[Any] = WeakSet()
-"""The adapters of Protean domains that a store gives back."""
+"""The adapters of Protean domains that a store restores."""
 
 
 # A schema that is made in every test
 
 
 def watch_schema(handle: DatabaseHandle) -> None:
-    """Warn where a test makes or drops tables in this place around itself: they are there for the run."""
+    """Warn if a test makes or drops tables in this place around itself: they are there for the run."""
     _made.add(handle)
     for kind in (MetaData, Table):
         for when in ("before_create", "before_drop"):
@@ -87,7 +87,7 @@ def warn_of_stale_tables(name: str, engine: Callable[[], Engine], metadata: Sequ
     Parameters:
         name: The store's.
         engine: Gives an engine to look by.
-        metadata: The models' tables; nothing is looked at where there is none.
+        metadata: The models' tables; nothing is compared if there is none.
     """
     if not metadata:
         return
@@ -120,7 +120,7 @@ def _listed(names: set[str]) -> str:
 
 
 def warn_of_what_is_never_reset(handle: DatabaseHandle) -> None:
-    """Warn where a Protean domain works on this database, and nobody gives back its brokers and caches."""
+    """Warn if a Protean domain works on this database, and nobody restores its brokers and caches."""
     domains = sys.modules.get("protean.domain")
     if domains is None:
         return

@@ -127,7 +127,7 @@ def _failed(error: OSError) -> None:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether its text tells it from every other value, in any process."""
+    """Whether its text distinguishes it from every other value, in any process."""
     if type(value) in (list, tuple, set, frozenset):
         return all(map(is_plain, value))
     if type(value) is dict:

@@ -69,7 +69,7 @@ class SQLAlchemyStore(LocatedStore):
             beside it, tables that have other columns are warned of.
         empty: There is no schema: an empty database, for tests of migrations.
         url: Where it is. Left out, the environment decides; SQLite in memory by default.
-        engine: The application's own engine, or a callable that returns the one of the moment.
+        engine: The application's own engine, or a callable that returns the current one.
         name: What messages call the store; the name in `db.store(name)`.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         unsafe: Allow a database that is not plainly a test database, or that holds rows of others.
@@ -77,7 +77,7 @@ class SQLAlchemyStore(LocatedStore):
         wait: Seconds to wait at a reset for a transaction that is still at work.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` where a test left a transaction open, a connection
             checked out, or a thread that writes.
-        verify: Look at everything after each reset, and tell of what is not as it was.
+        verify: Compare everything after each reset, and report what is not as it was.
         keep: The schema stays at the end of the run, and the next one uses it if nothing that makes it has
             changed. Left out, ``PROTEAN_TESTING_KEEP`` decides. Only in a given PostgreSQL database or SQLite
             file; a callable `schema` needs `inputs`.
@@ -147,7 +147,7 @@ class SQLAlchemyStore(LocatedStore):
 
     @property
     def needs_url(self) -> bool:
-        """True where nobody has said yet where the database is."""
+        """True if nobody has said yet where the database is."""
         return self._url is None and self._engine is None and (self._handle is None or self._handle.closed)
 
     def bind(self, url: str, *, private: bool = False) -> None:
@@ -215,7 +215,7 @@ class SQLAlchemyStore(LocatedStore):
 
     @property
     def engine(self) -> Engine:
-        """An engine on the database, the application's own where the store was given that."""
+        """An engine on the database, the application's own if the store was given that."""
         return self._live().engine()
 
     @property
@@ -480,7 +480,7 @@ class SQLAlchemyStore(LocatedStore):
         }
 
     def make(self) -> None:
-        """Make the schema; again, where a test has broken it."""
+        """Make the schema; again, if a test has broken it."""
         handle = self._live()
         for metadata in self.metadata:
             with self._working("create") as connection:

@@ -61,7 +61,7 @@ class Own(Protocol):
         """Inside of `making`, the schema was made: let other workers copy it, if they would make the same."""
 
     def drop(self) -> None:
-        """Remove it. Harmless where there is none."""
+        """Remove it. Harmless if there is none."""
 
 
 def worker_database_name(given: str, me: Worker) -> str:
@@ -70,7 +70,7 @@ def worker_database_name(given: str, me: Worker) -> str:
 
 
 def derived_name(given: str, run: str, label: str) -> str:
-    """A name of ours that begins as the given one does, as far as there is room."""
+    """Derive a name that begins as the given one does, as far as there is room."""
     end = f"{_MARK}{run}_{label}"
     name, room = given.encode(), LONGEST - len(end)
     if len(name) > room:

@@ -47,7 +47,7 @@ def empty_url(url: URL) -> URL:
 
 
 def worker_database_of(url: URL) -> Own | None:
-    """This process's own database at `url`; None where a database was given that is used as it is."""
+    """This process's own database at `url`; None if a database was given that is used as it is."""
     if _key(url) in _owns:
         return _owns[_key(url)]
     given, me = _given.get(_key(url)), worker()
