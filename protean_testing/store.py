@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from enum import Enum
 from math import inf
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from .errors import ConfigurationError
 
 Snapshot: TypeAlias = Any
 """What ``save_data`` returns: known to its store alone."""
+
+Value = TypeVar("Value")
+Maybe: TypeAlias = Value | Awaitable[Value]
+"""What a method returns that may be ``def`` or ``async def``."""
 
 ResetAfter: TypeAlias = Literal["test", "class"]
 OnLeak: TypeAlias = Literal["reset", "warn", "fail"]
@@ -116,7 +120,7 @@ class Store(ABC):
             ConfigurationError: The two cannot live in one place.
         """
 
-    def check(self) -> Any:
+    def check(self) -> Maybe[None]:
         """Check whether this store may be used at all, and touch nothing.
 
         Raises:
@@ -124,10 +128,10 @@ class Store(ABC):
             ConfigurationError: It cannot be reached, or a driver is missing.
         """
 
-    def create_schema(self) -> Any:
+    def create_schema(self) -> Maybe[None]:
         """Make tables, indexes, topics; clear first what a killed run left."""
 
-    def drop_schema(self) -> Any:
+    def drop_schema(self) -> Maybe[None]:
         """Remove what `create_schema` made. Harmless if there is nothing, or only a part of it."""
 
     def save_data(self) -> Snapshot:
@@ -139,7 +143,7 @@ class Store(ABC):
         return EMPTY
 
     @abstractmethod
-    def reset_data(self, snapshot: Snapshot) -> Any:
+    def reset_data(self, snapshot: Snapshot) -> Maybe[bool]:
         """Bring back the data of `snapshot`, which stays valid; snapshots saved after it become void.
 
         Returns:
@@ -160,18 +164,18 @@ class Store(ABC):
             ScopeError: It does.
         """
 
-    def forget_data(self, snapshot: Snapshot) -> Any:
+    def forget_data(self, snapshot: Snapshot) -> Maybe[None]:
         """Drop `snapshot` and those saved after it. The data stays as it is."""
 
-    def left_open(self, snapshot: Snapshot) -> Any:
+    def left_open(self, snapshot: Snapshot) -> Maybe[Sequence[str]]:
         """List what was opened since `snapshot` and still is, in a line each. Each is listed once."""
         return []
 
-    def restore_fully(self, snapshot: Snapshot) -> Any:
+    def restore_fully(self, snapshot: Snapshot) -> Maybe[bool]:
         """As `reset_data`, but compare everything: what the store knows of writes cannot be relied on."""
         return self.reset_data(snapshot)
 
-    def dump_data(self) -> Any:
+    def dump_data(self) -> Maybe[Mapping[str, Iterable[Hashable]]]:
         """Everything that is there now, for `paranoid`: by table, key or other thing, its rows or values.
 
         Returns:
@@ -224,7 +228,7 @@ class Store(ABC):
     async def leave_loop(self) -> None:
         """The event loop of a test ends, in which this runs: let go of what is bound to it."""
 
-    def close(self) -> Any:
+    def close(self) -> Maybe[None]:
         """Give back connections and files. The store is not used afterwards."""
 
     def __repr__(self) -> str:

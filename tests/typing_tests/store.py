@@ -15,6 +15,12 @@ class Folder(Store):
     def reset_data(self, snapshot: Snapshot) -> bool:
         return snapshot is EMPTY
 
+    def left_open(self, snapshot: Snapshot) -> list[str]:
+        return ["a file"]
+
+    def dump_data(self) -> dict[str, list[bytes]]:
+        return {"one.txt": [b"1"]}
+
 
 class Queue(Store):
     async def create_schema(self) -> None: ...
@@ -24,6 +30,11 @@ class Queue(Store):
 
     async def reset_data(self, snapshot: Snapshot) -> bool:
         return True
+
+    async def forget_data(self, snapshot: Snapshot) -> None: ...
+
+    async def dump_data(self) -> dict[str, list[int]]:
+        return {"orders": [1, 2]}
 
 
 stores: list[Store] = [Folder(), Queue()]

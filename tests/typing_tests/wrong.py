@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protean_testing import DatabaseTestCase, Store, test_database, uses_database
+from protean_testing import DatabaseTestCase, Snapshot, Store, test_database, uses_database
 from protean_testing.domain import DomainTestCase, drain, test_domain
 
 with test_database("sqlite://") as db:  # arg-type
@@ -32,6 +32,14 @@ Nothing()  # abstract
 
 class Wrong(Store):
     reset_after = "never"  # assignment
+
+    def reset_data(self, snapshot: Snapshot) -> None: ...  # override
+
+    async def create_schema(self) -> int:  # override
+        return 1
+
+    def left_open(self, snapshot: Snapshot) -> list[int]:  # override
+        return [1]
 
 
 class WrongDomain(DomainTestCase):
