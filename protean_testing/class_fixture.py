@@ -130,12 +130,11 @@ class ClassFixture:
 
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
-        tests = self.tests
-        errors = await end_tasks(self._report_tasks, tests.close_innermost_async)
+        errors = await end_tasks(self._report_tasks, self.tests.innermost().close_async)
         loop = asyncio.get_running_loop()
         leave = (store.leave_loop for store in self.stores)
         errors += await await_all([*leave, loop.shutdown_asyncgens, loop.shutdown_default_executor])
-        _try_all([self.end_test], tests.label, errors)
+        _try_all([self.end_test], self.tests.label, errors)
 
     def end_test(self) -> None:
         """Restore everything, then leave the hooks. Harmless when it is done already.

@@ -176,7 +176,7 @@ class Store(ABC):
         return self.reset_data(snapshot)
 
     def dump_data(self) -> Maybe[Mapping[str, Iterable[Hashable]]]:
-        """Everything that is there now, for `paranoid`: by table, key or other thing, its rows or values.
+        """Everything that is there now, for `verify`: by table, key or other thing, its rows or values.
 
         Returns:
             A mapping of names to lists (or counters) of what can be compared and hashed.

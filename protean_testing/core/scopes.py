@@ -376,10 +376,6 @@ class Scope:
                 errors.append(error)
         raise_all(errors, f"after {self.label}")
 
-    async def close_innermost_async(self) -> None:
-        """As `close_async`, of the innermost scope that is open inside this one."""
-        await self.innermost().close_async()
-
     def must_be_open(self) -> None:
         """Raise ScopeError if this scope is over, or has not begun."""
         if not self.number:
