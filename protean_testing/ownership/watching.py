@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,11 @@ from weakref import WeakSet
 
 _READY_WITHIN = 5.0  # seconds
 _WRITTEN_WITHIN = 5.0  # seconds after the death of a run
+
+
+def uptime() -> float:
+    """Seconds of the clock that the watchdog uses: nobody sets it, and it begins again with the machine."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import platform
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from ...ownership import Left, Marker, all_left, new_marker
+from ...ownership.watching import uptime
 
 KIND = "message_db"
 SCHEMA = "protean_testing_messages"
@@ -48,11 +48,6 @@ def is_locked(connection: Any) -> bool:
 def server_clock(connection: Any) -> float:
     """The server's time, in seconds since 1970."""
     return float(connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()[0])
-
-
-def uptime() -> float:
-    """As of `ownership.watchdog`."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def read_marker(connection: Any) -> Marker | None:

@@ -11,7 +11,7 @@ from ...errors import ConfigurationError, UnsafeStoreError
 from . import copies, live
 from .data import Data
 from .handle import RedisHandle, in_use
-from .ownership import Leftover, ask_now, clean_command, judge, left_in, location_text, new_facts, shown
+from .ownership import Leftover, Now, ask_now, clean_command, judge, left_in, location_text, new_facts, shown
 from .values import Values, parts, pattern
 
 _SHOWN = 3  # names of keys in a message
@@ -42,19 +42,41 @@ def look(handle: RedisHandle, data: Data, store: str, *, adopt: int | None, unsa
     Raises:
         UnsafeStoreError: Another run is at work in it, or it holds keys that are not known to be of ours.
     """
+    now, found = _begin(handle, store)
+    ownership.left_over(location_text(new_facts(now, handle.address, handle.prefix)), name=str(handle))
+    live.refuse_live_runs(handle.wire, handle.address.db, handle.prefix, str(handle), named=False)
+    if unsafe:
+        return
+    judged = _judged(handle, found, now, store)
+    if adopt is None:
+        _refuse_keys_of_others(handle, data, judged, store)
+    else:
+        refuse_too_many(handle, store, adopt, {name for leftover in judged for name in leftover.gone})
+
+
+def _begin(handle: RedisHandle, store: str) -> tuple[Now, list[ownership.Left]]:
+    """What the server says of itself, and the dead runs whose keys may be this store's."""
     now = ask_now(handle.wire)
     handle.server = now.server
     _refuse_other_url(handle, store)
-    ownership.left_over(location_text(new_facts(now, handle.address, handle.prefix)), name=str(handle))
-    live.refuse_live_runs(handle.wire, handle.address.db, handle.prefix, str(handle), named=False)
-    if not unsafe:
-        judged = [judge(handle.wire, left, now) for left in left_in(handle.address, handle.prefix, now)]
-        _refuse_doubtful(handle, judged, store)
-        if adopt is None:
-            _refuse_keys_of_others(handle, data, judged, store)
-        else:
-            going = {name for leftover in judged for name in leftover.gone}
-            refuse_too_many(handle, store, adopt, going)
+    return now, left_in(handle.address, handle.prefix, now)
+
+
+def _judged(handle: RedisHandle, found: list[ownership.Left], now: Now, store: str) -> list[Leftover]:
+    """What dead runs left, if it is in no doubt."""
+    judged = [judge(handle.wire, left, now) for left in found]
+    for leftover in judged:
+        names = leftover.in_the_way(handle.prefix)
+        if names:
+            why = leftover.why or "they were touched since"
+            raise ownership.refusal(
+                store,
+                handle,
+                f"a run that was killed ({leftover.run}) left it, and it cannot be proven of {_count(names)} "
+                f"that they are of its making, since {why}: {_listed(names)}.",
+                f"If they may go:  {clean_command(handle.address, handle.prefix)}",
+            )
+    return judged
 
 
 def refuse_too_many(handle: RedisHandle, store: str, limit: int, going: Collection[bytes] = ()) -> None:
@@ -112,21 +134,16 @@ def acquire(
         if not adopt and data.count():
             data.clear()
         return
-    now = ask_now(handle.wire)
-    found = left_in(handle.address, handle.prefix, now)
+    now, found = _begin(handle, store)
     facts = new_facts(now, handle.address, handle.prefix)
     text = location_text(facts)
-    handle.server = now.server
-    _refuse_other_url(handle, store)
     handle.acquired = ownership.acquire(text, name=str(handle))
     if not handle.acquired.left_over:  # another run has settled it meanwhile
         found = [left for left in found if location_text(left.facts) != text]
     settled = False
     try:
         _refuse_other_runs(handle, report)
-        judged = [] if unsafe else [judge(handle.wire, left, now) for left in found]
-        _refuse_doubtful(handle, judged, store)
-        for leftover in judged:
+        for leftover in [] if unsafe else _judged(handle, found, now, store):
             _settle(leftover, text)
         settled = True
         if unsafe:
@@ -197,20 +214,6 @@ def _settle(leftover: Leftover, text: str) -> None:
     theirs = ownership.acquire(leftover.text)
     settled = theirs.left_over and theirs.facts == facts and leftover.settle()
     theirs.release() if settled else theirs.abandon()
-
-
-def _refuse_doubtful(handle: RedisHandle, judged: list[Leftover], store: str) -> None:
-    for leftover in judged:
-        names = leftover.in_the_way(handle.prefix)
-        if names:
-            why = leftover.why or "they were touched since"
-            raise ownership.refusal(
-                store,
-                handle,
-                f"a run that was killed ({leftover.run}) left it, and it cannot be proven of {_count(names)} "
-                f"that they are of its making, since {why}: {_listed(names)}.",
-                f"If they may go:  {clean_command(handle.address, handle.prefix)}",
-            )
 
 
 def _refuse_keys_of_others(handle: RedisHandle, data: Data, judged: list[Leftover], store: str) -> None:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import platform
 import re
-import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +23,7 @@ from redis.exceptions import ResponseError
 from ...errors import StoreError
 from ...ownership import Left, Signs, all_left, new_marker
 from ...ownership.clean import clean_line
+from ...ownership.watching import uptime
 from . import copies
 from .address import Address
 from .connection import Wire
@@ -208,7 +208,7 @@ def _signs(left: Left, now: Now) -> tuple[Signs | None, str]:
     signs = left.signs
     if signs is None or signs.server is None:
         return None, "it is not known when it died"
-    passed = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) - signs.uptime
+    passed = uptime() - signs.uptime
     if passed < 0:
         return None, "this machine was started anew since"
     if now.time - signs.server < (passed - 1) * 1000:

@@ -23,12 +23,13 @@ from ...errors import (
 )
 from ...store import LocatedStore, OnLeak, ResetAfter, Snapshot, Store, validate
 from ...waiting import turns
-from . import acquire, dump, server
+from . import acquire, server
 from .address import Address, from_client, from_url
 from .connection import LOST
 from .data import Data
 from .handle import RedisHandle, in_use
 from .transactions import OpenMulti
+from .values import dump
 from .worker_number import sweep, worker_number
 
 Result = TypeVar("Result")
@@ -238,7 +239,7 @@ class RedisStore(LocatedStore):
 
     def dump_data(self) -> dict[str, list[Any]]:
         handle = self._live()
-        return self._again("look at", lambda: dump.look(handle.wire, self._data().values))
+        return self._again("look at", lambda: dump(handle.wire, self._data().values))
 
     def close(self) -> None:
         if self._handle is not None:

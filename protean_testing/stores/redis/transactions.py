@@ -6,7 +6,7 @@ What is queued behind a MULTI would be written into a later test; who waits for 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
@@ -45,24 +45,27 @@ class OpenMulti:
         return f"client {self.number} ({self.address}): MULTI, {self.queued} queued, the last {self.command}"
 
 
-def open_multis(clients: bytes, db: int) -> list[OpenMulti]:
-    """Those in the answer of CLIENT LIST that are in this database."""
-    if not _IN_MULTI.search(clients):
-        return []
-    found = []
+def clients_in(clients: bytes, db: int) -> Iterator[dict[str, str]]:
+    """The clients in the answer of CLIENT LIST that are in this database."""
     for line in clients.decode(errors="replace").splitlines():
         facts = dict(fact.partition("=")[::2] for fact in line.split(" "))
-        if "x" in facts.get("flags", "") and facts.get("db") == str(db):
-            found.append(
-                OpenMulti(
-                    int(facts["id"]), int(facts["multi"]), facts.get("addr", ""), facts.get("cmd", "").upper()
-                )
-            )
-    return found
+        if facts.get("db") == str(db):
+            yield facts
+
+
+def open_multis(clients: bytes, db: int) -> list[OpenMulti]:
+    """Those of `clients_in` that are behind a MULTI."""
+    if not _IN_MULTI.search(clients):  # after every test, so without splitting the answer
+        return []
+    return [
+        OpenMulti(int(one["id"]), int(one["multi"]), one.get("addr", ""), one.get("cmd", "").upper())
+        for one in clients_in(clients, db)
+        if "x" in one["flags"]
+    ]
 
 
 def waiting(clients: bytes, db: int, before: Collection[int]) -> dict[int, str]:
-    """Those in the answer of CLIENT LIST that subscribe, or wait in a command, in this database.
+    """Those of `clients_in` that subscribe, or wait in a command.
 
     Parameters:
         before: The numbers of clients that may.
@@ -73,14 +76,13 @@ def waiting(clients: bytes, db: int, before: Collection[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     if {int(number) for number in _WAITING.findall(clients)} <= set(before):
         return found
-    for line in clients.decode(errors="replace").splitlines():
-        facts = dict(fact.partition("=")[::2] for fact in line.split(" "))
-        number, flags, command = int(facts["id"]), facts["flags"], facts.get("cmd", "").upper()
-        if number in before or facts.get("db") != str(db) or not {"P", "b"} & set(flags):
-            continue
-        channels = sum(int(facts.get(kind, 0)) for kind in ("sub", "psub", "ssub"))
-        what = f"{channels} subscriptions" if "P" in flags else f"waits in {command}"
-        found[number] = f"client {number} ({facts.get('addr', '')}): {what}"
+    for one in clients_in(clients, db):
+        number = int(one["id"])
+        if number not in before and {"P", "b"} & set(one["flags"]):
+            channels = sum(int(one.get(kind, 0)) for kind in ("sub", "psub", "ssub"))
+            command = one.get("cmd", "").upper()
+            what = f"{channels} subscriptions" if "P" in one["flags"] else f"waits in {command}"
+            found[number] = f"client {number} ({one.get('addr', '')}): {what}"
     return found
 
 

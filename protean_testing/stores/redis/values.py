@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -118,6 +118,28 @@ class Values:
         """The server's time in milliseconds since 1970."""
         ((seconds, micros),) = self._wire.call(("TIME",))
         return int(seconds) * 1000 + int(micros) // 1000
+
+
+def dump(wire: Wire, values: Values) -> dict[str, list[Any]]:
+    """Keys, functions, settings and users, for `verify`. Keys with a time to live go by themselves."""
+    held = values.read(values.names())
+    found: dict[str, list[Any]] = {
+        f"key {name!r}": [value.payload] for name, value in held.items() if value.expiry is None
+    }
+    functions, settings, users = wire.attempt(("FUNCTION", "LIST"), ("CONFIG", "GET", "*"), ("ACL", "LIST"))
+    for library in _allowed(functions):
+        found[f"library of functions {library[1]!r}"] = [repr(library)]
+    pairs = _allowed(settings)
+    for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+        found[f"setting {name.decode()}"] = [value]
+    for user in _allowed(users):
+        found[f"user {user.split()[1]!r}"] = [user]
+    return found
+
+
+def _allowed(reply: Any) -> list[Any]:
+    """Nothing if the server does not know the command, or our user may not say it."""
+    return [] if isinstance(reply, ResponseError) else list(reply)
 
 
 def _written(name: bytes, value: Value | None) -> Command:

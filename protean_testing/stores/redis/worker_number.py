@@ -22,6 +22,7 @@ from .address import Address, from_url, with_db
 from .connection import LOST, Wire
 from .handle import RedisHandle
 from .ownership import KIND, ask_now, clean_command, judge, location_text, new_facts
+from .transactions import clients_in
 from .values import Values, parts
 
 TIME_LIMIT = 10.0  # seconds
@@ -195,11 +196,7 @@ def _others_are_in(wire: Wire, db: int) -> bool:
     me, clients = wire.attempt(("CLIENT", "ID"), ("CLIENT", "LIST"))
     if isinstance(me, ResponseError) or isinstance(clients, ResponseError):
         return False  # we may not ask
-    for line in clients.decode(errors="replace").splitlines():
-        facts = dict(part.partition("=")[::2] for part in line.split(" "))
-        if facts.get("db") == str(db) and int(facts["id"]) < int(me):
-            return True
-    return False
+    return any(int(one["id"]) < int(me) for one in clients_in(clients, db))
 
 
 def _holds_keys(wire: Wire) -> bool:
