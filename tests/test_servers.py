@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from protean_testing.errors import ConfigurationError, StoreError
 from protean_testing.servers import binaries
+from protean_testing.servers.directories import roots
 from protean_testing.servers.postgresql import PrivatePostgreSQL, private_postgresql, start_postgresql
 from protean_testing.servers.redis import private_redis, start_redis
 from protean_testing.servers.registry import cache, new_entry, remove_stale
@@ -280,8 +281,33 @@ class OncePerProcessTests(RunsTestCase):
             thread.join()
             tell(answer=query(private_postgresql()))
         """
-        child, parent = self.run_to_end(script)
-        self.assertEqual((child["answer"], parent["answer"]), (42, 42))
+        for delay in ("0.05", "0.01", "0.2"):  # libraries are imported then, and the template is made
+            with self.subTest(delay), tempfile.TemporaryDirectory(dir=roots()[0]) as fresh:
+                child, parent = self.run_to_end(script.replace("0.05", delay), XDG_CACHE_HOME=fresh)
+                self.assertEqual((child["answer"], parent["answer"]), (42, 42))
+
+    def test_forked_while_a_hook_of_others_holds_what_the_start_needs(self) -> None:
+        script = """
+            from protean_testing.servers import once
+            once.FORK_WITHIN = 0.2
+            begun, gate = threading.Event(), threading.Lock()
+            class Server: stopped = False
+            def start():
+                begun.set()
+                time.sleep(0.1)
+                with gate: return Server()
+            its = once.Once(start)
+            os.register_at_fork(before=gate.acquire, after_in_parent=gate.release)
+            thread = threading.Thread(target=its, daemon=True)
+            thread.start()
+            begun.wait()
+            if not (child := os.fork()): os._exit(0)
+            os.waitpid(child, 0)
+            thread.join(30)
+            tell(ended=not thread.is_alive(), stopped=its().stopped)
+        """
+        (told,) = self.run_to_end(script)
+        self.assertEqual((told["ended"], told["stopped"]), (True, False))
 
 
 class FindingTests(RunsTestCase):
