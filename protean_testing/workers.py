@@ -1,4 +1,4 @@
-"""Is this process one of several that share the work of one run? Reads what their parents tell them."""
+"""Recognize a worker process: one of several that share the work of one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database of Django's, with the schema and the rows that its migrations made, restored by our reset."""
+"""The store of a Django database: its schema and rows are those of Django's migrations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Django's conveniences on our reset."""
+"""Django's test case with its conveniences, on data that is really committed and restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restore what Protean's adapters hold.
+"""Save and restore what Protean's adapters hold.
 
 A SQL provider is a `SQLAlchemyStore` on the provider's own engine and tables. What lives in this process is
 copied and written back. An adapter that is not known here is left to its own lifecycle methods.

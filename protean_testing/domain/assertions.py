@@ -1,4 +1,4 @@
-"""The helpers as methods of a test case, and assertions over them."""
+"""Assertions on a domain's events, streams and messages, and the helpers as methods of a test case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration a domain is tested in: its own, the environment's wishes, and what a class declares."""
+"""Work out the configuration of a test's domain: its own, the environment's, and the class's over both."""
 
 from __future__ import annotations
 

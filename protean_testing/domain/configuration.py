@@ -1,4 +1,4 @@
-"""One domain in one configuration: its adapters, and the stores that restore what they hold.
+"""Put a domain into one configuration: its adapters, and the stores that restore what they hold.
 
 A domain is switched to a configuration by giving it other adapters; its own stay as they are, and are put
 back at the end. So classes of several configurations come in any order, and each configuration is made once

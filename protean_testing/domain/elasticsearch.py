@@ -1,4 +1,4 @@
-"""The indexes of a Protean provider on Elasticsearch: every document by its identifier."""
+"""The store of a Protean provider on Elasticsearch: every document of its indexes."""
 
 from __future__ import annotations
 

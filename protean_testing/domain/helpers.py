@@ -1,4 +1,4 @@
-"""What tests of a domain ask again and again. Thin over ``protean.testing``, and always on real stores."""
+"""Process commands, run the engine, read events and messages: thin over ``protean.testing``."""
 
 from __future__ import annotations
 

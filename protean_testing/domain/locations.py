@@ -1,4 +1,4 @@
-"""Where a domain's adapters keep their data: at URLs as given, else on servers of this run."""
+"""Give a domain's adapters their URLs: as configured, else of servers of this run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store for every adapter of a domain that holds data."""
+"""Make a store for every adapter of a domain that holds data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose a database, a file or a Redis is: three proofs before anything in it is touched.
+"""Prove whose a database, a file or a Redis is, before anything in it is touched.
 
 The *name* is plainly a test's, the *marker* is in the place itself and names that place, and the *content* is
 nothing that would have to be destroyed. Every store asks here and brings only what it alone can know: how its

@@ -1,4 +1,4 @@
-"""What killed runs left, and how the command that removes it asks for it.
+"""The protocol of the command that removes what killed runs left.
 
 Each kind of store has a class `Leftovers` in a module of its own, which `python -m protean_testing clean`
 finds by the scheme of the URL.

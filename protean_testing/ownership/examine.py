@@ -1,4 +1,4 @@
-"""Decide what in a place is ours to remove, and refuse the place if that cannot be proven."""
+"""Decide what in a database is ours to remove, and refuse the database if that cannot be proven."""
 
 from __future__ import annotations
 

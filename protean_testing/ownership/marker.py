@@ -1,4 +1,4 @@
-"""The ownership marker: what a run writes into a place before it touches it, for the run after it."""
+"""The ownership marker: what a run writes into a database before it touches it, for the run after it."""
 
 from __future__ import annotations
 

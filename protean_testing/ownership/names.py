@@ -1,4 +1,4 @@
-"""Tell plainly a test database by its name, and word the refusal of what is not touched."""
+"""Recognize a test database by its name, and word the refusal of what is not touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which run owns a place that tests may destroy, written down beside the user's other state.
+"""Acquire a database or Redis among the runs of this machine: a lock, and a record in the state directory.
 
 For stores in which no marker may be left, such as a Redis database. A place is a text that means one store on
 this machine. Its record is one small file that names the run; a lock held for as long as the run

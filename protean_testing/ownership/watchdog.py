@@ -1,4 +1,4 @@
-"""Writes down when a run was last alive, and what its Redis database held when it died. It changes nothing.
+"""Write down when a run was last alive, and what its Redis database held when it died. It changes nothing.
 
 A script of its own, started as ``python -I -S watchdog.py``: it needs the standard library alone, since it
 must be ready before the first test. The first line of standard input is JSON: ``signs``, the file to write;

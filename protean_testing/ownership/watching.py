@@ -1,4 +1,4 @@
-"""The watchdog of a claimed place, as the run sees it, and what the next run reads of what it wrote."""
+"""Start the watchdog of a run, and read what that of a dead run wrote."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Real servers that belong to one run: started for it, reached by nobody else, gone after it."""
+"""Private PostgreSQL and Redis servers: started for one run, reached by nobody else, gone after it."""

@@ -1,4 +1,4 @@
-"""Finds the programs of a private server: named, from the extra's wheels, or on the machine."""
+"""Find the programs of a private server: named, from the extra's wheels, or on the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories of a run, which are gone after it."""
+"""Make the directories of a run and its servers, which are gone after it."""
 
 from __future__ import annotations
 

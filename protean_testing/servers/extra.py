@@ -1,4 +1,4 @@
-"""Libraries of the extra, imported when a server is wanted and not before."""
+"""Import libraries of the extra when a server is wanted, and not before."""
 
 from __future__ import annotations
 

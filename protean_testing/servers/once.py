@@ -1,4 +1,4 @@
-"""One server for the whole process, started by whoever asks first."""
+"""Start one server for the whole process, whoever asks first."""
 
 from __future__ import annotations
 

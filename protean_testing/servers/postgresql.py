@@ -1,4 +1,4 @@
-"""A real PostgreSQL server that belongs to one run."""
+"""Start a private PostgreSQL, and create and drop databases on it."""
 
 from __future__ import annotations
 

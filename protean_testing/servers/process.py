@@ -1,4 +1,4 @@
-"""One server process: its watchdog, its directories, and what it runs as."""
+"""One server process: its watchdog, its directories, and the user that it runs as."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Redis or Valkey server that belongs to one run."""
+"""Start a private Redis or Valkey."""
 
 from __future__ import annotations
 

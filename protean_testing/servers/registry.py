@@ -1,4 +1,4 @@
-"""What this user's servers own, written down, so that what dead runs left is found and removed.
+"""The server registry: what this user's servers own, so that what dead runs left is found and removed.
 
 Each server has an *entry*, a small file in the user's cache directory: its lines name the run and its
 directories, written before they are made, and the server's process. Its watchdog holds a lock on it for as

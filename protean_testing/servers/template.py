@@ -1,4 +1,4 @@
-"""A PostgreSQL data directory made once per user and version, and copied for every run."""
+"""Make a PostgreSQL data directory once per user and version, and copy it for every run."""
 
 from __future__ import annotations
 

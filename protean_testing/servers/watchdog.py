@@ -1,4 +1,4 @@
-"""Starts one server for a run and ends it when the run is over, however that ends.
+"""Start one server for a run and end it when the run is over, however that ends.
 
 A script of its own, started as ``python -I -S watchdog.py ENTRY LOCK RUN``: it needs the standard library
 alone. ENTRY is the file in which the run writes what it owns, LOCK a descriptor that holds a lock on it

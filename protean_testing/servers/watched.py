@@ -1,4 +1,4 @@
-"""The watchdog of one server, as the run sees it."""
+"""Start the watchdog of one server, and talk to it."""
 
 from __future__ import annotations
 

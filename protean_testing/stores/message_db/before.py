@@ -1,4 +1,4 @@
-"""The messages that were there before a run: a copy in their database, and whose the newer ones are."""
+"""Copy the messages that were there before a run, and judge whose the newer ones are if it was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Installs Message DB into an empty database, with the SQL that its npm package carries."""
+"""Install Message DB into an empty database, with the SQL that its npm package carries."""
 
 from __future__ import annotations
 

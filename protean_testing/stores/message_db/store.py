@@ -1,4 +1,4 @@
-"""A Message DB event store: its messages, and the sequence of their global positions."""
+"""The store of a Message DB: its messages, and the sequence of their global positions."""
 
 from __future__ import annotations
 

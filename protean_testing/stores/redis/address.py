@@ -1,4 +1,4 @@
-"""Where a Redis database is, from a URL or from the application's own client."""
+"""The address of a Redis database, from a URL or from the application's own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Async clients that were given out: their connections are closed at the end of the scope."""
+"""Give out async clients, and close their connections at the end of the scope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection of our own to a Redis: nothing is sent again or connected anew unless we say so."""
+"""A connection to Redis that sends nothing again and does not reconnect unless it is asked to."""
 
 from __future__ import annotations
 

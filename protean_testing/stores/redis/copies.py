@@ -1,4 +1,4 @@
-"""A durable copy of every key that was there before a run, for the run after one that was killed."""
+"""Write a durable copy of every key that was there before a run, for the run after one that was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of one database, or of the keys there with one prefix: saved, and restored."""
+"""Snapshot and restore the keys of one database, or those there with one prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One database, or the keys there with one prefix, and what the stores in it share."""
+"""The handle of one database, or of the keys there with one prefix, which the stores in it share."""
 
 from __future__ import annotations
 

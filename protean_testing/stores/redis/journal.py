@@ -1,4 +1,4 @@
-"""Tell what each key held at each snapshot: the arithmetic of nested scopes, without a server."""
+"""Remember what each key held at each snapshot: the arithmetic of nested scopes, without a server."""
 
 from __future__ import annotations
 

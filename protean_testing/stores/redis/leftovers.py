@@ -1,4 +1,4 @@
-"""What killed runs left in a Redis database, for the command that clears it."""
+"""List and remove what killed runs left in a Redis database, for the command ``clean``."""
 
 from __future__ import annotations
 

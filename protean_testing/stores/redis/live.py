@@ -1,4 +1,4 @@
-"""Runs that are alive in a database, of whatever machine: by the names of their connections."""
+"""Find runs that are alive in a database, of whatever machine, by the names of their connections."""
 
 from __future__ import annotations
 

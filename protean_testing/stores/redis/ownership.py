@@ -1,4 +1,4 @@
-"""Whose the keys of a database are, after a run was killed: its own, those from before, or others.
+"""Judge whose the keys are after a run was killed: its own, those from before it, or others'.
 
 Nothing of ours is in the database that could tell. A run writes down beside it that it was empty (or has a
 copy of what was there), and its watchdog when it died. A key that was last touched before that is the

@@ -1,4 +1,4 @@
-"""Is there a Redis that we can use? Looked at before anything is written."""
+"""Refuse a server that cannot be used, before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis or Valkey database as a store: its handles, and its place in the lifecycle."""
+"""The store of a Redis or Valkey database: its handles, and its part in the lifecycle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that the code under test left in the middle of something.
+"""Find clients that the code under test left inside a MULTI, subscribed, or waiting for a key.
 
 What is queued behind a MULTI would be written into a later test; who waits for a key would take it there.
 """

@@ -1,4 +1,4 @@
-"""What keys hold, whatever their type: read by DUMP, written by RESTORE."""
+"""Read keys of every type by DUMP, and write them by RESTORE."""
 
 from __future__ import annotations
 

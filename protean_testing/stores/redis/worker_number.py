@@ -1,4 +1,4 @@
-"""In a worker process a given Redis database stands for one of the worker's own: a higher number there.
+"""Give each worker process a Redis database of its own: a higher number on the given server.
 
 The number is the worker's while it holds the record of it on this machine, and a connection to it, which
 tells other machines. What is no worker's, and not empty, is left alone.
