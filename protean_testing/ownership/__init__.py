@@ -1,8 +1,8 @@
 """Prove whose a database, a file or a Redis is, before anything in it is touched.
 
-The *name* is plainly a test's, the *marker* is in the place itself and names that place, and the *content* is
-nothing that would have to be destroyed. Every store asks here and brings only what it alone can know: how its
-marker is read and written, and what is there.
+There are three proofs. The *name* is plainly a test's, the *marker* is in the location itself and names that
+location, and the *content* is nothing that would have to be destroyed. Every store asks here and brings only
+what it alone can know: how its marker is read and written, and what is there.
 """
 
 from .clean import clean_line

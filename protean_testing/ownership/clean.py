@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class Leftovers(Protocol):
-    """What killed runs left in the place of one URL. Each kind of store has one, beside its ownership."""
+    """What killed runs left in the location of one URL. Each kind of store has one, beside its ownership."""
 
     def __init__(self, url: str, *, unsafe: bool = False) -> None:
         """Connect to nothing yet.
@@ -25,7 +25,7 @@ class Leftovers(Protocol):
         """
 
     def refuse_in_use(self) -> None:
-        """Refuse a place that a live run uses, or whose name is not plainly a test's. Called first.
+        """Refuse a location that a live run uses, or whose name is not plainly a test's. Called first.
 
         Raises:
             UnsafeStoreError: Naming that run, or the name.
@@ -39,14 +39,14 @@ class Leftovers(Protocol):
         """Restore what was there before the killed run, and remove what was listed."""
 
     def close(self) -> None:
-        """Let the place and its connections go."""
+        """Let the location and its connections go."""
 
 
 def clean_line(url: str, *, unsafe: bool = False) -> str:
     """The command that removes what killed runs left, for messages.
 
     Parameters:
-        url: The place, without its password.
+        url: The location, without its password.
         unsafe: Whether its name is no test's.
     """
     return f"python -m protean_testing clean {shlex.quote(url)}{' --unsafe' if unsafe else ''}"

@@ -27,7 +27,7 @@ VERSION_TABLES = frozenset(
 
 @dataclass(frozen=True)
 class Thing:
-    """Something in a place that can be removed by itself: a table, a view, a schema, a key.
+    """Something in a location that can be removed by itself: a table, a view, a schema, a key.
 
     Attributes:
         identity: An oid, which stays when it is renamed; else its name and definition.
@@ -55,14 +55,14 @@ def examine(
     unsafe: bool = False,
     only_rows: bool = False,
 ) -> list[Thing]:
-    """Decide what is removed before a run begins in a place. Nothing is touched here.
+    """Decide what is removed before a run begins in a location. Nothing is touched here.
 
     Parameters:
         content: All that is there.
         marker: What the last run wrote; None if none did. It must be known that this run is dead.
-        identity: Of the place, now.
+        identity: Of the location, now.
         store: The store's name.
-        where: The place for messages, without its password.
+        where: The location for messages, without its password.
         clear: The line that would remove what is refused.
         unsafe: Remove what is in the way, whosever it is.
         only_rows: It is not known what will be created (a callable makes the schema): all that holds rows is

@@ -21,11 +21,11 @@ os.register_at_fork(after_in_child=lambda: globals().update(RUN=uuid.uuid4().hex
 
 @dataclass(frozen=True, kw_only=True)
 class Marker:
-    """What one run wrote down. It proves nothing in a place whose identity is another one.
+    """What one run wrote down. It proves nothing in a location whose identity is another one.
 
     Attributes:
-        identity: Names the place itself, so that a copy of it has another one: PostgreSQL's system identifier
-            and database oid, the device and inode of a file.
+        identity: Names the location itself, so that a copy of it has another one: PostgreSQL's system
+            identifier and database oid, the device and inode of a file.
         run: The run that wrote it.
         host, pid, started, since: That run's process, for messages and to see whether it is alive.
         was_empty: Whether nothing was there when the run began.
@@ -65,7 +65,7 @@ class Marker:
         return replace(self, made=self.made | frozenset(made))
 
     def to_json(self) -> str:
-        """Write it as text, to be stored in the place."""
+        """Write it as text, to be stored in the location."""
         return json.dumps(asdict(self) | {"before": sorted(self.before), "made": sorted(self.made)})
 
     @classmethod
@@ -86,10 +86,10 @@ def new_marker(
     was_empty: bool | None = None,
     **facts: Any,
 ) -> Marker:
-    """Describe this run, about to begin in a place.
+    """Describe this run, about to begin in a location.
 
     Parameters:
-        identity: Of the place.
+        identity: Of the location.
         before: Identities of what is there now.
         made: Of what an earlier run has made, which this one uses again.
         was_empty: Whether nothing of anybody's is there; left out, whether `before` is empty.

@@ -27,7 +27,7 @@ def refusal(store: str, where: object, why: str, instead: str) -> UnsafeStoreErr
     """The error for what is not touched.
 
     Parameters:
-        where: The store's place, without its password.
+        where: The store's location, without its password.
         why: What speaks against it.
         instead: What to do.
     """

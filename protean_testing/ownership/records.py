@@ -1,11 +1,11 @@
 """Acquire a database or Redis among the runs of this machine: a lock, and a record in the state directory.
 
-For stores in which no marker may be left, such as a Redis database. A place is a text that means one store on
-this machine. Its record is one small file that names the run; a lock held for as long as the run
+For stores in which no marker may be left, such as a Redis database. A location is a text that means one
+store on this machine. Its record is one small file that names the run; a lock held for as long as the run
 lives distinguishes a live run from a dead one.
 
 A record says who is alive, and what was there before. It never says that something may be deleted: for that
-a store needs a proof of its own (a marker in the place; in Redis, when each key was last touched).
+a store needs a proof of its own (a marker in the location; in Redis, when each key was last touched).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ STATE_VARIABLE = "PROTEAN_TESTING_STATE"
 
 @dataclass
 class Acquired:
-    """A place held by this run.
+    """A location that this run has acquired.
 
     Attributes:
         location: What was acquired.
-        left_over: True if a run that is dead now had the place and never released it.
+        left_over: True if a run that is dead now had the location and never released it.
         facts: What that run had remembered, for example what was there before it came.
     """
 
@@ -56,7 +56,7 @@ class Acquired:
 
     @property
     def owned(self) -> bool:
-        """False once it was released, in a forked child, and if another run has taken the place.
+        """False once it was released, in a forked child, and if another run has taken the location.
 
         The lock is not asked: filelock lets go of it before the exit handlers that end a run.
         """
@@ -66,7 +66,7 @@ class Acquired:
         return record is None or record.is_mine
 
     def file(self, suffix: str) -> Path:
-        """A file beside the record, for what is too large for it. It goes when the place is released."""
+        """A file beside the record, for what is too large for it. It goes when the location is released."""
         return _record(self.location).with_suffix(f".{suffix}")
 
     def watch(self, **facts: Any) -> None:
@@ -80,14 +80,14 @@ class Acquired:
             self._watchdog = Watchdog(self.file("signs"), self.file("watch"), **facts)
 
     def release(self) -> None:
-        """Give the place back: nothing of this run is left in it. Harmless a second time."""
+        """Release the location: nothing of this run is left in it. Harmless a second time."""
         if self.owned:
             self._end_watchdog(left=False)
             _remove(_record(self.location))
             self._let_go()
 
     def abandon(self, *, is_silent: bool = False) -> None:
-        """Let the place go with something of ours still in it: the next run finds it left over.
+        """Release the location with something of ours still in it: the next run finds it left over.
 
         Parameters:
             is_silent: Its server does not answer, the watchdog neither: who takes it next waits for that one.
@@ -113,11 +113,11 @@ class Acquired:
 
 @dataclass(frozen=True)
 class Left:
-    """What is written down of a run that is dead, or never gave its place back.
+    """What is written down of a run that is dead, or never released its location.
 
     Attributes:
         facts: What it had remembered.
-        run: Who had the place last, for messages.
+        run: Who had the location last, for messages.
     """
 
     facts: dict[str, Any]
@@ -135,7 +135,7 @@ class Left:
 
 
 def all_left(kind: str) -> list[Left]:
-    """Every place that a run left and no live run has, by records with this ``kind`` among their facts.
+    """Every location that a run left and no live run has, by records with this ``kind`` among their facts.
 
     Unreadable records, and those of other versions, are nobody's.
     """
@@ -153,7 +153,7 @@ def all_left(kind: str) -> list[Left]:
 
 
 def acquire(location: str, *, name: str = "") -> Acquired:
-    """Take a place for this run, until `Acquired.release` or the end of the process.
+    """Acquire a location for this run, until `Acquired.release` or the end of the process.
 
     Parameters:
         location: A text that means one store on this machine, the same in every run, without a password.
@@ -174,7 +174,7 @@ def acquire(location: str, *, name: str = "") -> Acquired:
 
 
 def left_over(location: str, *, name: str = "") -> dict[str, Any] | None:
-    """What the dead run that left this place had remembered; None if no dead run left it.
+    """What the dead run that left this location had remembered; None if no dead run left it.
 
     Parameters:
         location, name: As for `acquire`.

@@ -4,7 +4,7 @@ A script of its own, started as ``python -I -S watchdog.py``: it needs the stand
 must be ready before the first test. The first line of standard input is JSON: ``signs``, the file to write;
 ``lock``, a file that it keeps locked while it works; ``run``, the pid to watch; and for Redis ``redis``,
 see `Server`. One line on standard output says that it is ready. A second line ends it: ``over`` (nothing is
-left in the place) or ``left``. Without one, the end of that process is the run's death.
+left in the location) or ``left``. Without one, the end of that process is the run's death.
 
 This process is nobody's child: neither code under test that waits for all children of the run, nor a
 program that kills a run with all its descendants, is to meet it.

@@ -90,7 +90,7 @@ class Watchdog:
         """End it.
 
         Parameters:
-            left: Whether something of this run is still in the place: then it writes down what.
+            left: Whether something of this run is still in the location: then it writes down what.
         """
         if self._orders is not None and self._pid == os.getpid():
             with suppress(OSError):

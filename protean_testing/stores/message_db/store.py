@@ -58,7 +58,7 @@ class MessageDBStore(LocatedStore):
         name: What messages call it.
         private: True for an empty database of this run's own: Message DB is installed in it.
         decided_for: What that was made for.
-        package: The directory of the npm package with its SQL; otherwise see `message_db_sql.find`.
+        package: The directory of the npm package with its SQL; otherwise see `install.find`.
         unsafe: Allow a database that is no test database by its name. What is there is kept all the same.
         copy_limit: How many messages, of 1 kB each on average, are copied at most: those that are there.
         wait: Seconds to wait at a reset for a writer that is still at work.

@@ -20,10 +20,10 @@ _SIZE = 4096  # bytes of an average key, of as many as may be copied
 
 
 def refuse_overlap(handle: RedisHandle, store: str) -> None:
-    """Refuse a place whose keys another store of this process has too.
+    """Refuse a database whose keys another store of this process has too.
 
     Raises:
-        ConfigurationError: Naming both places.
+        ConfigurationError: Naming both databases.
     """
     for other in in_use:
         if other is not handle and other.overlaps(handle):
@@ -34,7 +34,7 @@ def refuse_overlap(handle: RedisHandle, store: str) -> None:
 
 
 def look(handle: RedisHandle, data: Data, store: str, *, adopt: int | None, unsafe: bool) -> None:
-    """Refuse a place that `acquire` would refuse. Nothing is touched.
+    """Refuse a database that `acquire` would refuse. Nothing is touched.
 
     Parameters:
         adopt: How many keys may be copied; None if none are adopted.
@@ -128,7 +128,7 @@ def acquire(
         report: Called with what the user of the server may not do, and what that means here.
 
     Raises:
-        UnsafeStoreError: As of `look`. The place is not taken.
+        UnsafeStoreError: As of `look`. The database is not acquired.
     """
     if handle.private:
         if not adopt and data.count():
@@ -171,7 +171,7 @@ def acquire(
 
 
 def _refuse_other_url(handle: RedisHandle, store: str) -> None:
-    """Refuse a place that another store of this process has by another URL of the server."""
+    """Refuse a database that another store of this process has by another URL of the server."""
     for other in in_use:
         if other is not handle and other.is_on_server_of(handle) and other.shares_keys(handle):
             raise ConfigurationError(
@@ -206,7 +206,7 @@ def watch(acquired: ownership.Acquired, handle: RedisHandle) -> None:
 
 
 def _settle(leftover: Leftover, text: str) -> None:
-    """Settle what a dead run left, with its own place taken meanwhile: `text` is the one that is ours."""
+    """Settle what a dead run left, whose database was acquired meanwhile; `text` is the one that is ours."""
     facts = leftover.left.facts
     if leftover.text == text:
         leftover.settle()

@@ -29,10 +29,10 @@ class RedisHandle:
         wait: Seconds to wait for the server.
         private: True if the server was started for this run alone, or the number is this worker's own.
         own: That number.
-        server: What the server calls itself, once the place was taken.
+        server: What the server calls itself, once the database was acquired.
         closed: True when it is not used any more.
-        acquired: What keeps other runs out; a private place needs none.
-        data: None before the place was taken, and after it was released.
+        acquired: What keeps other runs out; a private database needs none.
+        data: None before the database was acquired, and after it was released.
         forbidden: What the user of the server may not do, as far as it was reported.
     """
 
@@ -109,7 +109,7 @@ class RedisHandle:
         return self._client
 
     def close(self) -> None:
-        """Harmless when repeated: several stores may share this place."""
+        """Harmless when repeated: several stores may share this handle."""
         if self.closed:
             return
         self.closed = True
@@ -126,4 +126,4 @@ class RedisHandle:
 
 
 in_use: WeakSet[RedisHandle] = WeakSet()
-"""The places that this process has taken."""
+"""The handles of databases that this process has acquired."""

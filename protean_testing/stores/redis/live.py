@@ -99,7 +99,7 @@ def refuse_live_runs(wire: Wire, db: int, prefix: bytes, where: str, *, named: b
     """Refuse a database in which another run is at work.
 
     Parameters:
-        where: The place, for messages.
+        where: The database, for messages.
         named: Whether our own connection has its name already. Of two that come at once the first one stays.
 
     Returns:

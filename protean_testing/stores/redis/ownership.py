@@ -116,7 +116,7 @@ class Leftover:
 
     @property
     def text(self) -> str:
-        """Names its place."""
+        """Names its database."""
         return location_text(self.left.facts)
 
     @property

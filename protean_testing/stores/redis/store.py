@@ -112,7 +112,7 @@ class RedisStore(LocatedStore):
         )
 
     def _located(self, address: Address) -> RedisHandle:
-        """The place of a given database, or of the one that a worker has for itself."""
+        """The handle of a given database, or of the one that a worker has for itself."""
         number = worker_number(address, self.name, self._wait)
         if number is None:
             return RedisHandle(address, self.prefix, self._wait)

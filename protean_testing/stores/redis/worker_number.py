@@ -46,13 +46,13 @@ class Number:
         self._users: list[RedisHandle] = []
 
     def handle(self, prefix: str, wait: float) -> RedisHandle:
-        """A place in it."""
+        """A handle in it."""
         handle = RedisHandle(self.address, prefix, wait, private=True, own=self)
         self._users.append(handle)
         return handle
 
     def left(self, handle: RedisHandle) -> None:
-        """Give it back, if this was the last place in it."""
+        """Release it, if this was the last handle in it."""
         if handle in self._users:
             self._users.remove(handle)
         if self._users:
