@@ -53,6 +53,7 @@ class GenericBackend:
         self._snapshots: list[Snapshot] = []
         self._copies: list[Copy] = []
         self._created: dict[Thing, str] = {}
+        self._known: tuple[dict[Key, Copy], dict[str, int]] | None = None  # the rows at that activity
 
     # Whose it is
 
@@ -106,6 +107,7 @@ class GenericBackend:
                 snapshot.rows |= {key: copy for key, copy in now.items() if key not in known}
                 snapshot.counters = counters | snapshot.counters
                 snapshot.looks = self._created
+            self._known = None
 
     def _refuse_unwritable(self, known: Collection[Key]) -> None:
         if self._session.is_mysql:
@@ -121,6 +123,7 @@ class GenericBackend:
         return self._session.again("save", self._save)
 
     def _save(self) -> Snapshot:
+        self._session.see_activity()
         try:
             self._session.make_way(end=False)
         except OpenTransactionError as error:
@@ -131,8 +134,19 @@ class GenericBackend:
             ) from None
         self._session.see_schema()
         looks, prepared = dict(self._session.looks), self._session.prepared()
-        self._snapshots.append(Snapshot(self._copied(), self._session.counters(), looks, prepared))
+        copies = self._known[0] if self._known and self._nothing_written() else self._copied()
+        self._snapshots.append(Snapshot(dict(copies), self._session.counters(), looks, prepared))
+        self._know(copies)
         return self._snapshots[-1]
+
+    def _nothing_written(self) -> bool:
+        """Whether no other session has written since the rows were compared last, as the server counts."""
+        return self._known is not None and self._known[1] == self._session.activity
+
+    def _know(self, copies: dict[Key, Copy]) -> None:
+        """Remember that these are the rows now."""
+        activity = self._session.activity
+        self._known = None if activity is None or self._session.is_blind else (copies, activity)
 
     def _copied(self) -> dict[Key, Copy]:
         found = self._session.copied(self._copies)
@@ -149,13 +163,21 @@ class GenericBackend:
 
     def _reset(self, snapshot: Snapshot) -> bool:
         session = self._session
+        session.see_activity()
+        is_same = self._nothing_written() and self._known is not None and self._known[0] == snapshot.rows
+        self._known = None  # until it is restored
         session.make_way()
         session.see_schema()
         session.end_holders(snapshot.began, snapshot.prepared)
+        is_same = is_same and not session.ended
         changed = self._mend_schema(snapshot)
-        return session.restore(session.tables, snapshot.rows, snapshot.counters) or changed
+        tables = [] if is_same and not changed else session.tables
+        changed = session.restore(tables, snapshot.rows, snapshot.counters) or changed
+        self._know(snapshot.rows)
+        return changed
 
     def mend(self, snapshot: Snapshot) -> bool:
+        self._known = None
         self._session.forget_schema()
         return self.reset(snapshot)
 

@@ -151,20 +151,29 @@ def lock_of(connection: Connection) -> str:
     return _lock(str(rows(connection, "SELECT DATABASE()")[0][0]))
 
 
-def ddl_count(connection: Connection) -> object:
-    """Changes with every statement of another session that changes a schema, whoever says it."""
+def activity(connection: Connection) -> dict[str, int]:
+    """How often other sessions, of whatever database, have changed a schema or rows. Rows count when written.
+
+    A cascade and a failed statement count with their statement, what empties a table at once by its own.
+    """
     all_of_them, ours = (
         dict(
-            map(
-                tuple,
-                connection.exec_driver_sql(
-                    f"SHOW {of} STATUS WHERE Variable_name REGEXP '^Com_(alter|create|drop|rename)_'"
-                ),
-            )
+            map(tuple, connection.exec_driver_sql(f"SHOW {of} STATUS WHERE Variable_name REGEXP '{_WRITES}'"))
         )
         for of in ("GLOBAL", "SESSION")
     )
     return {name: int(count) - int(ours.get(name, 0)) for name, count in all_of_them.items()}
+
+
+_WRITES = (
+    "^(Com_(alter|create|drop|rename|truncate|delete|insert|update|replace|load|repair|xa)|"
+    "Handler_(delete|update|write))"
+)
+
+
+def of_schemas(found: Mapping[str, int]) -> dict[str, int]:
+    """The part of `activity` that changes schemas."""
+    return {name: count for name, count in found.items() if re.match("Com_(alter|create|drop|rename)_", name)}
 
 
 def tables(connection: Connection, schemas: Iterable[str | None], besides: Collection[Key]) -> list[Table]:

@@ -46,6 +46,8 @@ class Session:
         ended: The transactions of others that were in the way, in words.
         runs: Those whose tables are the library's own.
         more_schemas: In which an earlier run has made tables.
+        activity: See `mysql.activity`; None if it is not known.
+        is_blind: Our user may not see transactions.
     """
 
     def __init__(self, database: Database, regain: Callable[[sa.Connection], None]) -> None:
@@ -61,7 +63,8 @@ class Session:
         self._open: sa.Connection | None = None
         self._was_open = False
         self._ddl: object = None
-        self._is_blind = False
+        self.activity: dict[str, int] | None = None
+        self.is_blind = False
         self._is_separate = False
         self._transactions = Transactions()
         self._number = self._first = 0
@@ -223,7 +226,7 @@ class Session:
 
     def make_way(self, *, end: bool = True, readers: bool = False) -> None:
         """Wait until no other session is in a transaction, or end it; see `Transactions.make_way`."""
-        if not self.is_mysql or self._is_blind:
+        if not self.is_mysql or self.is_blind:
             return
         try:
             with self.transaction() as connection:
@@ -234,7 +237,7 @@ class Session:
         except DBAPIError as error:
             if not mysql.was_denied(error):
                 raise
-            self._is_blind = True
+            self.is_blind = True
             warnings.warn(
                 f"the user of store {self.database.name!r} may not see transactions: one that a test leaves "
                 "open is met only where it holds a lock that a reset needs. Allow it with: GRANT PROCESS ON "
@@ -264,11 +267,22 @@ class Session:
     def schemas(self) -> list[str | None]:
         return sorted({None, *(of for of, _ in self.database.tables), *self.more_schemas}, key=str)
 
+    def see_activity(self) -> None:
+        """Ask the server how much was written, if it counts that.
+
+        Called before `make_way`: what was counted until then is committed, or rolled back, behind it. What was
+        written between the two could be committed after the rows were compared, and is not counted again.
+        """
+        if self.is_mysql:
+            with self.transaction() as connection:
+                self.activity = mysql.activity(connection)
+
     def see_schema(self, *, afresh: bool = False) -> None:
         """Look at the schema, if it may be another than at the last look."""
         if self.is_mysql:
-            with self.transaction() as connection:
-                count = mysql.ddl_count(connection)
+            if self.activity is None or afresh:
+                self.see_activity()
+            count = mysql.of_schemas(self.activity or {})
             if count == self._ddl and not afresh:
                 return
             self._ddl = count
@@ -378,7 +392,7 @@ class Session:
     def restore(
         self, tables: Collection[Table], wanted: Mapping[Key, Copy], counters: Mapping[str, int]
     ) -> bool:
-        """Restore the rows of these tables, and the counters. Whatever was different is looked at again.
+        """Restore the rows of these tables, and the counters. Whatever was different is compared again.
 
         Returns:
             Whether something was different.
@@ -394,6 +408,8 @@ class Session:
             changed = True
             self.make_way(readers=bool(moved))
             self._write(tables, wrong, wanted)
+            if self.is_mysql:  # neither triggers nor cascades act meanwhile
+                tables = [table for table in tables if table.key in wrong]
             self.run(f"{statement} {value}" for statement, value in self._moved(counters).items())
         if wrong := self._wrong(tables, wanted):
             what = ", ".join(
