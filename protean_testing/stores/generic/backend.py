@@ -15,7 +15,7 @@ from ...store import LeftBy
 from ..sql.backend import Database
 from . import rows
 from .idle_locks import Prepared
-from .owner import Owner
+from .ownership import Ownership
 from .rows import Copy, Key
 from .schema import Thing, named, shown
 
@@ -27,14 +27,14 @@ class Snapshot:
     Attributes:
         rows: Copies of the tables that were not empty.
         counters: See `mysql.counters`.
-        looks: The schema, by its definitions.
+        definitions: Those of the schema.
         prepared: The transactions that were prepared on the server.
         began: When it was made.
     """
 
     rows: dict[Key, Copy]
     counters: dict[str, int]
-    looks: dict[Thing, str]
+    definitions: dict[Thing, str]
     prepared: frozenset[Prepared]
     began: float = field(default_factory=monotonic)
 
@@ -48,8 +48,8 @@ class GenericBackend:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._owner = Owner(database)
-        self._session = self._owner.session
+        self._ownership = Ownership(database)
+        self._session = self._ownership.session
         self._snapshots: list[Snapshot] = []
         self._copies: list[Copy] = []
         self._created: dict[Thing, str] = {}
@@ -58,17 +58,17 @@ class GenericBackend:
     # Whose it is
 
     def check(self, tables: Collection[Key]) -> None:
-        self._owner.check(tables)
+        self._ownership.check(tables)
 
     def claim(self) -> None:
-        with self._session.told("claim"):
-            self._owner.begin()
-            self._copies = list(self._owner.copies.values())
+        with self._session.translating("claim"):
+            self._ownership.begin()
+            self._copies = list(self._ownership.copies.values())
 
     def drop(self) -> None:
-        if self._owner.marker is None:
+        if self._ownership.marker is None:
             return
-        self._session.again("drop", lambda: self._owner.end(is_made=bool(self._created)))
+        self._session.retrying("drop", lambda: self._ownership.end(is_made=bool(self._created)))
         self._snapshots, self._copies, self._created = [], [], {}
 
     @contextmanager
@@ -93,12 +93,12 @@ class GenericBackend:
     # The data
 
     def created(self) -> None:
-        with self._session.told("look at"):
+        with self._session.translating("look at"):
             known = {table.key for table in self._session.tables}
             self._session.see_schema(afresh=True)
             self._refuse_unwritable(known if self._created else set())
-            self._created = dict(self._session.looks)
-            self._owner.made()
+            self._created = dict(self._session.definitions)
+            self._ownership.made()
             if not self._snapshots:
                 return
             counters = self._session.counters()
@@ -106,21 +106,21 @@ class GenericBackend:
             for snapshot in self._snapshots:
                 snapshot.rows |= {key: copy for key, copy in now.items() if key not in known}
                 snapshot.counters = counters | snapshot.counters
-                snapshot.looks = self._created
+                snapshot.definitions = self._created
             self._known = None
 
     def _refuse_unwritable(self, known: Collection[Key]) -> None:
         if self._session.is_mysql:
             return
         new = [table for table in self._session.tables if table.key not in known]
-        if wrong := self._owner.unwritable(new):
+        if wrong := self._ownership.unwritable(new):
             raise StoreError(
                 f"what was created in store {self.database.name!r} cannot be reset:\n" + "\n".join(wrong),
                 store=self.database.name,
             )
 
     def save(self) -> Snapshot:
-        return self._session.again("save", self._save)
+        return self._session.retrying("save", self._save)
 
     def _save(self) -> Snapshot:
         self._session.see_activity()
@@ -133,9 +133,9 @@ class GenericBackend:
                 store=self.database.name,
             ) from None
         self._session.see_schema()
-        looks, prepared = dict(self._session.looks), self._session.prepared()
+        definitions, prepared = dict(self._session.definitions), self._session.prepared()
         copies = self._known[0] if self._known and self._nothing_written() else self._copied()
-        self._snapshots.append(Snapshot(dict(copies), self._session.counters(), looks, prepared))
+        self._snapshots.append(Snapshot(dict(copies), self._session.counters(), definitions, prepared))
         self._know(copies)
         return self._snapshots[-1]
 
@@ -155,7 +155,7 @@ class GenericBackend:
 
     def reset(self, snapshot: Snapshot) -> bool:
         self._session.ended = []
-        changed = self._session.again("reset", lambda: self._reset(snapshot))
+        changed = self._session.retrying("reset", lambda: self._reset(snapshot))
         self._end_after(snapshot)
         if self._session.ended:
             self._report_leak(self._session.ended)
@@ -183,7 +183,7 @@ class GenericBackend:
 
     def dump_data(self) -> dict[str, Counter[Any]]:
         session = self._session
-        with session.told("look at"):
+        with session.translating("look at"):
             session.see_schema(afresh=True)
             with session.transaction() as connection:
                 tables = {f"table {table.key[1]}": rows.shown(connection, table) for table in session.tables}
@@ -192,15 +192,15 @@ class GenericBackend:
                 tables
                 | counters
                 | {
-                    f"definition of {named(thing)}": Counter([looks])
-                    for thing, looks in session.looks.items()
+                    f"definition of {named(thing)}": Counter([definition])
+                    for thing, definition in session.definitions.items()
                 }
             )
 
     def forget(self, snapshot: Snapshot) -> None:
         self._end_after(snapshot)
         self._snapshots = [one for one in self._snapshots if one is not snapshot]
-        self._session.again("forget", self._drop_unused)
+        self._session.retrying("forget", self._drop_unused)
 
     def _end_after(self, snapshot: Snapshot) -> None:
         if snapshot in self._snapshots:
@@ -209,7 +209,7 @@ class GenericBackend:
     def _drop_unused(self) -> None:
         """Copies that no snapshot needs, and that are not of what was there before the run."""
         needed = {copy.name for snapshot in self._snapshots for copy in snapshot.rows.values()}
-        needed |= {copy.name for copy in self._owner.copies.values()}
+        needed |= {copy.name for copy in self._ownership.copies.values()}
         unused = [copy for copy in self._copies if copy.name not in needed]
         for copy in unused:
             self._copies.remove(copy)
@@ -221,29 +221,33 @@ class GenericBackend:
     def _mend_schema(self, snapshot: Snapshot) -> bool:
         """Drop what was made since `snapshot`, and make again what was altered or dropped."""
         session = self._session
-        if session.looks == snapshot.looks:
+        if session.definitions == snapshot.definitions:
             return False
         session.make_way(readers=True)
-        wrong = [thing for thing, looks in snapshot.looks.items() if session.looks.get(thing) != looks]
+        wrong = [
+            thing
+            for thing, definition in snapshot.definitions.items()
+            if session.definitions.get(thing) != definition
+        ]
         if wrong and not session.is_mysql:
             self._refuse_rebuild(snapshot, wrong)
-        session.drop(session.looks.keys() - snapshot.looks.keys())
+        session.drop(session.definitions.keys() - snapshot.definitions.keys())
         if wrong and session.is_mysql:
-            session.make_again(snapshot.looks)
+            session.make_again(snapshot.definitions)
         elif wrong and self.database.rebuild is not None:
             session.see_schema(afresh=True)
-            before = self._owner.before
-            session.drop(thing for thing in session.looks if named(thing) not in before)
+            before = self._ownership.before
+            session.drop(thing for thing in session.definitions if named(thing) not in before)
             self.database.rebuild()
         session.see_schema(afresh=True)
-        if session.looks != snapshot.looks:
+        if session.definitions != snapshot.definitions:
             raise self._not_mended(snapshot, wrong, "and making it again gave another one.")
         return True
 
     def _refuse_rebuild(self, snapshot: Snapshot, wrong: list[Thing]) -> None:
         if self.database.rebuild is None:
             raise self._not_mended(snapshot, wrong, "and cannot be made again, since it is adopted.")
-        if snapshot.looks != self._created or not self._owner.before.isdisjoint(map(named, wrong)):
+        if snapshot.definitions != self._created or not self._ownership.before.isdisjoint(map(named, wrong)):
             raise self._not_mended(
                 snapshot, wrong, "and cannot be made again, since it was not as the run had made it."
             )
@@ -253,7 +257,7 @@ class GenericBackend:
         copies = [
             f"The rows of {shown(thing)} are in table {snapshot.rows[thing[1:]].name}.\n"
             for thing in wrong
-            if thing[0] == "TABLE" and thing[1:] in snapshot.rows and named(thing) in self._owner.before
+            if thing[0] == "TABLE" and thing[1:] in snapshot.rows and named(thing) in self._ownership.before
         ]
         return StoreError(
             f"a test changed the schema of store {self.database.name!r} ({what}), {why}\n{''.join(copies)}"

@@ -234,15 +234,15 @@ _SPATIAL = frozenset(
 )
 
 
-def looks(connection: Connection, schemas: Iterable[str | None]) -> dict[Thing, str]:
+def definitions(connection: Connection, schemas: Iterable[str | None]) -> dict[Thing, str]:
     """The definition of everything in some schemas: all that `make` needs."""
     found: dict[Thing, str] = {}
     for schema in schemas:
-        found |= _looks(connection, schema)
+        found |= _definitions_in(connection, schema)
     return found
 
 
-def _looks(connection: Connection, schema: str | None) -> dict[Thing, str]:
+def _definitions_in(connection: Connection, schema: str | None) -> dict[Thing, str]:
     where = schema_of(connection, schema)
     quoted = connection.dialect.identifier_preparer.quote_identifier
     found = {}

@@ -1,149 +1,415 @@
-"""Whose a database is: a table with the marker, and on MySQL a lock that lives as long as the run does."""
+"""Own a database for a run: refuse what is not ours, write down what is there before, and restore it."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psutil
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ...ownership import Marker
+from ...errors import ConfigurationError, StoreError, UnsafeStoreError
+from ...ownership import Marker, clean_line, examine, new_marker, refuse_other_name
+from ...ownership import Thing as Content
+from ...ownership.examine import VERSION_TABLES
+from ...ownership.marker import RUN
 from ..sql.backend import Database
-from . import mysql
+from . import marker_table, mysql, rows
+from .rows import Copy, Key, Table
+from .schema import Thing, identified, named, shown
+from .session import Session
 
-NAME = "protean_testing"
-"""Of the table with the marker; the names of the tables with copies begin with it, and the run."""
-
-_CHUNK = 4000  # the longest text that every dialect has in a plain column
-
-TABLE = sa.Table(
-    NAME,
-    sa.MetaData(),
-    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("body", sa.String(_CHUNK)),
-    mysql_engine="InnoDB",
-    mysql_charset="utf8mb4",
-    mysql_collate="utf8mb4_bin",
-)
-"""Part 0 is the run that has the database, or had it; the others are its marker, in pieces."""
+_SHOWN = 10
 
 
-def prefix(run: str) -> str:
-    """What the names of a run's tables with copies begin with."""
-    return f"{NAME}_{run[:8]}_"
+class Ownership:
+    """Owns one database for a run.
 
-
-@dataclass(frozen=True)
-class Found:
-    """What stands in the table.
+    Parameters:
+        database: Where it is, and what may be done to it.
 
     Attributes:
-        holder: The run, as it is written there; None if nothing is.
-        marker: What that run had written; None if it died before.
-        is_ours: Whether this very table is one of the library's, of this version.
+        session: To work over.
+        marker: What this run has written; None if the database is not its own.
+        copies: The rows of what was there before.
     """
 
-    holder: str | None = None
-    marker: Marker | None = None
-    is_ours: bool = True
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.session = Session(database, self._regain)
+        self.marker: Marker | None = None
+        self.copies: dict[Key, Copy] = {}
+        self._session_id: object = None
 
-    def __str__(self) -> str:
-        who = json.loads(self.holder or "{}")
-        return f"pid {who.get('pid')} on {who.get('host')} since {who.get('since')}"
+    # Before anything is touched
 
+    def check(self, tables: Collection[Key]) -> None:
+        """Refuse what is not plainly a test's, in use, in the way, or not to be restored."""
+        if self.marker is not None:
+            return
+        self.refuse_name_or_absence()
+        with self.session.translating("check"):
+            found = self.dead_run()
+            doomed = self._doomed(found.marker if found else None, tables)
+            self._refuse_what_cannot_be_restored(doomed)
 
-def read(connection: sa.Connection) -> Found | None:
-    """What a run has written here; None if there is no such table."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(NAME):
-        return None
-    if {column["name"].lower() for column in inspector.get_columns(NAME)} != {"part", "body"}:
-        return Found(is_ours=False)
-    rows = dict(map(tuple, connection.execute(sa.select(TABLE.c.part, TABLE.c.body))))
-    holder = rows.pop(0, None)
-    return Found(holder, Marker.from_json("".join(rows[part] for part in sorted(rows))))
+    def refuse_name_or_absence(self) -> None:
+        """Refuse a database that is not plainly a test's by its name, or does not answer."""
+        if not (self.database.private or self.database.unsafe):
+            self._refuse_other_names()
+        try:
+            self.session.connection()
+        except DBAPIError as error:
+            raise ConfigurationError(
+                f"store {self.database.name!r} cannot be reached: {self.session.said(error)}"
+            ) from None
 
+    def _refuse_other_names(self) -> None:
+        name, url = self.database.url.database or "", self.database.url
+        if self.session.is_mysql or url.host is not None:
+            names = marker_table.locations(self.database) if self.session.is_mysql else [name]
+        else:  # a file, also what a link leads to
+            names = [] if name == ":memory:" else sorted({Path(name).stem, Path(name).resolve().stem})
+        for one in names:
+            refuse_other_name(self.database.name, self.database.shown, one)
 
-def is_alive(connection: sa.Connection, database: Database, found: Found | None) -> bool:
-    """Whether the run that has the database still lives.
+    def dead_run(self) -> marker_table.Found | None:
+        """What a run has written here that does not live any more.
 
-    By its lock; else by its process: one on another machine may always live.
-    """
-    if connection.dialect.name in mysql.NAMES:
-        return any(mysql.is_locked(connection, name) for name in locations(database))
-    if found is None or found.holder is None:
-        return False
-    who = json.loads(found.holder)
-    if who["host"] != platform.node():
-        return True
-    try:
-        process = psutil.Process(who["pid"])
-        is_dead = process.status() == psutil.STATUS_ZOMBIE
-        return not is_dead and bool(abs(process.create_time() - who["started"]) < 1)
-    except psutil.Error:
-        return False
+        Raises:
+            UnsafeStoreError: It lives, or it cannot be read.
+        """
+        with self.session.transaction() as connection:
+            found = marker_table.read(connection)
+            is_alive = marker_table.is_alive(connection, self.database, found)
+        if is_alive:
+            raise self.database.refusal(
+                f"it is in use by another run ({found or 'which is just beginning'}), and two runs in one "
+                "database would destroy each other's data.",
+                "Wait for it to end, or give this run a database of its own."
+                + ("" if self.session.is_mysql else f" If it is long gone:  DROP TABLE {marker_table.NAME}"),
+            )
+        if found is not None and not found.is_ours:
+            raise self.database.refusal(
+                f"there is a table {marker_table.NAME}, which this version of the library did not make.",
+                f"If no run is using it:  DROP TABLE {marker_table.NAME}",
+            )
+        if found is not None and found.marker is not None:
+            self.session.runs.add(found.marker.run)
+            self.session.more_schemas |= set(found.marker.facts.get("schemas", ()))
+        return found
 
-
-def locations(database: Database) -> list[str]:
-    """The database's name, and of others in which tables are created: MySQL's schemas are databases."""
-    return sorted({database.url.database or "", *(schema for schema, _ in database.tables if schema)})
-
-
-def begin(connection: sa.Connection, found: Found | None, me: Marker) -> bool:
-    """Take the database for this run. What an earlier run wrote there stays until `write`.
-
-    Returns:
-        False if another run was faster.
-    """
-    holder = json.dumps(
-        {"run": me.run, "host": me.host, "pid": me.pid, "started": me.started, "since": me.since}
-    )
-    try:
-        if found is None:
-            TABLE.create(connection, checkfirst=False)
-        if found is None or found.holder is None:
-            connection.execute(sa.insert(TABLE).values(part=0, body=holder))
-            return True
-        taken = connection.execute(
-            sa.update(TABLE).values(body=holder).where(TABLE.c.part == 0, TABLE.c.body == found.holder)
+    def _doomed(self, marker: Marker | None, tables: Collection[Key]) -> list[Thing]:
+        """What is dropped before a run begins, none of which is anybody else's."""
+        if self.database.private:
+            return []
+        content = self.content(marker, tables)
+        with self.session.transaction() as connection:
+            identity = marker_table.identity(connection, self.database) if marker else ""
+        found = examine(
+            content.values(),
+            marker,
+            identity=identity,
+            store=self.database.name,
+            where=self.database.shown,
+            clear=clean_line(self.database.shown),
+            unsafe=self.database.unsafe,
+            only_rows=not tables and not self.database.adopt,
         )
-        return taken.rowcount != 0
-    except DBAPIError:
-        if not sa.inspect(connection.engine).has_table(NAME):
-            raise
+        if self.database.adopt:  # nothing is in its way
+            found = [one for one in found if marker is not None and one.identity in marker.made]
+        doomed = [thing for thing, one in content.items() if one in found]
+        self.refuse_referring(doomed)
+        return doomed
+
+    def content(self, marker: Marker | None, tables: Collection[Key] = ()) -> dict[Thing, Content]:
+        """All that is there. What was there before a run is known by its name, the rest by its definition."""
+        self.session.see_schema(afresh=True)
+        with self.session.transaction() as connection:
+            filled = {table.key for table in rows.filled(connection, self.session.tables)}
+        found = {}
+        for thing, definition in self.session.definitions.items():
+            kind, *key = thing
+            is_before = marker is not None and named(thing) in marker.before
+            found[thing] = Content(
+                named(thing) if is_before else identified(thing, definition),
+                shown(thing),
+                holds_data=kind == "TABLE" and tuple(key) in filled,
+                planned=kind in ("TABLE", "VIEW") and tuple(key) in tables,
+                is_version=thing[2].lower() in VERSION_TABLES,
+            )
+        return found
+
+    def refuse_referring(self, doomed: Collection[Thing]) -> None:
+        keys = {(schema, name) for kind, schema, name in doomed if kind == "TABLE"}
+        if referring := rows.referring(self.session.tables, keys):
+            raise self.database.refusal(
+                "tables that a run of these tests made are to be dropped, and others have foreign keys on "
+                f"them:\n{_listed(f'table {name}' for _, name in referring)}",
+                "Drop these foreign keys, or these tables.",
+            )
+
+    def _refuse_what_cannot_be_restored(self, doomed: Collection[Thing]) -> None:
+        """What was there before may be touched by tests, and must be restored, also after a kill."""
+        if self.database.private:
+            return
+        stays = {thing for thing in self.session.definitions if thing not in doomed}
+        wrong: list[str] = []
+        if self.session.is_mysql:
+            with self.session.transaction() as connection:
+                user, needed = mysql.user(connection), mysql.definer_privilege(connection)
+                reasons = mysql.unrestorable(connection, self.session.schemas)
+                definers = mysql.other_definers(connection, self.session.schemas)
+            wrong += [f"{shown(thing)}: {why}" for thing, why in reasons.items() if thing in stays]
+            wrong += [
+                f"{shown(thing)}: it is out of the way while rows are written, and {user} may not make it "
+                f"again for its definer {definer}. Allow it:  GRANT {needed} ON *.* TO {user}"
+                for thing, definer in definers.items()
+                if thing in stays
+            ]
+            stays -= reasons.keys()
+        wrong += self.unwritable(table for table in self.session.tables if ("TABLE", *table.key) in stays)
+        if wrong:
+            raise self.database.refusal(
+                f"what is there could not be restored as it was:\n{_listed(wrong)}",
+                "Mend that, or give it a database of its own.",
+            )
+
+    def unwritable(self, tables: Iterable[Table]) -> list[str]:
+        """Tables that cannot be written as they are, each with the reason."""
+        found = []
+        for table in tables:
+            name = shown(("TABLE", *table.key))
+            if table.always:
+                found.append(f"{name}: a column takes no value but its own (GENERATED ALWAYS AS IDENTITY)")
+                continue
+            connection = self.session.connection()
+            transaction = connection.begin()
+            try:
+                rows.probe(connection, table)
+            except DBAPIError as error:
+                if error.connection_invalidated or (self.session.is_mysql and mysql.was_locked(error)):
+                    raise
+                found.append(f"{name}: {self.session.said(error)}")
+            finally:
+                transaction.rollback()
+        return found
+
+    # The run
+
+    def begin(self) -> None:
+        """Take the database, remove what a dead run left, and write down what is there."""
+        session = self.session
+        self.take_locks(session.connection())
+        found = self.dead_run()
+        marker = found.marker if found else None
+        doomed = self._doomed(marker, self.database.tables)
+        with session.transaction() as connection:
+            is_first = marker_table.begin(connection, found, new_marker("", ()))
+        if not is_first:
+            raise self.used()
+        if marker is not None:
+            session.make_way(readers=True)
+        self.remove(marker, doomed)
+        session.see_schema(afresh=True)
+        things = [[*thing, definition] for thing, definition in session.definitions.items()]
+        with session.transaction() as connection:
+            identity = marker_table.identity(connection, self.database)
+        before = [] if self.database.private else [named(thing) for thing in session.definitions]
+        self._write(new_marker(identity, before, schemas=self._schemas))
+        if before:
+            self.copies = session.copied(())
+            self._write(
+                replace(
+                    self._mine,
+                    facts={
+                        "things": things,
+                        "copies": [[*key, copy.name] for key, copy in self.copies.items()],
+                        "counters": session.counters(),
+                        "schemas": self._schemas,
+                    },
+                )
+            )
+
+    @property
+    def _schemas(self) -> list[str]:
+        return [schema for schema in self.session.schemas if schema]
+
+    @property
+    def _mine(self) -> Marker:
+        assert self.marker is not None
+        return self.marker
+
+    @property
+    def before(self) -> frozenset[str]:
+        """Names of what was there before the run."""
+        return self._mine.before
+
+    def made(self) -> None:
+        """The schema was made: what came is this run's own."""
+        self._write(
+            self._mine.having_made(
+                identified(thing, definition)
+                for thing, definition in self.session.definitions.items()
+                if named(thing) not in self.before
+            )
+        )
+
+    def end(self, *, is_made: bool) -> None:
+        """Drop what creating the schema made, restore what was there before, and let the database go."""
+        session = self.session
+        session.make_way(readers=True)
+        session.see_schema(afresh=True)
+        doomed = [
+            thing
+            for thing, definition in session.definitions.items()
+            if named(thing) not in self.before
+            and (identified(thing, definition) in self._mine.made if is_made else not self.database.adopt)
+        ]
+        self.refuse_referring(doomed)
+        self.remove(self._mine, doomed)
+        with session.transaction() as connection:
+            marker_table.erase(connection)
+        self.marker, self.copies = None, {}
+
+    def remove(self, marker: Marker | None, doomed: Iterable[Thing]) -> None:
+        """Drop what a run made, and restore what was there before. If it is killed, the next run goes on."""
+        session = self.session
+        session.drop(doomed)
+        if marker is None:
+            return
+        if "things" in marker.facts:
+            self.restore(marker)
+            restored = replace(marker, facts={"schemas": self._schemas})
+            with session.transaction() as connection:
+                marker_table.write(connection, restored)
+            if marker is self.marker:
+                self.marker = restored
+        self.drop_copies()
+
+    def drop_copies(self) -> None:
+        for name in self.session.own_tables():
+            if name != marker_table.NAME:
+                with self.session.transaction() as connection:
+                    rows.drop(connection, [None], {(None, name)})
+
+    def written_down(self, marker: Marker) -> tuple[dict[Thing, str], dict[Key, str]]:
+        """What was there before a run, by its definitions, and the tables with its rows."""
+        facts = marker.facts
+        things = {
+            (kind, schema, name): definition for kind, schema, name, definition in facts.get("things", ())
+        }
+        return things, {(schema, name): copy for schema, name, copy in facts.get("copies", ())}
+
+    def is_as_it_was(self, thing: Thing, copy: str | None) -> bool:
+        """Whether a table holds the rows of its copy; none if there is no copy."""
+        for table in self.session.tables:
+            if table.key == thing[1:]:
+                with self.session.transaction() as connection:
+                    bag = rows.bag(connection, table)
+                    return bag == (rows.bag(connection, table, table.copy(copy)) if copy else Counter())
         return False
 
+    def restore(self, marker: Marker, *, leave_altered: bool = False) -> None:
+        """Restore what was there before a run: what is missing, all rows, and counters.
 
-def write(connection: sa.Connection, marker: Marker) -> None:
-    """Write the marker, all of it or nothing."""
-    text = marker.to_json()
-    connection.execute(sa.delete(TABLE).where(TABLE.c.part > 0))
-    connection.execute(
-        sa.insert(TABLE),
-        [
-            {"part": 1 + number, "body": text[begin : begin + _CHUNK]}
-            for number, begin in enumerate(range(0, len(text), _CHUNK))
-        ],
-    )
+        Parameters:
+            leave_altered: What has another definition now, or cannot be made again, is left as it is.
+
+        Raises:
+            StoreError: Without `leave_altered`, naming these, and where their rows are.
+        """
+        session = self.session
+        things, copies = self.written_down(marker)
+        session.see_schema(afresh=True)
+        if leave_altered:
+            things = {
+                thing: definition
+                for thing, definition in things.items()
+                if session.definitions.get(thing, definition if session.is_mysql else "") == definition
+            }
+        missing = {
+            thing: definition for thing, definition in things.items() if thing not in session.definitions
+        }
+        if missing and session.is_mysql:
+            try:
+                session.make_again(things, only_missing=True)
+            except (DBAPIError, StoreError) as error:
+                raise self.not_as_it_was(list(missing), copies, f"{error}\n") from None
+        if other := [
+            thing for thing, definition in things.items() if session.definitions.get(thing) != definition
+        ]:
+            raise self.not_as_it_was(other, copies)
+        tables = [table for table in session.tables if ("TABLE", *table.key) in things]
+        wanted = {}
+        for table in tables:
+            if (name := copies.get(table.key)) is not None:
+                with session.transaction() as connection:
+                    bag = rows.bag(connection, table, table.copy(name))
+                wanted[table.key] = Copy(name, table.key, "", bag)
+        session.restore(tables, wanted, marker.facts.get("counters", {}))
+
+    def not_as_it_was(
+        self, things: Collection[Thing], copies: Mapping[Key, str], why: str = ""
+    ) -> StoreError:
+        """The error for what cannot be restored, with the place of its rows."""
+        lines = []
+        for thing in things:
+            copy = copies.get(thing[1:]) if thing[0] == "TABLE" else None
+            lines.append(f"{shown(thing)}{f': its rows are in table {copy}' if copy else ''}")
+        return StoreError(
+            f"what was there before the run is not as it was in store {self.database.name!r} "
+            f"({self.database.shown}): it was altered or dropped.\n{_listed(lines)}\n{why}"
+            "Make it again with these rows. If that may stay as it is, this removes the copies:  "
+            f"{clean_line(self.database.shown)}",
+            store=self.database.name,
+        )
+
+    def _write(self, marker: Marker) -> None:
+        with self.session.transaction() as connection:
+            marker_table.write(connection, marker)
+        self.marker = marker
+
+    # The lock
+
+    def take_locks(self, connection: sa.Connection) -> None:
+        """Take the lock of a live run, which this session holds from now on."""
+        if not self.session.is_mysql:
+            return
+        with connection.begin():
+            for location in marker_table.locations(self.database):
+                if not mysql.take_lock(connection, location):
+                    raise self.used()
+            self._session_id = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
+
+    def _regain(self, connection: sa.Connection) -> None:
+        """The connection was lost, and with it the lock: another run may have come meanwhile."""
+        if self.marker is None:
+            return
+        if self.session.is_mysql and self._session_id is not None:
+            with suppress(DBAPIError), connection.begin():  # the server may not have noticed that it is gone
+                connection.exec_driver_sql(f"KILL {self._session_id}")
+        self.take_locks(connection)
+        with connection.begin():
+            found = marker_table.read(connection)
+        if found is None or f'"run": "{RUN}"' not in (found.holder or ""):
+            raise StoreError(
+                f"store {self.database.name!r} lost its connection, and another run has used the database "
+                f"meanwhile ({self.database.shown}).",
+                store=self.database.name,
+            )
+
+    def used(self) -> UnsafeStoreError:
+        """The error if another run was faster."""
+        return self.database.refusal(
+            "another run has just begun to use it.", "Give each a database of its own."
+        )
 
 
-def erase(connection: sa.Connection) -> None:
-    TABLE.drop(connection, checkfirst=True)
-
-
-def identity(connection: sa.Connection, database: Database) -> str:
-    """Name the database itself, so that a copy of it has another name."""
-    if connection.dialect.name in mysql.NAMES:
-        return f"{mysql.server(connection)} made={mysql.made_at(connection, NAME)}"
-    url = database.url
-    found: list[Any] = [url.get_backend_name(), url.host, url.port, url.database]
-    if url.host is None and url.database and os.path.exists(url.database):
-        stat = Path(url.database).stat()
-        found += [stat.st_dev, stat.st_ino]
-    return " ".join(map(str, found))
+def _listed(lines: Iterable[str]) -> str:
+    found = [f"  {line}" for line in lines]
+    more = [f"  and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return "\n".join(found[:_SHOWN] + more)

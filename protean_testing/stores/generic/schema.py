@@ -29,7 +29,7 @@ def shown(thing: Thing) -> str:
     return f"{kind.lower()} {schema}.{name}" if schema else f"{kind.lower()} {name}"
 
 
-def looks(connection: sa.Connection, schemas: Collection[str | None]) -> dict[Thing, str]:
+def definitions(connection: sa.Connection, schemas: Collection[str | None]) -> dict[Thing, str]:
     """The definition of tables and views, as far as SQLAlchemy sees it."""
     inspector = sa.inspect(connection)
     found: dict[Thing, str] = {}

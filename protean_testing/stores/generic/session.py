@@ -21,7 +21,7 @@ from ...waiting import LONGEST, Patience
 from ..driver_errors import said, translated
 from ..sql.backend import Database
 from ..sql.urls import server_of, with_secrets
-from . import idle_locks, mysql, ownership, rows, schema
+from . import idle_locks, marker_table, mysql, rows, schema
 from .rows import Bag, Copy, Key, Table
 from .schema import Thing, shown
 from .transactions import Transactions
@@ -42,7 +42,7 @@ class Session:
 
     Attributes:
         tables: Those that are there but the library's own, as they were seen last.
-        looks: The definition of everything that is there, as it was seen last.
+        definitions: Of everything that is there, as they were seen last.
         ended: The transactions of others that were in the way, in words.
         runs: Those whose tables are the library's own.
         more_schemas: In which an earlier run has made tables.
@@ -54,7 +54,7 @@ class Session:
         self.database = database
         self.is_mysql = database.url.get_backend_name() in mysql.NAMES
         self.tables: list[Table] = []
-        self.looks: dict[Thing, str] = {}
+        self.definitions: dict[Thing, str] = {}
         self.ended: list[str] = []
         self.runs = {RUN}
         self.more_schemas: set[str] = set()
@@ -180,9 +180,9 @@ class Session:
             self._open.close()
             self._open = None
 
-    def again(self, what: str, work: Callable[[], Result]) -> Result:
+    def retrying(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`, and once more if the connection had been lost."""
-        with self.told(what):
+        with self.translating(what):
             began = monotonic()
             try:
                 return work()
@@ -201,7 +201,7 @@ class Session:
         return True
 
     @contextmanager
-    def told(self, what: str) -> Iterator[None]:
+    def translating(self, what: str) -> Iterator[None]:
         """Say which store could not do it, without the password."""
         url, began = with_secrets(self.database.url), monotonic()
         explained = partial(self._explained, began)
@@ -270,8 +270,8 @@ class Session:
     def see_activity(self) -> None:
         """Ask the server how much was written, if it counts that.
 
-        Called before `make_way`: what was counted until then is committed, or rolled back, behind it. What was
-        written between the two could be committed after the rows were compared, and is not counted again.
+        Called before `make_way`, behind which all that is counted is committed, or rolled back. What is counted
+        between the two could be committed after the rows were compared, and would not be counted again.
         """
         if self.is_mysql:
             with self.transaction() as connection:
@@ -286,9 +286,9 @@ class Session:
             if count == self._ddl and not afresh:
                 return
             self._ddl = count
-        looks = self.look()
-        if looks != self.looks or afresh:
-            self.looks = looks
+        definitions = self.look()
+        if definitions != self.definitions or afresh:
+            self.definitions = definitions
             of_ours = {(None, name) for name in self.own_tables()}
             read = mysql.tables if self.is_mysql else rows.reflected
             with self.transaction() as connection:
@@ -300,10 +300,12 @@ class Session:
 
     def look(self) -> dict[Thing, str]:
         """The definition of everything that is there but the library's own."""
-        looks = mysql.looks if self.is_mysql else schema.looks
+        read = mysql.definitions if self.is_mysql else schema.definitions
         with self.transaction() as connection:
-            found = looks(connection, self.schemas)
-        return {thing: looks for thing, looks in found.items() if thing[1] or not self._is_own(thing[2])}
+            found = read(connection, self.schemas)
+        return {
+            thing: definition for thing, definition in found.items() if thing[1] or not self._is_own(thing[2])
+        }
 
     def own_tables(self) -> list[str]:
         """Those of the library, of the runs that are known here."""
@@ -311,7 +313,9 @@ class Session:
             return [name for name in sa.inspect(connection).get_table_names() if self._is_own(name)]
 
     def _is_own(self, name: str) -> bool:
-        return name == ownership.NAME or any(name.startswith(ownership.prefix(run)) for run in self.runs)
+        return name == marker_table.NAME or any(
+            name.startswith(marker_table.prefix(run)) for run in self.runs
+        )
 
     def drop(self, doomed: Iterable[Thing]) -> None:
         things = set(doomed)
@@ -338,18 +342,28 @@ class Session:
         """
         now = self.look()
         if not only_missing:
-            self.drop(thing for thing, looks in wanted.items() if now.get(thing, looks) != looks)
+            self.drop(
+                thing for thing, definition in wanted.items() if now.get(thing, definition) != definition
+            )
             now = self.look()
-        missing = {thing: looks for thing, looks in wanted.items() if thing not in now}
-        tables = {(thing[1], _table_of(looks)) for thing, looks in missing.items() if thing[0] == "TRIGGER"}
+        missing = {thing: definition for thing, definition in wanted.items() if thing not in now}
+        tables = {
+            (thing[1], _table_of(definition))
+            for thing, definition in missing.items()
+            if thing[0] == "TRIGGER"
+        }
         again = {  # triggers of one table act in the order in which they were made
-            thing: looks
-            for thing, looks in wanted.items()
+            thing: definition
+            for thing, definition in wanted.items()
             if thing in missing
-            or (thing[0] == "TRIGGER" and now[thing] == looks and (thing[1], _table_of(looks)) in tables)
+            or (
+                thing[0] == "TRIGGER"
+                and now[thing] == definition
+                and (thing[1], _table_of(definition)) in tables
+            )
         }
         self.drop(again.keys() - missing.keys())
-        blind = [thing for thing, looks in again.items() if json.loads(looks)["statement"] is None]
+        blind = [thing for thing, definition in again.items() if json.loads(definition)["statement"] is None]
         if blind:
             raise StoreError(
                 f"{', '.join(map(shown, blind))} in store {self.database.name!r} cannot be made again: the "
@@ -373,13 +387,13 @@ class Session:
         for table in self.tables:
             if (bag := bags.get(table.key)) is None:
                 continue
-            looks = self.looks["TABLE", *table.key]
-            same = [one for one in known if one.key == table.key and one.definition == looks]
+            definition = self.definitions["TABLE", *table.key]
+            same = [one for one in known if one.key == table.key and one.definition == definition]
             copy = next((one for one in same if one.bag == bag), None)
             if copy is None:
                 with self._at_length(), self.transaction() as connection:
-                    name = f"{ownership.prefix(RUN)}{next(_numbers)}"
-                    copy = rows.copy(connection, table, name, looks)
+                    name = f"{marker_table.prefix(RUN)}{next(_numbers)}"
+                    copy = rows.copy(connection, table, name, definition)
             found[table.key] = copy
         return found
 
@@ -387,7 +401,7 @@ class Session:
         if not self.is_mysql:
             return {}
         with self.transaction() as connection:
-            return mysql.counters(connection, self.schemas, self.looks)
+            return mysql.counters(connection, self.schemas, self.definitions)
 
     def restore(
         self, tables: Collection[Table], wanted: Mapping[Key, Copy], counters: Mapping[str, int]
@@ -418,7 +432,7 @@ class Session:
                 for name in [key[1]]
             )
             raise StoreError(
-                f"store {self.database.name!r} could not be reset: the rows of {what} did not come back as "
+                f"store {self.database.name!r} could not be reset: the rows of {what} are not as "
                 "they were. Does a trigger change them?",
                 store=self.database.name,
             )
@@ -450,7 +464,11 @@ class Session:
         tables = [table for table in self.tables if table.key in chosen]
         names = {key: copy.name for key, copy in wanted.items()}
         with self._at_length(), self.transaction() as connection:
-            with mysql.without_triggers(connection, chosen, self.looks) if self.is_mysql else nullcontext():
+            with (
+                mysql.without_triggers(connection, chosen, self.definitions)
+                if self.is_mysql
+                else nullcontext()
+            ):
                 rows.write(connection, tables, names)
 
 
@@ -461,5 +479,5 @@ def _isolate(connection: sa.Connection, level: str | None) -> None:
         connection.dialect.set_isolation_level(raw, level)  # type: ignore[arg-type]
 
 
-def _table_of(looks: str) -> object:
-    return json.loads(looks).get("table")
+def _table_of(definition: str) -> object:
+    return json.loads(definition).get("table")

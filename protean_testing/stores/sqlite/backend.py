@@ -48,22 +48,22 @@ class SQLiteBackend:
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """See Backend.check."""
-        with self._told("looked at"):
+        with self._translating("looked at"):
             self._base.check(tables)
 
     def claim(self) -> bool:
         """See Backend.claim."""
-        with self._told("prepared"):
+        with self._translating("prepared"):
             return self._base.claim()
 
     def created(self) -> None:
         """See Backend.created."""
-        with self._told("saved"):
+        with self._translating("saved"):
             self._base.created(self._snapshots.values())
 
     def save(self) -> int:
         """See Backend.save. A snapshot is a number."""
-        with self._told("saved"):
+        with self._translating("saved"):
             snapshot = self._base.take()
         number = next(self._numbers)
         self._snapshots[number] = snapshot
@@ -72,7 +72,7 @@ class SQLiteBackend:
     def reset(self, snapshot: int) -> bool:
         """See Backend.reset."""
         self._end_after(snapshot)
-        with self._told("reset"):
+        with self._translating("reset"):
             different, ended = self._base.restore(self._snapshots[snapshot])
         self._report(ended)
         return different
@@ -84,7 +84,7 @@ class SQLiteBackend:
 
     def dump_data(self) -> dict[str, Counter[Any]]:
         """See Backend.dump_data."""
-        with self._told("looked at"), closing(self._base.image()) as now:
+        with self._translating("looked at"), closing(self._base.image()) as now:
             return everything(now.connection)
 
     def forget(self, snapshot: int) -> None:
@@ -102,13 +102,13 @@ class SQLiteBackend:
             raise ConfigurationError(
                 f"store {self._database.name!r}: only an engine on sqlite:// is stamped, not {engine.url!r}."
             )
-        with self._told("read"), closing(self._base.image()) as now:
+        with self._translating("read"), closing(self._base.image()) as now:
             within(engine, lambda connection: copy(now.connection, connection))
 
     def drop(self) -> None:
         """See Backend.drop."""
         self._forget_all()
-        with self._told("dropped"):
+        with self._translating("dropped"):
             self._base.drop()
 
     @contextmanager
@@ -121,7 +121,7 @@ class SQLiteBackend:
         if self._snapshots:
             self.reset(next(iter(self._snapshots)))
         self._forget_all()
-        with self._told("kept"):
+        with self._translating("kept"):
             return self._base.keep()
 
     def rest(self) -> None:
@@ -154,7 +154,7 @@ class SQLiteBackend:
         self._base.end_snapshots()
 
     @contextmanager
-    def _told(self, done: str) -> Iterator[None]:
+    def _translating(self, done: str) -> Iterator[None]:
         """Say of an error to which store it happened, and what to do."""
         try:
             yield

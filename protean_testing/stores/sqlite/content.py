@@ -55,15 +55,15 @@ def drop(connection: sqlite3.Connection, doomed: Collection[Thing]) -> list[str]
         The names of those that are gone as well, or that have lost what they refer to.
     """
     before, names = things(connection), {thing.name for thing in doomed}
-    staying = [thing for thing in before if thing.name not in names]
-    whole = [thing for thing in staying if _is_whole(connection, thing)]
+    foreign = [thing for thing in before if thing.name not in names]
+    whole = [thing for thing in foreign if _is_whole(connection, thing)]
     for kind, name in objects(connection):
         if f"{kind} {name}" in names:
             connection.execute(f"DROP {kind.removeprefix('virtual ')} IF EXISTS main.{quoted(name)}")
     left = identities(things(connection))
     return [
         thing.name
-        for thing in staying
+        for thing in foreign
         if thing.identity not in left or (thing in whole and not _is_whole(connection, thing))
     ]
 

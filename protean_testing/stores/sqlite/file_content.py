@@ -21,7 +21,7 @@ from .location import OurConnection, connect, is_rubbish
 from .open_transactions import patiently
 from .private import pages
 from .rows import IMAGE
-from .run_directory import Beside, sync
+from .run_directory import RunDirectory, sync
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Found:
         marker: Of the run that used the file last, as far as it proves something of this very file.
         copy: What was in the file before that run, if that must be restored.
         doomed: What is removed.
-        staying: What is in the file now, was not there before that run, and is nobody's to remove.
+        foreign: What is in the file now, was not there before that run, and is nobody's to remove.
     """
 
     marker: Marker | None = None
     copy: Path | None = None
     doomed: tuple[Thing, ...] = ()
-    staying: tuple[Thing, ...] = ()
+    foreign: tuple[Thing, ...] = ()
 
 
 class FileContent:
@@ -48,12 +48,12 @@ class FileContent:
         file: Where it is, without any symbolic link on the way.
         shown: The same for messages.
         beside: What stands beside it.
-        key: What SQLite itself calls the place.
+        key: See `Location.key`.
         database: What the user said about it.
     """
 
-    def __init__(self, file: Path, shown: str, beside: Beside, key: str, database: Database) -> None:
-        self._file, self._shown, self._beside, self._key = file, shown, beside, key
+    def __init__(self, file: Path, shown: str, beside: RunDirectory, key: str, database: Database) -> None:
+        self._file, self._shown, self._run_dir, self._key = file, shown, beside, key
         self._database = database
 
     def things_there(self, planned: Collection[str] = (), *, has_copy: bool = False) -> list[Thing]:
@@ -81,7 +81,7 @@ class FileContent:
 
     def copy_beside(self, name: str, without: list[Thing]) -> None:
         """Copy the file as it is, but for some things; whole and on the disk before anything is touched."""
-        path, scratch = self._beside.path_of_copy(name), self._beside.scratch()
+        path, scratch = self._run_dir.path_of_copy(name), self._run_dir.scratch()
         scratch.touch()
         shutil.copymode(self._file, scratch)
         with closing(self.connect()) as source, closing(connect(str(scratch))) as target:
@@ -117,19 +117,19 @@ class FileContent:
     def _restore(self, found: Found) -> None:
         marker = found.marker
         if found.copy and self._file.is_file() and self._is_rubbish():
-            self._beside.remove_file()
-        if marker is not None and not found.copy and not found.staying and not marker.before:
+            self._run_dir.remove_file()
+        if marker is not None and not found.copy and not found.foreign and not marker.before:
             if marker.facts["absent"]:
-                self._beside.remove_file()
+                self._run_dir.remove_file()
             elif found.doomed:  # it was there, and empty
-                self._beside.empty_file()
+                self._run_dir.empty_file()
             return
         if not (found.doomed or found.copy) or (self._file.exists() and self._removed(found)):
             return
         assert found.copy is not None
         with self._put_together(found, found.copy) as target:
             if not self._file.exists():
-                self._beside.remove_file()  # a journal of another database would be taken for its own
+                self._run_dir.remove_file()  # a journal of another database would be taken for its own
                 self._file.touch()
                 shutil.copymode(found.copy, self._file)
             with closing(self.connect()) as connection:
@@ -144,10 +144,10 @@ class FileContent:
                 connection.execute(f"ATTACH ? AS {IMAGE}", (_uri(found.copy),))
             self._alone(lambda: connection.execute("BEGIN IMMEDIATE"))
             try:
-                hurt = set(drop(connection, found.doomed)) & {thing.name for thing in found.staying}
+                hurt = set(drop(connection, found.doomed)) & {thing.name for thing in found.foreign}
                 if not self._database.unsafe:
                     self._refuse_hurt(sorted(hurt))
-                if found.copy and not is_as_in_image(connection, alone=not found.staying):
+                if found.copy and not is_as_in_image(connection, alone=not found.foreign):
                     return False
                 if found.doomed:
                     self._alone(lambda: connection.execute("COMMIT"), readers=True)
@@ -158,27 +158,27 @@ class FileContent:
     @contextmanager
     def _put_together(self, found: Found, copied: Path) -> Iterator[sqlite3.Connection]:
         """What was in the file before, and what is in it now and is nobody's to remove."""
-        if not found.staying:
+        if not found.foreign:
             with closing(read_copy(copied)) as target:
                 yield target
             return
-        names = ", ".join(thing.name for thing in found.staying)
-        if any(thing.holds_data or thing.name.startswith("virtual") for thing in found.staying):
+        names = ", ".join(thing.name for thing in found.foreign)
+        if any(thing.holds_data or thing.name.startswith("virtual") for thing in found.foreign):
             raise self.cannot_restore(copied, f"this is in it now as well: {names}")
-        scratch = self._beside.scratch()
+        scratch = self._run_dir.scratch()
         with (
             closing(self.connect()) as source,
             closing(read_copy(copied)) as before,
             closing(connect(str(scratch))) as target,
         ):
             copy(before, target)
-            add_definitions(target, source, list(found.staying))
+            add_definitions(target, source, list(found.foreign))
             yield target
         scratch.unlink()
 
     def is_right(self, marker: Marker) -> bool:
         """Whether what was there before this run is as it was."""
-        copied = self._beside.copy_of(marker)
+        copied = self._run_dir.copy_of(marker)
         if copied is None:
             return True
         with closing(self.connect()) as connection:

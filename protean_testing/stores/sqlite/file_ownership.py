@@ -18,7 +18,7 @@ from ..sql.backend import Database
 from .content import identities, things
 from .file_content import FileContent, Found, read_copy
 from .location import Location, location_of
-from .run_directory import JOURNALS, Beside
+from .run_directory import JOURNALS, RunDirectory
 
 _FREE = "Wait for it to end, or give this run a file of its own."
 
@@ -28,7 +28,7 @@ class TestFile:
 
     Parameters:
         file: Where it is.
-        place: How it is reached.
+        location: The same, with what connects to it.
         database: What the user said about it.
     """
 
@@ -37,8 +37,8 @@ class TestFile:
     def __init__(self, file: Path, location: Location, database: Database) -> None:
         self._file, self._database = file.resolve(), database
         self._shown = str(file) if file == self._file else f"{file}, which is {self._file}"
-        self._beside = Beside(self._file)
-        self._content = FileContent(self._file, self._shown, self._beside, location.key, database)
+        self._run_dir = RunDirectory(self._file)
+        self._content = FileContent(self._file, self._shown, self._run_dir, location.key, database)
         self._marker: Marker | None = None
         self._there: frozenset[str] = frozenset()  # before the next schema is made
         self._is_late: bool | None = None  # written to after the death of the run before
@@ -68,13 +68,13 @@ class TestFile:
             raise ConfigurationError(
                 f"store {name!r}: {self._shown} cannot be written, or its directory, which SQLite needs too."
             )
-        if self._beside.is_in_use():
+        if self._run_dir.is_in_use():
             raise self._in_use()
         if self._database.adopt and not self._content.is_there() and self._found(()).copy is None:
             raise ConfigurationError(
                 f"store {name!r} adopts a schema that exists, but there is no database in {file}."
             )
-        if not self._trusted and self._beside.other_links() > 0:
+        if not self._trusted and self._run_dir.other_links() > 0:
             raise self._content.refusal(
                 "it has another name (a hard link), which may not be one for tests.",
                 "Give it a file that is a copy, or pass unsafe=True if losing this data is fine.",
@@ -91,14 +91,14 @@ class TestFile:
         """
         if self._database.adopt:
             self._restore_owed()
-        if not self._beside.is_in_use():
+        if not self._run_dir.is_in_use():
             self._found(tables)
 
     def _restore_owed(self) -> None:
         for _ in turns(self._database.wait):  # another worker may be at it
-            if self._beside.marker() is None:
+            if self._run_dir.marker() is None:
                 return
-            if self._beside.acquire():
+            if self._run_dir.acquire():
                 break
         else:
             return
@@ -106,9 +106,9 @@ class TestFile:
             found = self._found(())
             if found.copy:
                 self._content.restore(found)
-                self._beside.remove()
+                self._run_dir.remove()
         finally:
-            self._beside.release()
+            self._run_dir.release()
 
     def claim(self) -> bool:
         """Take the file for this run; restore and remove what a dead run left.
@@ -117,19 +117,19 @@ class TestFile:
             Whether the schema is there already, as `Database.definition` has made it, with its data.
         """
         try:
-            acquired = self._beside.acquire()
+            acquired = self._run_dir.acquire()
         except OSError as error:
             what = f"store {self._database.name!r}: nothing can be written beside {self._shown}"
             raise ConfigurationError(f"{what}: {error.strerror}.") from None
         if not acquired:
             raise self._in_use()
-        last = self._beside.marker()
+        last = self._run_dir.marker()
         if last is not None and self._is_kept(last):
             self._begin(last.made, kept=last)
             return True
         found = self._found(self._database.tables)
         if found.copy:
-            self._beside.watch()  # also if we are killed while we restore
+            self._run_dir.watch()  # also if we are killed while we restore
         self._content.restore(found)
         self._begin(frozenset())
         return False
@@ -141,26 +141,26 @@ class TestFile:
         self._file.touch()  # whoever connects would do so; now it can be linked
         made = identities(self._content.things_there()) - self._there
         marker = self._marker.having_made(made)
-        self._marker = self._beside.write(marker if marker.facts["linked"] else self._beside.linked(marker))
+        self._marker = self._run_dir.write(marker if marker.facts["linked"] else self._run_dir.linked(marker))
 
     def was_replaced(self) -> None:
         """A test had put another file in its place, which is restored by now."""
-        if self._marker is not None and self._beside.is_held:
-            self._marker = self._beside.write(self._beside.linked(self._marker))
+        if self._marker is not None and self._run_dir.is_held:
+            self._marker = self._run_dir.write(self._run_dir.linked(self._marker))
 
     def keep(self) -> bool:
         """Leave the file as it is for the next run. False where somebody is still at work in it."""
-        if self._marker is None or not self._beside.is_held:
+        if self._marker is None or not self._run_dir.is_held:
             return False
         with closing(self._content.connect()) as connection:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy or self._beside.proof(self._marker) != "itself" or not self._content.is_right(self._marker):
+        if busy or self._run_dir.proof(self._marker) != "itself" or not self._content.is_right(self._marker):
             return False
-        facts = {**self._marker.facts, "copied": False, "kept": self._looks()}
-        self._beside.write(replace(self._marker, facts=facts))
-        self._beside.path_of_copy(facts["name"]).unlink(missing_ok=True)
+        facts = {**self._marker.facts, "copied": False, "kept": self._fingerprint()}
+        self._run_dir.write(replace(self._marker, facts=facts))
+        self._run_dir.path_of_copy(facts["name"]).unlink(missing_ok=True)
         self._marker = None
-        self._beside.release()
+        self._run_dir.release()
         return True
 
     def drop(self) -> None:
@@ -171,34 +171,34 @@ class TestFile:
             StoreError: What was there before cannot be restored. Its copy stays.
         """
         marker = self._marker
-        if marker is None or self._beside.is_inherited:
+        if marker is None or self._run_dir.is_inherited:
             return
-        if not self._beside.is_held:
+        if not self._run_dir.is_held:
             raise StoreError(
-                f"store {self._database.name!r}: {self._beside.directory} was removed while the run used "
+                f"store {self._database.name!r}: {self._run_dir.directory} was removed while the run used "
                 f"{self._shown}, so it is not known whether another run has it now. It was left as it is.",
                 store=self._database.name,
             )
-        proof = self._beside.proof(marker)
+        proof = self._run_dir.proof(marker)
         if proof in ("replaced", "copied"):
-            copy_of = self._beside.copy_of(marker)
+            copy_of = self._run_dir.copy_of(marker)
             self._marker = None
             if copy_of is None:
-                self._beside.remove()
+                self._run_dir.remove()
             raise self._content.cannot_restore(copy_of, "another file has come into its place")
-        now = self._content.things_there(has_copy=self._beside.copy_of(marker) is not None)
+        now = self._content.things_there(has_copy=self._run_dir.copy_of(marker) is not None)
         doomed = tuple(now) if self._is_ours else tuple(t for t in now if t.identity in marker.made)
-        staying = tuple(t for t in now if t not in doomed and t.identity not in marker.before)
-        self._content.restore(Found(marker, self._beside.copy_of(marker), doomed, staying))
+        foreign = tuple(t for t in now if t not in doomed and t.identity not in marker.before)
+        self._content.restore(Found(marker, self._run_dir.copy_of(marker), doomed, foreign))
         self._marker = None
-        self._beside.remove()
+        self._run_dir.remove()
 
     def abandon(self) -> None:
         """Let the file go with what is in it: the next run finds the marker, if there is one."""
-        if self._beside.is_held and self._beside.marker() is None and not self._beside.is_damaged:
-            self._beside.remove()
-        elif self._beside.is_held:
-            self._beside.release()
+        if self._run_dir.is_held and self._run_dir.marker() is None and not self._run_dir.is_damaged:
+            self._run_dir.remove()
+        elif self._run_dir.is_held:
+            self._run_dir.release()
 
     # After a run that was killed
 
@@ -210,61 +210,63 @@ class TestFile:
     @property
     def is_in_use(self) -> bool:
         """Whether a live run has it."""
-        return self._beside.is_in_use()
+        return self._run_dir.is_in_use()
 
     def refuse_in_use(self) -> None:
         """See Leftovers.refuse_in_use."""
         self._refuse_other_name()
-        if self._beside.is_in_use():
+        if self._run_dir.is_in_use():
             raise self._in_use()
 
     def left_over(self) -> list[str]:
         """See Leftovers.listed."""
-        marker = self._beside.marker()
+        marker = self._run_dir.marker()
         if marker is None:
-            copies = [f"{path}, a copy of what was in the file: removed" for path in self._beside.copies()]
-            return [str(self._beside.directory), *copies] if self._beside.directory.is_dir() else []
+            copies = [f"{path}, a copy of what was in the file: removed" for path in self._run_dir.copies()]
+            return [str(self._run_dir.directory), *copies] if self._run_dir.directory.is_dir() else []
         lines = [] if marker.facts.get("kept") else [f"the marker of a run that was killed ({marker})"]
         found = self._all_of_it(marker)
         if found.copy is not None:
-            instead = ", in place of the other file there" if self._beside.proof(marker) == "replaced" else ""
+            instead = (
+                ", in place of the other file there" if self._run_dir.proof(marker) == "replaced" else ""
+            )
             lines.append(f"what was in {self._file} before, from {found.copy}{instead}: restored")
         lines += [f"{thing.name}{'' if thing.holds_data else ' (empty)'}: removed" for thing in found.doomed]
         return lines or [f"the marker of a kept schema ({marker})"]
 
     def remove_left_over(self) -> None:
         """See Leftovers.remove."""
-        if not self._beside.directory.is_dir():
+        if not self._run_dir.directory.is_dir():
             return
-        if not self._beside.acquire():
+        if not self._run_dir.acquire():
             raise self._in_use()
-        marker = self._beside.marker()
+        marker = self._run_dir.marker()
         if marker is not None:
             self._content.restore(self._all_of_it(marker))
-        self._beside.remove()
+        self._run_dir.remove()
 
     def remove_if_ours(self) -> None:
         """Remove a dead worker's own file, if it is proven to be that, and empty or of its making."""
-        if not self._beside.directory.is_dir() or not self._beside.acquire():
+        if not self._run_dir.directory.is_dir() or not self._run_dir.acquire():
             return
-        marker = self._beside.marker()
+        marker = self._run_dir.marker()
         try:
             if marker is not None and self._file.exists():
-                proof = self._beside.proof(marker)
+                proof = self._run_dir.proof(marker)
                 is_rowless = proof == "unlinked" and not any(
                     thing.holds_data for thing in self._content.things_there()
                 )
                 if not marker.facts.get("absent") or not (proof == "itself" or is_rowless):
                     return
-                self._beside.remove_file()
-            self._beside.remove()
+                self._run_dir.remove_file()
+            self._run_dir.remove()
         finally:
-            self._beside.release()
+            self._run_dir.release()
 
     def _all_of_it(self, marker: Marker) -> Found:
         """What goes if the user has said so: all that was not there before."""
-        copied = self._beside.copy_of(marker)
-        proof = self._beside.proof(marker)
+        copied = self._run_dir.copy_of(marker)
+        proof = self._run_dir.proof(marker)
         if proof == "replaced":
             return Found(marker, copied) if copied else Found()
         kept = marker.facts.get("kept")
@@ -282,12 +284,12 @@ class TestFile:
             ConfigurationError: It is no database.
         """
         planned = [name for schema, name in tables if schema in (None, "main")]
-        marker = self._beside.marker() if self._marker is None else None  # else a second store joins
+        marker = self._run_dir.marker() if self._marker is None else None  # else a second store joins
         copied, identity = None, ""
-        if self._marker is None and self._beside.is_damaged and not self._trusted:
+        if self._marker is None and self._run_dir.is_damaged and not self._trusted:
             raise self._refuse_damaged()
         if marker is not None:
-            copied, proof = self._beside.copy_of(marker), self._beside.proof(marker)
+            copied, proof = self._run_dir.copy_of(marker), self._run_dir.proof(marker)
             identity = "" if proof == "copied" else marker.identity
             if proof == "replaced" and copied and not self._trusted:
                 raise self._content.refusal(
@@ -308,7 +310,7 @@ class TestFile:
                 marker = replace(marker, made=frozenset())
         now = self._content.things_there(planned, has_copy=copied is not None)
         if copied:
-            self._beside.was_opened()
+            self._run_dir.was_opened()
         if marker is not None and marker.facts.get("kept"):  # whatever came since, came after its end
             marker = replace(marker, before=identities(now) - marker.made)
             marker = replace(marker, was_empty=not marker.before)
@@ -331,16 +333,16 @@ class TestFile:
         )
         gone = identities(doomed)
         known = frozenset[str]() if marker is None or marker.facts.get("kept") else marker.before
-        staying = tuple(thing for thing in now if thing.identity not in gone | known)
-        return Found(marker, copied, tuple(doomed), staying)
+        foreign = tuple(thing for thing in now if thing.identity not in gone | known)
+        return Found(marker, copied, tuple(doomed), foreign)
 
     def _is_kept(self, marker: Marker) -> bool:
         facts = marker.facts
         if not (self._database.definition and facts.get("kept")):
             return False
-        return self._beside.proof(marker) == "itself" and bool(facts["kept"] == self._looks())
+        return self._run_dir.proof(marker) == "itself" and bool(facts["kept"] == self._fingerprint())
 
-    def _looks(self) -> list[str] | None:
+    def _fingerprint(self) -> list[str] | None:
         """By what the schema was made, and all that is in the file; None where there is more beside it."""
         beside = (self._file.with_name(self._file.name + ending) for ending in JOURNALS[:2])
         if not self._content.is_there() or any(one.exists() and one.stat().st_size for one in beside):
@@ -354,23 +356,23 @@ class TestFile:
         """Write the marker of this run; before that, copy what is there and not ours."""
         there = self._content.things_there()
         before = [thing for thing in there if thing.identity not in made]
-        exists, name = self._file.exists(), self._beside.new_name()
+        exists, name = self._file.exists(), self._run_dir.new_name()
         absent = kept.facts["absent"] if kept is not None else not exists
         is_empty = (kept is not None and not before) or not self._content.is_there()
         if self._is_ours:
             before, absent, is_empty = [], True, True
         facts = {} if is_empty else {"wal": self._content.has_wal()}
         if not is_empty:
-            self._beside.watch()
+            self._run_dir.watch()
             self._content.copy_beside(name, [thing for thing in there if thing.identity in made])
-        marker = self._beside.begin(
+        marker = self._run_dir.begin(
             name,
             set(identities(before)),
             absent=absent,
             copied=not is_empty,
             **facts,
         )
-        self._marker = marker if not made else self._beside.write(marker.having_made(made))
+        self._marker = marker if not made else self._run_dir.write(marker.having_made(made))
         self._there = identities(before)
 
     # What is said of it
@@ -381,7 +383,7 @@ class TestFile:
             refuse_other_name(self._database.name, self._shown, file.stem, what="file", end=file.suffix)
 
     def _refuse_damaged(self) -> UnsafeStoreError:
-        directory, copies = self._beside.directory, self._beside.copies()
+        directory, copies = self._run_dir.directory, self._run_dir.copies()
         before = "".join(f"\nWhat was in the file before that run is in {path}" for path in copies)
         return self._content.refusal(
             f"the marker of the run that used it last, in {directory}, cannot be read.{before}",
@@ -389,7 +391,7 @@ class TestFile:
         )
 
     def _in_use(self) -> UnsafeStoreError:
-        marker = self._beside.marker()
+        marker = self._run_dir.marker()
         who = "a run that is just starting" if marker is None else str(marker)
         if marker is not None and marker.is_this_run:
             who = f"this very process ({marker})"
@@ -400,7 +402,7 @@ class TestFile:
     def _refuse_late(self, marker: Marker, copied: Path) -> None:
         """Refuse what somebody has written since the run was killed: to restore would undo it."""
         if self._is_late is None:  # known before the file is opened
-            self._is_late = self._beside.was_written_since()
+            self._is_late = self._run_dir.was_written_since()
         if self._is_late:
             raise self._content.refusal(
                 f"it was written to after a run that was killed ({marker}) had ended. What was there before "

@@ -27,7 +27,7 @@ class Location:
         source: What `sqlite3.connect` is given.
         file: The file; None for memory.
         private: True for memory that one connection alone can see.
-        key: What SQLite itself calls the place in ``PRAGMA database_list``.
+        key: What SQLite itself calls it in ``PRAGMA database_list``.
     """
 
     source: str

@@ -44,7 +44,7 @@ def patiently(
 
     Parameters:
         action: Does it, or raises SQLite's "locked" or `Busy`, having changed nothing.
-        key: The place, as `place_key` says it.
+        key: The place, see `Location.key`.
         wait: Seconds.
         end: Roll back what this process left open and does not use; False: only find it.
         readers: Whether one who only reads is in the way as well.
@@ -186,7 +186,7 @@ class _Left:
 
 
 def _left_open(key: str, *, readers: bool, everywhere: bool = False) -> list[_Left]:
-    """Connections to the place that may be in the way: those of pools, or everywhere in this process."""
+    """Connections to the database that may be in the way: those of pools, or everywhere in this process."""
     known: dict[int, _Taken] = {}
     connections: list[sqlite3.Connection] = []
     with _records_lock:

@@ -34,7 +34,7 @@ Proof = Literal["itself", "gone", "replaced", "unlinked", "copied"]
 place; it was not linked yet when the run was killed (or no links can be made); or it came with a copy."""
 
 
-class Beside:
+class RunDirectory:
     """The directory beside one file.
 
     Parameters:
@@ -263,7 +263,7 @@ class Beside:
 
 _OURS = ("stamp-", "link-", "before-", "scratch-", "marker.")
 _SIGNS = ("signs", "watch")
-_held: WeakSet[Beside] = WeakSet()
+_held: WeakSet[RunDirectory] = WeakSet()
 
 
 def sync(path: Path) -> None:
@@ -295,8 +295,8 @@ def _locked(descriptor: int) -> bool:
 
 
 def _after_fork() -> None:
-    for beside in list(_held):
-        beside.release()  # else a child that lives on would hold the lock of a run that was killed
+    for directory in list(_held):
+        directory.release()  # else a child that lives on would hold the lock of a run that was killed
 
 
 os.register_at_fork(after_in_child=_after_fork)

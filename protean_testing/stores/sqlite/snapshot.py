@@ -115,7 +115,7 @@ class Snapshots:
         self.invalidate()
 
     def invalidate(self) -> None:
-        """Rely on nothing that SQLite has told: the next restore compares every row."""
+        """Rely on nothing that SQLite has said: the next restore compares every row."""
         self._current: Snapshot | None = None  # the database is like this one
         self._version = -1  # as long as this is the version of its data
         self._schemas: dict[Image, int] = {}  # the version of the schema in which it is that of an image

@@ -21,7 +21,7 @@ from ..sql.definition import Definition
 from ..sql.worker_database import Alone
 from .file_ownership import TestFile
 from .location import location_of
-from .run_directory import ENDING, Beside
+from .run_directory import ENDING, RunDirectory
 
 
 def worker_file(url: URL, me: Worker) -> URL:
@@ -84,7 +84,7 @@ class WorkerFile:
             raise ConfigurationError(
                 f"a schema that exists is to be adopted, but there is no database in {given}."
             )
-        beside = Beside(_file(self._url).resolve())
+        beside = RunDirectory(_file(self._url).resolve())
         if not beside.acquire():
             raise StoreError(f"{beside.file} is in use by another worker.")
         scratch = beside.scratch()
