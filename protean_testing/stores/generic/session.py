@@ -270,8 +270,8 @@ class Session:
     def see_activity(self) -> None:
         """Ask the server how much was written, if it counts that.
 
-        Called before `make_way`, behind which all that is counted is committed, or rolled back. What is counted
-        between the two could be committed after the rows were compared, and would not be counted again.
+        Called before `make_way`, behind which all that was counted is committed or rolled back. What is
+        written later could be committed after the rows were compared, and would not be counted again.
         """
         if self.is_mysql:
             with self.transaction() as connection:

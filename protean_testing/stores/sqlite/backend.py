@@ -64,7 +64,7 @@ class SQLiteBackend:
     def save(self) -> int:
         """See Backend.save. A snapshot is a number."""
         with self._translating("saved"):
-            snapshot = self._base.take()
+            snapshot = self._base.snapshots.take()
         number = next(self._numbers)
         self._snapshots[number] = snapshot
         return number
@@ -73,13 +73,13 @@ class SQLiteBackend:
         """See Backend.reset."""
         self._end_after(snapshot)
         with self._translating("reset"):
-            different, ended = self._base.restore(self._snapshots[snapshot])
+            different, ended = self._base.snapshots.restore(self._snapshots[snapshot])
         self._report(ended)
         return different
 
     def mend(self, snapshot: int) -> bool:
         """See Backend.mend."""
-        self._base.invalidate()
+        self._base.snapshots.invalidate()
         return self.reset(snapshot)
 
     def dump_data(self) -> dict[str, Counter[Any]]:
@@ -147,7 +147,7 @@ class SQLiteBackend:
 
     def _forget_newest(self) -> None:
         _, newest = self._snapshots.popitem()
-        self._base.forget(newest)
+        self._base.snapshots.forget(newest)
 
     def _forget_all(self) -> None:
         self._snapshots.clear()

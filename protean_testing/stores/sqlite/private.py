@@ -85,6 +85,11 @@ class PrivateMemory:
             snapshot.pages = pages(snapshot.image.connection)
             self._close_unused(older)
 
+    @property
+    def snapshots(self) -> PrivateMemory:
+        """What takes and restores them."""
+        return self
+
     def take(self) -> PrivateSnapshot:
         """Take what is in it now. If it is empty, most likely of a fresh engine, it is filled before."""
         newest = self._taken[-1] if self._taken else None

@@ -65,8 +65,9 @@ class SharedDatabase:
         if self._snapshots is not None:
             self._snapshots.widen(snapshots)
 
-    def take(self) -> Snapshot:
-        """Take what is in it now."""
+    @property
+    def snapshots(self) -> Snapshots:
+        """What takes and restores them; it holds a connection from its first use on."""
         if self._snapshots is None:
             self._snapshots = Snapshots(
                 self._location,
@@ -74,22 +75,7 @@ class SharedDatabase:
                 fleeting=self._file is None or self._file.fleeting,
                 replaced=None if self._file is None else self._file.was_replaced,
             )
-        return self._snapshots.take()
-
-    def restore(self, snapshot: Snapshot) -> tuple[bool, list[str]]:
-        """See Snapshots.restore."""
-        assert self._snapshots is not None
-        return self._snapshots.restore(snapshot)
-
-    def invalidate(self) -> None:
-        """See Snapshots.invalidate."""
-        if self._snapshots is not None:
-            self._snapshots.invalidate()
-
-    def forget(self, snapshot: Snapshot) -> None:
-        """See Snapshots.forget."""
-        if self._snapshots is not None:
-            self._snapshots.forget(snapshot)
+        return self._snapshots
 
     def end_snapshots(self) -> None:
         """Let go of all snapshots, and of the connection that they were taken over."""
