@@ -42,7 +42,9 @@ class MariaDB:
             [self.server, "--no-defaults", f"--user={self.user}", f"--datadir={self.directory / 'data'}",
              f"--socket={self.socket}", "--skip-networking", "--innodb-flush-log-at-trx-commit=0",
              f"--pid-file={self.directory / 'pid'}", "--innodb-buffer-pool-size=32M",
-             "--innodb-log-file-size=8M"],
+             "--innodb-log-file-size=8M",
+             # A server that starts removes the temporary tables of all others in the same directory.
+             f"--tmpdir={self.directory}"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         for _ in range(500):

@@ -262,6 +262,19 @@ class MemoryTests(SQLiteTestCase):
         with patch.object(snapshots, "copy", side_effect=AssertionError), self.assertGivenBack(backend):
             self.script("INSERT INTO item VALUES (1, 1, 'tea')", "DELETE FROM country")
 
+    def test_a_row_that_goes_and_comes_again(self) -> None:
+        """The pages are then as they were once, while the scope in which they were that is over."""
+        row = "INSERT INTO item VALUES (1, 1, 'tea')"
+        backend = self.prepared()
+        outer, before = backend.save(), self.dump()
+        self.script(row)
+        backend.forget(backend.save())
+        self.script("DELETE FROM item")
+        backend.reset(outer)
+        self.script(row)
+        self.assertIs(backend.reset(outer), True)
+        self.assertEqual(self.dump(), before)
+
     def test_scopes_inside_of_scopes(self) -> None:
         backend = self.prepared()
         states, taken = [], []

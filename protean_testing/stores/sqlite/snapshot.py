@@ -132,7 +132,8 @@ class Snapshots:
         if self._identity() != self._file:
             self._connection.close()
             self._open()
-        snapshot = None if self._current is None else self._take_layer(self._current)
+        current, self._current = self._current, None  # if this is interrupted, nothing is known
+        snapshot = None if current is None else self._take_layer(current)
         snapshot = snapshot or self._take_whole()
         self._taken.add(snapshot)
         self._current = snapshot
@@ -149,16 +150,14 @@ class Snapshots:
             elif self._schema_differs(current.image):
                 return None
             else:
-                written = frozenset(self._rows_of(current).differing(self._connection, self._among(current)))
+                among = self._among(current, current)
+                written = frozenset(self._rows_of(current).differing(self._connection, among))
                 snapshot = self._layered(current, written)
             self._scan(current, written)
             self._connection.execute("COMMIT")
         except (Inexact, sqlite3.Error):
             # An error: a table needs what only the application's connections have, such as a collation.
             return None
-        except BaseException:
-            self._pages = None  # they may be of a moment after that of which the rest is known
-            raise
         finally:
             self._connection.rollback()
         self._version = version
@@ -335,18 +334,18 @@ class Snapshots:
         try:
             if replaced or self._schema_differs(snapshot.image):
                 raise Inexact
-            rows, among = self._rows_of(snapshot), self._among(snapshot, version)
+            current, self._current = self._current, None  # until it is that
+            rows, among = self._rows_of(snapshot), self._among(current, snapshot, version)
             if rows.cost(among) > rows.whole:
                 raise Inexact
             written = rows.restore(self._connection, among)
             different = self._restore_header(snapshot) or bool(written)
-            self._scan(snapshot, written)
+            self._scan(snapshot, written | (current.written_since(snapshot) or set() if current else set()))
         except (Inexact, sqlite3.Error):
             # An error: a row needs what only the application's connections have, such as a function.
             self._connection.rollback()
             self._restore_whole(snapshot, ended)
             return True
-        self._current = None  # until it is that
         if different:
             self._alone(lambda: self._connection.execute("COMMIT"), ended, readers=True)
         else:
@@ -422,18 +421,23 @@ class Snapshots:
             return False
         return current.written_since(snapshot) == set()
 
-    def _among(self, snapshot: Snapshot, version: int | None = None) -> set[str] | None:
+    def _among(
+        self, current: Snapshot | None, snapshot: Snapshot, version: int | None = None
+    ) -> set[str] | None:
         """The tables that may differ from a snapshot; None for any. The schema is the same.
 
         Parameters:
-            version: Of the data, if it may be known.
+            current: What the database was like when it was of the version that is known.
+            version: Of the data, if it may be that one.
         """
-        current = self._current
         written = None if current is None else current.written_since(snapshot)
-        if current is None or written is None or version == self._version:
+        if written is not None and version == self._version:
             return written
+        if current is None or written is None:
+            self._pages = None
         if self._pages is None or self._pages.schema != self._pragma("schema_version"):
             return None
+        assert current is not None and written is not None
         changed, elsewhere = self._pages.changed(self._connection)
         if elsewhere:
             changed |= set(current.filled)
@@ -444,7 +448,8 @@ class Snapshots:
         """Be able to see by the pages what will change, now that the database is like a snapshot.
 
         Parameters:
-            written: The tables that have changed since the pages were read.
+            written: The tables that differ from what they were when the pages were read, also if they have
+                come to be what they are in the snapshot by themselves.
         """
         if not self._in_memory:  # where pages are larger, and would have to be read from the file
             return
