@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from protean_testing.errors import StoreError
 from protean_testing.stores.postgresql import baseline, data
-from protean_testing.stores.postgresql.levels import Levels
+from protean_testing.stores.postgresql.history import History
 
 from .oracle.postgresql import CRASH, ROLES, VERSIONS, PostgreSQL
 from .oracle.program import Column, Enter, Leave, Program, Reference, Schema, Step, Table, Work
@@ -133,10 +133,10 @@ class BrokenResetTests(unittest.TestCase):
             self.assertFound()
 
     def test_without_rows_of_outer_scopes(self) -> None:
-        state = Levels.state
+        state = History.state
 
-        def base(self: Levels[Any, Any], thing: Any, snapshot: Any) -> Any:
+        def base(self: History[Any, Any], thing: Any, snapshot: Any) -> Any:
             return baseline.EMPTY if isinstance(thing, int) else state(self, thing, snapshot)
 
-        with patch.object(Levels, "state", base):
+        with patch.object(History, "state", base):
             self.assertFound()

@@ -14,8 +14,8 @@ import psycopg
 
 from protean_testing.errors import ProteanTestingError
 from protean_testing.stores.postgresql import baseline, change_log, sql
+from protean_testing.stores.postgresql.history import History
 from protean_testing.stores.postgresql.installed import Installed
-from protean_testing.stores.postgresql.levels import Levels
 
 from .oracle.postgresql import dump
 from .postgresql_testcase import PostgreSQLTestCase, libpq
@@ -112,7 +112,7 @@ class PartTests(PostgreSQLTestCase):
 
     def test_what_an_inner_scope_wrote(self) -> None:
         self.assertNeeded(
-            patch.object(Levels, "dirty_since", lambda *_: set()),
+            patch.object(History, "dirty_since", lambda *_: set()),
             "INSERT INTO t1 (a) VALUES (1)",
             lambda: self.save(),
         )

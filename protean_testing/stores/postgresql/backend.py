@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ...core.leaks import report_leak
@@ -21,7 +21,6 @@ from . import (
     baseline,
     before,
     change_log,
-    data,
     dump,
     fingerprint,
     idle_locks,
@@ -31,39 +30,16 @@ from . import (
 )
 from .connection import Connection, NoAnswer, psycopg
 from .data import Data
-from .fast import Fast, Look
+from .fast import EVERYTHING, Fast, Look
 from .made import Made
-from .schema import Schema, Schemas
+from .schema import Schemas
+from .snapshot import Snapshot
 from .transactions import OpenTransaction
 
 Result = TypeVar("Result")
 
-EVERYTHING = Look(frozenset(), schema=True, views=True, everything=True)
-"""Nothing is known of what was written."""
-
 TRIES = 10
 """How often a lock may be in the way of one call, each time of another transaction."""
-
-
-@dataclass(eq=False)
-class Snapshot:
-    """What `PostgreSQLBackend.save` returns.
-
-    Attributes:
-        data: The data of that moment.
-        schema: The schema it stood in.
-        quick: A reset since has looked at no more than what was noted.
-        hidden: So has one of a snapshot inside of this one, which is forgotten.
-        unexplained: Something happened since that the change log does not account for, here or inside.
-        holders: The sessions that held locks, once all was looked at.
-    """
-
-    data: data.Snapshot
-    schema: Schema
-    quick: bool = False
-    hidden: bool = False
-    unexplained: bool = False
-    holders: frozenset[int] | None = None
 
 
 class PostgreSQLBackend:
@@ -85,7 +61,6 @@ class PostgreSQLBackend:
         self._schemas: Schemas | None = None
         self._data: Data | None = None
         self._fast: Fast | None = None
-        self._snapshots: list[Snapshot] = []
         self._ended: list[OpenTransaction] = []
         self._rests = False
 
@@ -142,7 +117,6 @@ class PostgreSQLBackend:
 
     def _forget_all(self) -> None:
         self._marker = self._schemas = self._data = self._fast = None
-        self._snapshots = []
 
     def keep(self) -> bool:
         if self._marker is not None and not self._is_lost:
@@ -152,8 +126,9 @@ class PostgreSQLBackend:
     def _keep(self) -> None:
         """All as it was when the schema was made, and written down for the next run."""
         self._make_way(transactions.READERS)
-        if self._snapshots:
-            first = self._snapshots[0]
+        stack = self._kept[0].stack
+        if len(stack) > 1:
+            first = stack[1]
             first.hidden = True
             self._reset(first)
             self.forget(first)
@@ -239,15 +214,16 @@ class PostgreSQLBackend:
         schemas.glance()
 
     def save(self) -> Snapshot:
-        self._snapshots.append(self._again("save", self._save))
-        return self._snapshots[-1]
+        return self._again("save", self._save)
 
     def _save(self) -> Snapshot:
         kept, schemas = self._kept
         if self._fast is None:
             self._refuse_writers()
             self._accept_schema()
-            return Snapshot(kept.save(), schemas.current)
+            snapshot = kept.save()
+            snapshot.schema = schemas.current
+            return snapshot
         try:
             snapshot = self._fast.save(self._accept_schema)
         except psycopg.errors.LockNotAvailable:
@@ -256,7 +232,8 @@ class PostgreSQLBackend:
         if self._fast.installed.altered:
             self._fast.installed.altered = False
             schemas.glance()
-        return Snapshot(snapshot, schemas.current)
+        snapshot.schema = schemas.current
+        return snapshot
 
     def _accept_schema(self) -> bool:
         kept, schemas = self._kept
@@ -285,45 +262,46 @@ class PostgreSQLBackend:
 
     def _reset(self, snapshot: Snapshot) -> bool:
         """Give all back. At the end of a scope around tests, see what single tests may have hidden."""
-        inner = self._snapshots[self._snapshots.index(snapshot) + 1 :]
-        hidden = snapshot.hidden or any(one.quick or one.hidden for one in inner)
+        kept, _ = self._kept
+        inner = kept.stack[kept.stack.index(snapshot) + 1 :]
+        hidden = snapshot.hidden or any(one.may_hide for one in inner)
         if self._fast is not None:
             everywhere = any(one.unexplained for one in (snapshot, *inner))
             changed = self._reset_fast(self._fast, snapshot, hidden, everywhere)
         else:
             self._make_way(transactions.LOCKERS)
             mended = self._mend_schema(snapshot)
-            changed = self._kept[0].reset(snapshot.data) or mended
+            changed = kept.reset(snapshot) or mended
         if hidden or inner:
             self._end_idle_readers()
-        del self._snapshots[self._snapshots.index(snapshot) + 1 :]
-        if hidden or self._fast is None:
+        if hidden:
             snapshot.hidden = snapshot.quick = snapshot.unexplained = False
         else:
-            snapshot.unexplained |= self._fast.pending or self._fast.unexplained
+            if self._fast is not None:
+                snapshot.unexplained |= self._fast.pending or self._fast.unexplained
             snapshot.quick |= changed or snapshot.unexplained
         return changed
 
     def _reset_fast(self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool) -> bool:
         _, schemas = self._kept
-        look: bool | Look = EVERYTHING
+        look = EVERYTHING
         if (
             schemas.same_at_a_glance(snapshot.schema) if hidden else snapshot.schema is schemas.current
         ) or not self._altered(fast, snapshot):
             look = self._try_fast(fast, snapshot, hidden, everywhere)
-        if isinstance(look, Look) and look.again:
+        if look.again:
             if schemas.same_at_a_glance(snapshot.schema) or not self._altered(fast, snapshot):
                 fast.installed.know_newest()
                 look = self._try_fast(fast, snapshot, hidden, everywhere, same_schema=True)
             else:
                 look = EVERYTHING
-        if isinstance(look, bool):
-            return look
+        if look.done:
+            return look.changed
         mended = look.schema and self._mend_schema(snapshot)
         if fast.installed.renew:
             with fast.installed.transaction():
                 fast.installed.install()
-        return fast.reset_by_looking(snapshot.data, everything=mended or look.everything) or mended
+        return fast.reset_by_looking(snapshot, everything=mended or look.everything) or mended
 
     def _altered(self, fast: Fast, snapshot: Snapshot) -> bool:
         """Whether the schema is another one than at `snapshot`, or our triggers in it are."""
@@ -332,9 +310,9 @@ class PostgreSQLBackend:
 
     def _try_fast(
         self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool, *, same_schema: bool = False
-    ) -> bool | Look:
+    ) -> Look:
         try:
-            return fast.reset(snapshot.data, thorough=hidden, everywhere=everywhere, same_schema=same_schema)
+            return fast.reset(snapshot, thorough=hidden, everywhere=everywhere, same_schema=same_schema)
         except psycopg.errors.LockNotAvailable:
             raise
         except psycopg.Error as error:  # a table is missing, or another one
@@ -355,26 +333,23 @@ class PostgreSQLBackend:
         self._make_way(transactions.LOCKERS)
         mended = self._mend_schema(snapshot)
         if self._fast is not None:
-            return self._fast.reset_by_looking(snapshot.data, everything=True) or mended
-        return kept.reset(snapshot.data) or mended
+            return self._fast.reset_by_looking(snapshot, everything=True) or mended
+        return kept.reset(snapshot) or mended
 
     def dump_data(self) -> dict[str, Counter[Any]]:
-        if self._snapshots and self._snapshots[-1].holders is None:
-            self._snapshots[-1].holders = frozenset(dump.holders(self._connection))
+        if self._data is not None and self._data.stack[-1].holders is None:
+            self._data.stack[-1].holders = frozenset(dump.holders(self._connection))
         return self._again("look at", lambda: dump.look(self._connection))
 
     def forget(self, snapshot: Snapshot) -> None:
         kept, _ = self._kept
-        if snapshot not in self._snapshots:
+        if snapshot not in kept.stack:
             return
-        self._again("forget", lambda: (self._fast or kept).forget(snapshot.data))
-        location = self._snapshots.index(snapshot)
-        if location:
-            inner = self._snapshots[location:]
-            outer = self._snapshots[location - 1]
-            outer.hidden |= any(one.quick or one.hidden for one in inner)
-            outer.unexplained |= any(one.unexplained for one in inner)
-        del self._snapshots[location:]
+        location = kept.stack.index(snapshot)
+        outer, inner = kept.stack[location - 1], kept.stack[location:]
+        self._again("forget", lambda: (self._fast or kept).forget(snapshot))
+        outer.hidden |= any(one.may_hide for one in inner)
+        outer.unexplained |= any(one.unexplained for one in inner)
 
     @property
     def _kept(self) -> tuple[Data, Schemas]:

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from . import baseline, schema_cache, sequences, views
 from .baseline import State
 from .catalog import Catalog, Sequence, Table
 from .connection import Connection
-from .levels import Level, Levels
+from .history import Changes, History
 from .sequences import Name, Position
-
-
-@dataclass(eq=False)
-class Snapshot:
-    """A level of rows and one of sequences, which begin and end together.
-
-    Attributes:
-        era: Greater than that of every snapshot before it.
-        known: The latest era in which all was as at the mark.
-    """
-
-    rows: Level[int, State]
-    positions: Level[Name, Position]
-    era: int
-    known: int
+from .snapshot import Snapshot
 
 
 class Data:
@@ -34,6 +19,7 @@ class Data:
 
     Attributes:
         catalog: What there is now.
+        stack: The snapshots that are saved, outermost first; before them what creating the schema left.
         rows: The states of tables and materialized views, by their numbers.
         positions: Where sequences stood, by their names.
         era: That of the innermost snapshot.
@@ -43,8 +29,9 @@ class Data:
     def __init__(self, connection: Connection, catalog: Catalog) -> None:
         self.connection = connection
         self.catalog = catalog
-        self.rows: Levels[int, State] = Levels()
-        self.positions: Levels[Name, Position] = Levels()
+        self.stack = [Snapshot()]
+        self.rows: History[int, State] = History(lambda: [one.rows for one in self.stack])
+        self.positions: History[Name, Position] = History(lambda: [one.positions for one in self.stack])
         self.era = 0
         self.counted: dict[int, int] = {}
         self._copy = 0
@@ -108,7 +95,10 @@ class Data:
                 that did not at some time since.
         """
         self.era = era
-        return Snapshot(self.rows.save(written, kept), self.positions.save(moved, moved), era, era)
+        self.rows.save(written, kept)
+        self.positions.save(moved, moved)
+        self.stack.append(Snapshot(era=era, known=era))
+        return self.stack[-1]
 
     def moved_since_top(self, locations: dict[Name, Position]) -> dict[Name, Position]:
         """What `saved` wants to know, by where (at least) the sequences stand that were moved."""
@@ -172,7 +162,7 @@ class Data:
         sequences.restore(self.connection, moved)
         return bool(targets or outdated or moved)
 
-    def written(self, snapshot: Level[int, State], suspects: list[Table]) -> set[int]:
+    def written(self, snapshot: Changes[int, State], suspects: list[Table]) -> set[int]:
         """Which of these tables and views are not as they were at `snapshot`."""
         known = [(t, self.rows.state(t.number, snapshot)) for t in suspects if t.number in self.rows.base]
         tables = [pair for pair in known if pair[0].kind == "r"]
@@ -183,8 +173,9 @@ class Data:
     def ended(self, snapshot: Snapshot) -> None:
         """All is as at `snapshot` again, and levels inside of it are over."""
         has_copies = bool(self.rows.kept_since(snapshot.rows))
-        self.rows.reset(snapshot.rows)
-        self.positions.reset(snapshot.positions)
+        del self.stack[self.stack.index(snapshot) + 1 :]
+        snapshot.rows.clear()
+        snapshot.positions.clear()
         snapshot.known = self.era
         if has_copies:
             self._discard()
@@ -194,10 +185,11 @@ class Data:
         has_copies = bool(self.rows.kept_since(snapshot.rows))
         self.rows.forget(snapshot.rows)
         self.positions.forget(snapshot.positions)
+        del self.stack[self.stack.index(snapshot) :]
         if has_copies:
             self._discard()
 
-    def position(self, name: Name, snapshot: Level[Name, Position]) -> Position | None:
+    def position(self, name: Name, snapshot: Changes[Name, Position]) -> Position | None:
         """Where a sequence stood at `snapshot`; None for one that came later."""
         return self.positions.state(name, snapshot) if name in self.positions.base else None
 

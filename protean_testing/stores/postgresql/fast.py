@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +11,10 @@ from . import baseline, change_log, sequences
 from .baseline import State
 from .catalog import Table
 from .connection import OURS, Connection
-from .data import Data, Snapshot
+from .data import Data
 from .installed import Installed
 from .sequences import Name, Position
+from .snapshot import Snapshot
 
 TRUNCATE_ROWS = 10_000  # from which on it is worth its price at the end of a scope around tests
 TRUNCATE_ROWS_AS_OWNER = 100  # where every row that is deleted is looked for in all that may refer to it
@@ -28,9 +29,11 @@ _LOOK = f"{OURS}.reset(0, $1, $2, 0, '{{}}', false, false, NULL)"
 
 @dataclass(frozen=True)
 class Look:
-    """What happened since the last call.
+    """What happened since the last call, and whether it was dealt with.
 
     Attributes:
+        done: All is restored. What follows is told only where it is not.
+        changed: Something was not as at the snapshot.
         written: The numbers of the tables that were noted.
         schema: The schema may have been changed.
         views: A materialized view may have been refreshed.
@@ -39,12 +42,18 @@ class Look:
         crashed: So has the server since then.
     """
 
-    written: frozenset[int]
-    schema: bool
-    views: bool
-    everything: bool
+    done: bool = False
+    changed: bool = False
+    written: frozenset[int] = frozenset()
+    schema: bool = False
+    views: bool = False
+    everything: bool = False
     again: bool = False
     crashed: bool = False
+
+
+EVERYTHING = Look(schema=True, views=True, everything=True)
+"""Nothing is known of what was written."""
 
 
 class Fast:
@@ -63,7 +72,6 @@ class Fast:
         self.connection, self.data = connection, data
         self.installed = Installed(connection, data)
         self._seen = UNKNOWN  # seen and pending, as protean_testing.reset wants to know
-        self._snapshots: list[Snapshot] = []
         self.unexplained = False
         self._resets = 0
         self._failures = 0
@@ -82,9 +90,9 @@ class Fast:
         )
 
     @property
-    def innermost(self) -> Snapshot | None:
-        """The snapshot that was saved last, of those that are valid."""
-        return self._snapshots[-1] if self._snapshots else None
+    def innermost(self) -> Snapshot:
+        """The snapshot that was saved last, of those that are valid; else what creating the schema left."""
+        return self.data.stack[-1]
 
     @property
     def pending(self) -> bool:
@@ -98,7 +106,7 @@ class Fast:
             self._notice(self.data.positions.base)
             _, seen = self._look()
             self.installed.note_keys(self.data.rows.base, self.data.era)
-            self._aim(self.innermost, set(), ())
+            self._aim(self.innermost)
             seen = self._after(seen)
         self._seen = seen
 
@@ -126,11 +134,8 @@ class Fast:
         """
         era = self.data.era + 1
         if self.data.rows.top.owed or self.data.positions.top.owed or not self._nothing_to_save(era):
-            snapshot = self._save_written(era, accept_schema)
-        else:
-            snapshot = self.data.saved(set(), {}, {}, era)
-        self._snapshots.append(snapshot)
-        return snapshot
+            return self._save_written(era, accept_schema)
+        return self.data.saved(set(), {}, {}, era)
 
     def _nothing_to_save(self, era: int) -> bool:
         said, _, own = self.connection.call(
@@ -200,7 +205,7 @@ class Fast:
 
     def _keep_keys(self, table: Table) -> State | None:
         snapshot = self.innermost
-        if snapshot is None or not self.installed.all_keys_noted(table.number, snapshot.known):
+        if snapshot is self.data.stack[0] or not self.installed.all_keys_noted(table.number, snapshot.known):
             return None
         below = self.data.rows.state(table.number, snapshot.rows)
         whole = f"number = {table.number} AND key IS NULL AND era >= {snapshot.era}"
@@ -228,7 +233,7 @@ class Fast:
 
     def reset(
         self, snapshot: Snapshot, *, thorough: bool, everywhere: bool, same_schema: bool = False
-    ) -> bool | Look:
+    ) -> Look:
         """Give back what was written since `snapshot`.
 
         Parameters:
@@ -238,7 +243,7 @@ class Fast:
             same_schema: The schema was looked at just now, and is as it was.
 
         Returns:
-            Whether anything was; or what to look at, and nothing is done yet.
+            Whether anything was; or what to look at, if nothing is done yet.
 
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is in the way.
@@ -252,34 +257,34 @@ class Fast:
             word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
         else:
             with self.installed.transaction():
-                self._aim(
-                    snapshot,
-                    data.rows.kept_since(snapshot.rows),
-                    data.positions.kept_since(snapshot.positions),
-                )
+                self._aim(snapshot)
                 self._truncate(snapshot, dirty)
                 word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
                 if word in ("nothing", "reset"):
-                    self._aim(snapshot, set(), (), known=data.era)
+                    self._aim(snapshot, known=data.era)
         self.unexplained = bool(rest) and rest[-1] == "t"
         if word == "schema":
-            return Look(frozenset(), schema=True, views=True, everything=False, again=True)
+            return Look(schema=True, views=True, again=True)
         if word == "look":
             return self._read(rest[3])
         if rest:
             self._seen = (rest[0], rest[1])
-        self._ended(snapshot)
+        data.ended(snapshot)
         if word == "reset":
             self._clear_away(_numbers(rest[3]), int(rest[2]))
-        return word == "reset"
+        return Look(done=True, changed=word == "reset")
 
     def _is_aimed_at(self, snapshot: Snapshot) -> bool:
         """Whether what is installed aims at `snapshot`, and not only at one inside of it."""
         if snapshot is self.innermost:
             return self.installed.is_aimed
+        return self._aims_alike(snapshot)
+
+    def _aims_alike(self, outer: Snapshot) -> bool:
+        """Whether what there was at the innermost snapshot is what there was at `outer` too."""
         rows, positions = self.data.rows, self.data.positions
-        return self.installed.aims_alike(snapshot.known) and not (
-            rows.kept_since(snapshot.rows) or positions.kept_since(snapshot.positions)
+        return self.installed.aims_alike(outer.known) and not (
+            rows.kept_since(outer.rows) or positions.kept_since(outer.positions)
         )
 
     def reset_by_looking(self, snapshot: Snapshot, *, everything: bool) -> bool:
@@ -300,57 +305,37 @@ class Fast:
             changed = data.restore(snapshot, suspects)
             self._forget_notes()
             self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {snapshot.era}")
-            self._aim(
-                snapshot,
-                data.rows.kept_since(snapshot.rows),
-                data.positions.kept_since(snapshot.positions),
-                known=data.era,
-            )
+            self._aim(snapshot, known=data.era)
             seen = self._after(seen)
         self._seen = seen
         self.unexplained = False
-        self._ended(snapshot)
+        data.ended(snapshot)
         return changed
 
     def forget(self, snapshot: Snapshot) -> None:
         """`snapshot` and the levels inside of it are over; the data is as it is."""
-        location = self._snapshots.index(snapshot)
-        below = self._snapshots[location - 1] if location else None
-        numbers = self.data.rows.kept_since(below.rows if below else None)
-        names = self.data.positions.kept_since(below.positions if below else None)
-        if numbers or names or not self.installed.aims_alike(below.known if below else 0):
+        outer = self.data.stack[self.data.stack.index(snapshot) - 1]
+        if not self._aims_alike(outer):
             with self.installed.transaction():
-                self._aim(below, numbers, names)
-        del self._snapshots[location:]
+                self._aim(outer)
         self.data.forget(snapshot)
-
-    def _ended(self, snapshot: Snapshot) -> None:
-        del self._snapshots[self._snapshots.index(snapshot) + 1 :]
-        self.data.ended(snapshot)
 
     def _aim(
         self,
-        snapshot: Snapshot | None,
-        numbers: set[int],
-        names: Collection[Name],
+        snapshot: Snapshot,
         known: int | None = None,
     ) -> None:
-        """Have the functions aim at `snapshot`, or at what creating the schema left. Inside a transaction.
+        """Have the functions aim at `snapshot`. Inside a transaction.
 
         Parameters:
-            numbers: The tables whose state at the snapshot may be another one than what they aim at now.
-            names: The sequences.
             known: The latest era in which all was as at the snapshot, where that has changed.
         """
         rows, positions = self.data.rows, self.data.positions
-        unsure, moved = self.installed.unsure(numbers), self.installed.unsure_sequences(names)
-        if snapshot is None:
-            locations = {name: positions.base[name] for name in moved}
-            self.installed.aim({number: rows.base[number] for number in unsure}, locations, 0)
-        else:
-            states = {number: rows.state(number, snapshot.rows) for number in unsure}
-            locations = {name: positions.state(name, snapshot.positions) for name in moved}
-            self.installed.aim(states, locations, snapshot.known if known is None else known)
+        unsure = self.installed.unsure(rows.kept_since(snapshot.rows))
+        moved = self.installed.unsure_sequences(positions.kept_since(snapshot.positions))
+        states = {number: rows.state(number, snapshot.rows) for number in unsure}
+        locations = {name: positions.state(name, snapshot.positions) for name in moved}
+        self.installed.aim(states, locations, snapshot.known if known is None else known)
 
     def _truncate(self, snapshot: Snapshot, dirty: set[int]) -> None:
         """Empty tables that hold many rows and held none at `snapshot`, as do all that refer to them."""

@@ -1,0 +1,42 @@
+"""A moment to go back to, with all that has to be remembered for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .baseline import State
+from .history import Changes
+from .schema import Schema
+from .sequences import Name, Position
+
+
+@dataclass(eq=False, kw_only=True)
+class Snapshot:
+    """What `PostgreSQLBackend.save` returns.
+
+    Attributes:
+        era: Greater than that of every snapshot before it.
+        known: The latest era in which all was as at the snapshot.
+        rows: What was written since.
+        positions: Which sequences were moved since.
+        schema: The schema it stands in.
+        quick: A reset since has looked at no more than what the change log says.
+        hidden: So has one of an inner snapshot, which is forgotten.
+        unexplained: Something happened since that the change log does not account for.
+        holders: The sessions that held locks, once everything was looked at.
+    """
+
+    era: int = 0
+    known: int = 0
+    rows: Changes[int, State] = field(default_factory=Changes)
+    positions: Changes[Name, Position] = field(default_factory=Changes)
+    schema: Schema = field(default_factory=lambda: Schema({}))
+    quick: bool = False
+    hidden: bool = False
+    unexplained: bool = False
+    holders: frozenset[int] | None = None
+
+    @property
+    def may_hide(self) -> bool:
+        """Whether there may be more to restore than the change log says."""
+        return self.quick or self.hidden
