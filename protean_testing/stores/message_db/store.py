@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -13,13 +13,14 @@ from ...core.leaks import bullet_list, report_leak
 from ...errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ...ownership import Acquired, acquire, clean_line, marker, refusal, refuse_other_name
 from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, validate
-from ...waiting import GRACE, turns
+from ...waiting import turns
 from ..driver_errors import said, translated
 from ..sql.definition import Definition
 from ..sql.urls import parsed_url, readable
 from ..sql.worker_url import worker_database_of, worker_url
 from . import before
 from .install import find, install
+from .writers import end_sleepers, holders
 
 _MESSAGES = "message_store.messages"
 _SEQUENCE = "message_store.messages_global_position_seq"
@@ -427,9 +428,9 @@ class MessageDBStore(LocatedStore):
             except psycopg.errors.LockNotAvailable:
                 connection.execute("ROLLBACK")
                 if end:
-                    self._end_sleepers()
+                    self._ended += end_sleepers(connection)
                 if turn.is_last:
-                    who = self._holders()
+                    who = holders(connection)
         if who:
             raise OpenTransactionError(who)
         try:
@@ -439,23 +440,6 @@ class MessageDBStore(LocatedStore):
                 connection.rollback()
             raise
         connection.execute("COMMIT")
-
-    def _end_sleepers(self) -> None:
-        from ..postgresql.connection import psycopg
-
-        with suppress(psycopg.errors.InsufficientPrivilege):  # it is waited for
-            self._ended += [
-                f"pid {pid}, idle in transaction, last statement: {query}"
-                for pid, query, ended in self._open()
-                .execute(
-                    "SELECT pid, left(query, 120), pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND state LIKE 'idle in%' "
-                    f"AND state_change < clock_timestamp() - interval '{GRACE} s' AND pid IN (SELECT pid "
-                    f"FROM pg_locks WHERE relation = '{_MESSAGES}'::regclass AND mode <> 'AccessShareLock')"
-                )
-                .fetchall()
-                if ended
-            ]
 
     def _now(self) -> Position:
         transactions, *found = self._execute(
@@ -494,16 +478,3 @@ class MessageDBStore(LocatedStore):
 
     def _execute(self, statement: str) -> Any:
         return self._open().execute(statement).fetchone()
-
-    def _holders(self) -> str:
-        held = (
-            self._open()
-            .execute(
-                "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a "
-                f"USING (pid) WHERE l.relation = '{_MESSAGES}'::regclass "
-                "AND l.mode = 'RowExclusiveLock' AND l.granted"
-            )
-            .fetchall()
-        )
-        who = "; ".join(f"pid {pid}, {state}: {query}" for pid, state, query in held) or "it is prepared"
-        return f"a transaction that wrote messages is still open ({who})."
