@@ -190,10 +190,7 @@ class RowTests(KeeperTestCase):
 
         sa.event.listen(sa.Engine, "before_cursor_execute", ask)
         self.addCleanup(sa.event.remove, sa.Engine, "before_cursor_execute", ask)
-        for statement, times in (
-            ("DO 1", 0),
-            ("DELETE FROM audit WHERE id < 0", 1),
-        ):  # what might have written
+        for statement, times in (("DO 1", 0), ("DELETE FROM audit WHERE id < 0", 1)):  # writes, as it counts
             self.do(statement)
             asked.clear()
             self.assertFalse(backend.reset(snapshot))
