@@ -198,6 +198,31 @@ class RowTests(KeeperTestCase):
             self.assertEqual(len(read), times, read)  # the one table that holds rows
             self.assertLess(len(asked), 12, asked)
 
+    def test_each_kind_of_write_is_noticed(self) -> None:
+        """Rows are read only if the server has counted something, right after a reset that knows them."""
+        backend = self.backend()
+        self.do("INSERT INTO mine VALUES (1, 'x')", "INSERT INTO parts VALUES (1, 'a'), (2, 'b')")
+        before, snapshot = self.dump(), backend.save()
+        for statements in (
+            ["INSERT INTO tree VALUES (9, 0)"],
+            ["UPDATE tree SET parent = 7"],
+            ["DELETE FROM tree WHERE id = 7"],
+            ["DELETE FROM mine"],
+            ["TRUNCATE TABLE mine"],
+            ["TRUNCATE TABLE parts"],
+            ["ALTER TABLE parts TRUNCATE PARTITION ALL"],
+            ["REPLACE INTO mine VALUES (1, 'y')"],
+            ["INSERT INTO mine VALUES (1, 'y') ON DUPLICATE KEY UPDATE t = 'z'"],
+            ["BEGIN NOT ATOMIC DELETE FROM parts; END"],
+            ["PREPARE emptying FROM 'DELETE FROM parts'", "EXECUTE emptying"],
+            ["UPDATE tree JOIN mine ON mine.id = 1 SET parent = 7"],
+        ):
+            with self.subTest(statements[-1]):
+                self.assertFalse(backend.reset(snapshot))
+                self.do(*statements)
+                self.assertNotEqual(self.dump(), before)
+                self.assertBack(backend, snapshot, before)
+
     def test_a_schema_that_came_later(self) -> None:
         backend = self.backend()
         snapshot = backend.save()
