@@ -12,8 +12,7 @@ from unittest.mock import patch
 from sqlalchemy import text
 
 from protean_testing import StoreError
-from protean_testing.stores.sqlite import SQLiteBackend
-from protean_testing.stores.sqlite import snapshot as snapshots
+from protean_testing.stores.sqlite import SQLiteBackend, snapshots
 from protean_testing.stores.sqlite.rows import Rows
 
 from .sqlite_testcase import SHOP, SQLiteTestCase, closed

@@ -6,7 +6,7 @@ import unittest
 from typing import Any
 from unittest.mock import patch
 
-from protean_testing.stores.sqlite import snapshot as snapshot
+from protean_testing.stores.sqlite import snapshots as snapshot
 from protean_testing.stores.sqlite.rows import Rows, Tables
 
 from .oracle.run import Difference, search

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .location import OurConnection, connect
-from .rows import COUNTERS, HEADER, IMAGE, Rows, Tables, quoted
+from .rows import COUNTERS, IMAGE, Rows, Tables, quoted
 
 _numbers = itertools.count(1)
+_HEADER = ("user_version", "application_id")
 _ROLLBACK = b"\1\1"
 
 
@@ -43,10 +44,7 @@ def everything(connection: sqlite3.Connection) -> dict[str, Counter[Any]]:
     """Rows, definitions, and what an application may write into the header."""
     cursor = connection.cursor()
     cursor.row_factory = None
-    found = {
-        f"PRAGMA {name}": Counter(cursor.execute(f"PRAGMA {name}"))
-        for name in ("user_version", "application_id")
-    }
+    found = {f"PRAGMA {name}": Counter(cursor.execute(f"PRAGMA {name}")) for name in _HEADER}
     for name, definition in cursor.execute("SELECT name, sql FROM sqlite_schema").fetchall():
         found[f'definition of "{name}"'] = Counter([definition])
     for _, name, kind, *_ in cursor.execute("PRAGMA main.table_list").fetchall():
@@ -54,6 +52,16 @@ def everything(connection: sqlite3.Connection) -> dict[str, Counter[Any]]:
             table = name.replace('"', '""')
             found[f'table "{name}"'] = Counter(cursor.execute(f'SELECT * FROM "{table}"'))
     return found
+
+
+def read_header(connection: sqlite3.Connection) -> tuple[int, ...]:
+    """What an application may write into the header of a database."""
+    return tuple(connection.execute(f"PRAGMA main.{pragma}").fetchone()[0] for pragma in _HEADER)
+
+
+def write_header(connection: sqlite3.Connection, values: tuple[int, ...]) -> None:
+    for pragma, value in zip(_HEADER, values, strict=True):
+        connection.execute(f"PRAGMA main.{pragma} = {value}")
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -130,9 +138,7 @@ class Image:
                 f"DELETE FROM main.{COUNTERS} WHERE name IN (SELECT name FROM {IMAGE}.sqlite_schema)"
             )
             connection.execute(f"INSERT INTO main.{COUNTERS} SELECT name, seq FROM {IMAGE}.{COUNTERS}")
-        for pragma in HEADER:
-            (value,) = connection.execute(f"PRAGMA {IMAGE}.{pragma}").fetchone()
-            connection.execute(f"PRAGMA main.{pragma} = {value}")
+        write_header(connection, read_header(older.connection))
         connection.execute("COMMIT")
         connection.execute(f"DETACH {IMAGE}")
 

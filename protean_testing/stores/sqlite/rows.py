@@ -9,9 +9,6 @@ from dataclasses import dataclass
 IMAGE = "protean_testing_image"
 """The name under which the image is attached to the connection that reaches the database as ``main``."""
 
-HEADER = ("user_version", "application_id")
-"""What an application may write into the header of a database."""
-
 COUNTERS = "sqlite_sequence"
 """The table of AUTOINCREMENT's counters."""
 

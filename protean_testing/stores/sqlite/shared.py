@@ -15,7 +15,8 @@ from .image import Busy, Image, copy
 from .location import Location, OurConnection, connect
 from .open_transactions import patiently, watch
 from .rows import quoted
-from .snapshot import Snapshot, Snapshots
+from .snapshot import Snapshot
+from .snapshots import Snapshots
 from .worker_file import sweep
 
 T = TypeVar("T")
