@@ -21,7 +21,7 @@ class PostgreSQLTests(SuiteTestCase):
         outcome = self.python(
             *("-m", "benchmarks.postgresql", "--quick", "--resets", "100", "--chart", str(chart)),
             *("--tables", "3", "6", "--written", "0", "3", "--rows", "100", "--roles", "superuser", "owner"),
-            timeout=120,
+            timeout=240,
         )
         self.assertIn(outcome.code, (0, 1), outcome.err)  # 1 where a bar was missed, on a busy machine
         peers = ["Django TestCase"] if find_spec("django") else []
@@ -35,6 +35,8 @@ class PostgreSQLTests(SuiteTestCase):
                     name.replace("ours, superuser", "protean_testing").split(",")[0], chart.read_text()
                 )
         self.assertRegex(outcome.out, r"(?m)^(pass|MISS)  .*one-row INSERT")
+        for name in OURS:
+            self.assertRegex(outcome.out, rf"(?m)^{name}: 6 tables( +[\d.]+){{6}}$")
         self.assertEqual(ElementTree.parse(chart).getroot().tag, "{http://www.w3.org/2000/svg}svg")
 
 

@@ -116,7 +116,7 @@ class BrokenResetTests(unittest.TestCase):
     """The oracle finds what is wrong with a reset that is broken on purpose."""
 
     def assertFound(self) -> None:
-        with self.assertRaisesRegex((Difference, StoreError), "at its start|cannot be given back"):
+        with self.assertRaisesRegex((Difference, StoreError), "at its start|cannot be restored"):
             search(PostgreSQL("18", "superuser", "generic"), 300, shrink=False)
 
     def test_without_sequences(self) -> None:

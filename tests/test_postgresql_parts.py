@@ -95,7 +95,9 @@ class PartTests(PostgreSQLTestCase):
     # What is noted
 
     def test_the_note(self) -> None:
-        self.assertNeeded(patch.object(change_log, "note", lambda *_: None), "INSERT INTO t1 (a) VALUES (1)")
+        self.assertNeeded(
+            patch.object(change_log, "log_tables", lambda *_: None), "INSERT INTO t1 (a) VALUES (1)"
+        )
 
     def test_the_lock(self) -> None:
         self.assertNeeded(
@@ -137,7 +139,7 @@ class PartTests(PostgreSQLTestCase):
 
     def test_keys_that_were_written(self) -> None:
         self.assertNeeded(
-            patch.object(change_log, "touch", lambda *_: None),
+            patch.object(change_log, "log_keys", lambda *_: None),
             "UPDATE t1 SET a = 0 WHERE id = 2",
             shared="INSERT INTO t1 (a) SELECT n FROM generate_series(1, 60) n",
         )

@@ -46,7 +46,7 @@ def options() -> argparse.Namespace:
     found = parser.parse_args()
     if found.quick:
         found.where, found.rounds, found.seconds, found.resets = ["memory"], 2, 0.02, 800
-        found.servers, found.no_shop, found.scopes = found.servers[:1], True, 5
+        found.servers, found.no_shop, found.scopes = found.servers[:1], True, 2
     return found
 
 

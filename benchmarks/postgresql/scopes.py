@@ -139,11 +139,12 @@ def _scopes(store: SQLAlchemyStore, session: Session) -> Iterator[dict[str, Call
 
 def _cost(scope: Callable[[], float], session: Session, rounds: int) -> float:
     costs, ones = [], []
-    for number in range(WARM + rounds):
+    warm = min(WARM, rounds)
+    for number in range(warm + rounds):
         began = time.perf_counter()
         written = scope()
         took = time.perf_counter() - began - written
-        if number >= WARM:
+        if number >= warm:
             costs.append(took)
             ones += [timed_one(session) for _ in range(3)][1:]
     return median(costs) / median(ones)

@@ -1,4 +1,4 @@
-"""The backend of one PostgreSQL database: checks it, owns it, and has its rows and its schema given back."""
+"""The backend of one PostgreSQL database: checks it, owns it, and has its rows and its schema restored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from . import (
 )
 from .connection import Connection, NoAnswer, psycopg
 from .data import Data
-from .fast import EVERYTHING, Fast, Look
+from .fast import EVERYTHING, Fast, Findings
 from .made import Made
 from .schema import Schemas
 from .snapshot import Snapshot
@@ -72,13 +72,13 @@ class PostgreSQLBackend:
             every = self._tables | more
             self._again("check", lambda: acquire.refuse_unsafe(self.database, self._connection, every))
         elif more:
-            with self._told("check"):
+            with self._translated("check"):
                 acquire.refuse_planned(self.database, self._connection, more, marker)
                 self._made = Made(self._connection)
         self._tables |= more
 
     def claim(self) -> bool:
-        with self._told("claim"):
+        with self._translated("claim"):
             connection = self._connection
             acquire.acquire(self.database, connection)
             self._make_way(transactions.READERS)
@@ -179,7 +179,7 @@ class PostgreSQLBackend:
     # The data
 
     def created(self) -> None:
-        with self._told("look at"):
+        with self._translated("look at"):
             connection = self._connection
             assert self._marker is not None, "claim() comes first"
             if self._schemas is None:
@@ -202,7 +202,7 @@ class PostgreSQLBackend:
                 if self.database.reset == "fast":
                     self._fast = self._fast or Fast(connection, self._data)
                     self._fast.begin()
-            self._schemas.glance()
+            self._schemas.accept_current()
 
     def _resume(self, schemas: Schemas, state: schema_cache.State) -> None:
         self._staying = None
@@ -211,7 +211,7 @@ class PostgreSQLBackend:
         if self.database.reset == "fast":
             self._fast = Fast(self._connection, self._data)
             self._fast.resume(state["fast"])
-        schemas.glance()
+        schemas.accept_current()
 
     def save(self) -> Snapshot:
         return self._again("save", self._save)
@@ -231,13 +231,13 @@ class PostgreSQLBackend:
             snapshot = self._fast.save(self._accept_schema)
         if self._fast.installed.altered:
             self._fast.installed.altered = False
-            schemas.glance()
+            schemas.accept_current()
         snapshot.schema = schemas.current
         return snapshot
 
     def _accept_schema(self) -> bool:
         kept, schemas = self._kept
-        if schemas.same_at_a_glance(schemas.current):
+        if schemas.is_quickly_the_same(schemas.current):
             return False
         changed = schemas.accept()
         kept.catalog = schemas.catalog
@@ -270,8 +270,8 @@ class PostgreSQLBackend:
             changed = self._reset_fast(self._fast, snapshot, hidden, everywhere)
         else:
             self._make_way(transactions.LOCKERS)
-            mended = self._mend_schema(snapshot)
-            changed = kept.reset(snapshot) or mended
+            restored = self._restore_schema(snapshot)
+            changed = kept.reset(snapshot) or restored
         if hidden or inner:
             self._end_idle_readers()
         if hidden:
@@ -284,24 +284,24 @@ class PostgreSQLBackend:
 
     def _reset_fast(self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool) -> bool:
         _, schemas = self._kept
-        look = EVERYTHING
+        findings = EVERYTHING
         if (
-            schemas.same_at_a_glance(snapshot.schema) if hidden else snapshot.schema is schemas.current
+            schemas.is_quickly_the_same(snapshot.schema) if hidden else snapshot.schema is schemas.current
         ) or not self._altered(fast, snapshot):
-            look = self._try_fast(fast, snapshot, hidden, everywhere)
-        if look.again:
-            if schemas.same_at_a_glance(snapshot.schema) or not self._altered(fast, snapshot):
+            findings = self._try_fast(fast, snapshot, hidden, everywhere)
+        if findings.again:
+            if schemas.is_quickly_the_same(snapshot.schema) or not self._altered(fast, snapshot):
                 fast.installed.know_newest()
-                look = self._try_fast(fast, snapshot, hidden, everywhere, same_schema=True)
+                findings = self._try_fast(fast, snapshot, hidden, everywhere, same_schema=True)
             else:
-                look = EVERYTHING
-        if look.done:
-            return look.changed
-        mended = look.schema and self._mend_schema(snapshot)
+                findings = EVERYTHING
+        if findings.done:
+            return findings.changed
+        restored = findings.schema and self._restore_schema(snapshot)
         if fast.installed.renew:
             with fast.installed.transaction():
                 fast.installed.install()
-        return fast.reset_by_looking(snapshot, everything=mended or look.everything) or mended
+        return fast.reset_by_comparing(snapshot, everything=restored or findings.everything) or restored
 
     def _altered(self, fast: Fast, snapshot: Snapshot) -> bool:
         """Whether the schema is another one than at `snapshot`, or our triggers in it are."""
@@ -310,7 +310,7 @@ class PostgreSQLBackend:
 
     def _try_fast(
         self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool, *, same_schema: bool = False
-    ) -> Look:
+    ) -> Findings:
         try:
             return fast.reset(snapshot, thorough=hidden, everywhere=everywhere, same_schema=same_schema)
         except psycopg.errors.LockNotAvailable:
@@ -331,10 +331,10 @@ class PostgreSQLBackend:
             if sleeps and pid not in (snapshot.holders or ()):
                 self._connection.run(f"SELECT pg_terminate_backend({pid}, 1000)")
         self._make_way(transactions.LOCKERS)
-        mended = self._mend_schema(snapshot)
+        restored = self._restore_schema(snapshot)
         if self._fast is not None:
-            return self._fast.reset_by_looking(snapshot, everything=True) or mended
-        return kept.reset(snapshot) or mended
+            return self._fast.reset_by_comparing(snapshot, everything=True) or restored
+        return kept.reset(snapshot) or restored
 
     def dump_data(self) -> dict[str, Counter[Any]]:
         if self._data is not None and self._data.stack[-1].holders is None:
@@ -358,19 +358,19 @@ class PostgreSQLBackend:
 
     # The schema
 
-    def _mend_schema(self, snapshot: Snapshot) -> bool:
+    def _restore_schema(self, snapshot: Snapshot) -> bool:
         """Give the schema back, and our own triggers in it. Returns whether either was another one."""
         kept, schemas = self._kept
         changed = schemas.changed(snapshot.schema)
         if changed:
             self._make_way(transactions.READERS)
-            schemas.mend(snapshot.schema)
+            schemas.restore(snapshot.schema)
             kept.catalog = schemas.catalog
         if self._fast is not None and (changed or self._fast.installed.damaged()):
             changed = True  # nobody knows what was written without our triggers
             with self._fast.installed.transaction():
                 self._fast.installed.install()
-        schemas.glance()
+        schemas.accept_current()
         return changed
 
     # What `Schemas` needs to know
@@ -429,7 +429,7 @@ class PostgreSQLBackend:
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`; again where a transaction is in the way, or the connection was lost."""
-        with self._told(what):
+        with self._translated(what):
             if self._is_lost:
                 raise self._in_other_hands()
             for _ in range(TRIES):
@@ -471,7 +471,7 @@ class PostgreSQLBackend:
             "Give each run a database of its own.",
         )
 
-    def _told(self, what: str) -> AbstractContextManager[None]:
+    def _translated(self, what: str) -> AbstractContextManager[None]:
         """Say which store could not do it, without the password."""
         return translated(what, self.database.name, psycopg.Error, self._secrets)
 

@@ -1,4 +1,4 @@
-"""Rows that a level holds: kept as text beside the user's schemas, and put back exactly.
+"""Rows that a level holds: kept as text beside the user's schemas, and restored exactly.
 
 A row's text is what its type's own output function gives, so it reads back to the same value; two rows are
 the same where their texts are, which also covers types without ``=`` and tells 1.0 from 1.00.
@@ -124,7 +124,7 @@ def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, Stat
     tables = [catalog.tables[number] for number in sorted(targets)]
     if not tables:
         return
-    if not connection.silent:
+    if not connection.can_disable_triggers:
         return _restore_as_owner(connection, catalog, targets)
     with switched_off(connection, tables):
         for table in tables:
@@ -189,13 +189,13 @@ def switched_off(connection: Connection, tables: Iterable[Table]) -> Iterator[No
     tables = list(tables)
     with unforced(connection, tables):
         for table in tables:
-            for off, _ in table.loud:
+            for off, _ in table.always_firing:
                 connection.run(off)
         yield
-        if not connection.silent:
+        if not connection.can_disable_triggers:
             connection.run("SET CONSTRAINTS ALL IMMEDIATE")  # no table is altered with checks pending
         for table in tables:
-            for _, on in table.loud:
+            for _, on in table.always_firing:
                 connection.run(on)
 
 

@@ -25,9 +25,9 @@ class Table:
         key: Columns of a unique index without NULLs, with their types; the primary key if that will do.
         identities: Columns that are GENERATED ALWAYS AS IDENTITY.
         notable: Our role may put a trigger on it.
-        children: Numbers of its direct partitions and heirs.
+        children: Numbers of its direct partitions and inheritance children.
         forced: Row level security hides rows from the owner too.
-        loud: Triggers and rules that would fire although we asked for silence: how to switch each off and on.
+        always_firing: Triggers and rules that fire while we write, too: how to disable and enable each.
         references: Numbers of the tables that its foreign keys point to.
         changeable: False where our role may not write to it.
     """
@@ -44,7 +44,7 @@ class Table:
     notable: bool
     children: tuple[int, ...]
     forced: bool
-    loud: tuple[tuple[str, str], ...]
+    always_firing: tuple[tuple[str, str], ...]
     references: tuple[int, ...]
     changeable: bool
 
@@ -121,14 +121,14 @@ class Catalog:
                 waiting += self.tables[number].children
         return {number for number in found if self.tables[number].kind != "p"}
 
-    def knots(self) -> set[int]:
+    def cycles(self) -> set[int]:
         """Tables that cannot be emptied after all that refer to them, in the order of the numbers."""
         return {other for table in self.tables.values() for other in table.references if other < table.number}
 
-    def reaching_loud(self) -> set[int]:
+    def reaching_always_firing(self) -> set[int]:
         """Tables from which a delete may reach one with triggers or rules that fire, by foreign keys."""
         found: set[int] = set()
-        waiting = [table.number for table in self.tables.values() if table.loud]
+        waiting = [table.number for table in self.tables.values() if table.always_firing]
         while waiting:
             for other in self.tables[waiting.pop()].references:
                 if other not in found and other in self.tables:
@@ -136,7 +136,7 @@ class Catalog:
                     waiting.append(other)
         return found
 
-    def near(self) -> dict[int, set[int]]:
+    def neighbours(self) -> dict[int, set[int]]:
         """For every table the others that it refers to, or that refer to it."""
         found: dict[int, set[int]] = {number: set() for number in self.tables}
         for number, table in self.tables.items():
@@ -170,7 +170,7 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
     names = {oid: (schema, name) for oid, schema, name, *_ in found}
     order = _referring_first({oid: references for oid, *_, references in found})
     oids = {oid: numbers.setdefault(names[oid], len(numbers) + 1) for oid in order}
-    loud = _loud(connection)
+    always_firing = _always_firing(connection)
     tables = {}
     for (
         oid,
@@ -200,7 +200,7 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             notable=notable,
             children=tuple(oids[child] for child in children if child in oids),
             forced=forced,
-            loud=tuple(loud.get(oid, ())),
+            always_firing=tuple(always_firing.get(oid, ())),
             references=tuple(oids[other] for other in references if other in oids),
             changeable=changeable,
         )
@@ -235,12 +235,12 @@ def _referring_first(references: Mapping[int, Iterable[int]]) -> list[int]:
     return order
 
 
-def _loud(connection: Connection) -> dict[int, list[tuple[str, str]]]:
+def _always_firing(connection: Connection) -> dict[int, list[tuple[str, str]]]:
     found: dict[int, list[tuple[str, str]]] = {}
     for oid, table, kind, name, enabled in connection.rows(sql.text("always_firing")):
-        if connection.silent and enabled == "O":
+        if connection.can_disable_triggers and enabled == "O":
             continue
-        if not connection.silent and enabled == "R":
+        if not connection.can_disable_triggers and enabled == "R":
             continue
         again = {"A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "O": "ENABLE"}[enabled]
         found.setdefault(oid, []).append(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from . import invalidations, sql
 from .catalog import Catalog, Table
-from .clearing import touch_function
+from .clearing import key_log_function
 from .connection import OURS, Connection
 
 TRIGGER = OURS
@@ -38,7 +38,7 @@ def uninstall(connection: Connection) -> None:
         connection.run(f"DROP FUNCTION {', '.join(name for (name,) in names)} CASCADE")
 
 
-def note(connection: Connection, catalog: Catalog) -> None:
+def log_tables(connection: Connection, catalog: Catalog) -> None:
     """Put triggers on tables that have none yet. Inside a transaction."""
     there = {oid for (oid,) in connection.rows(_TRIGGERED)}
     missing = [table for table in catalog.tables.values() if table.notable and table.oid not in there]
@@ -53,9 +53,9 @@ def note(connection: Connection, catalog: Catalog) -> None:
         )
 
 
-def touch(connection: Connection, table: Table) -> None:
+def log_keys(connection: Connection, table: Table) -> None:
     """Have the keys noted that are written in `table`, from now on. Inside a transaction."""
-    connection.run(touch_function(table))
+    connection.run(key_log_function(table))
     for name, when in (
         ("keys", "AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW"),
         ("all", "BEFORE TRUNCATE ON {} FOR EACH STATEMENT"),

@@ -51,13 +51,13 @@ def _function(head: str, body: str, variables: str = "", options: str = "") -> s
     )
 
 
-def put_function(table: Table, silent: bool) -> str:
+def put_function(table: Table, can_disable_triggers: bool) -> str:
     """``put_<number>(since, copies)`` gives a table the rows of a state.
 
     Only those with keys that were written in the era `since` or later, where that is known (not NULL). For a
     plain owner it always is, and rows that are there stay, or references to them would be broken.
     """
-    if not silent:
+    if not can_disable_triggers:
         _, put = parts(table)
         by_key = f"WITH {put} SELECT count(*) INTO done FROM w{table.number};\n" if table.key else ""
         return _put_function(
@@ -98,7 +98,7 @@ def _put_function(table: Table, body: str) -> str:
 
 
 def _few_rows(table: Table, lines: str) -> str:
-    """Rows that are right stay where they are, or all are put back in the order that many a test expects."""
+    """Rows that are right stay where they are, or all are restored in the order that many a test expects."""
     line = '(t.*)::text COLLATE "C"'
     return (
         f"lines := ARRAY({lines});\nIF cardinality(lines) <= {FEW_ROWS} THEN\n"
@@ -146,7 +146,7 @@ def _format(part: str) -> str:
     return part.replace("%", "%%").replace("%%1$L", "%1$L").replace("%%2$s", "%2$s")
 
 
-def touch_function(table: Table) -> str:
+def key_log_function(table: Table) -> str:
     """``touch_<number>()`` notes the key of every row that is written, in triggers."""
     old, new = key_of(table, "old"), key_of(table, "new")
     era = f"pg_catalog.pg_sequence_last_value('{OURS}.era')"

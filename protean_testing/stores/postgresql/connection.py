@@ -74,13 +74,13 @@ class Connection:
 
     Attributes:
         raw: The psycopg connection.
-        silent: True where triggers and foreign keys can be kept still (``session_replication_role``).
+        can_disable_triggers: Triggers and foreign keys too (``session_replication_role``).
         superuser: True for a superuser.
         version: The server's major version.
     """
 
     raw: psycopg.Connection[Any]
-    silent: bool
+    can_disable_triggers: bool
     superuser: bool
     version: int
 
@@ -113,7 +113,7 @@ class Connection:
         self.run(f"SELECT {', '.join(pairs)}")
         self._patience.answered()
         self.superuser = bool(self.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-        self.silent = self._silence()
+        self.can_disable_triggers = self._disable_triggers()
 
     def _end_statement_timeout(self) -> None:
         """Try again: that of the role or the database may be too short for the statement that ends it."""
@@ -122,7 +122,7 @@ class Connection:
                 self.run("SET statement_timeout = 0")
                 return
 
-    def _silence(self) -> bool:
+    def _disable_triggers(self) -> bool:
         try:
             self.run("SET session_replication_role = replica")
         except psycopg.errors.InsufficientPrivilege:

@@ -1,4 +1,4 @@
-"""Rows, sequences and materialized views at every snapshot; given back by looking at what is there."""
+"""Rows, sequences and materialized views at every snapshot; restored by looking at what is there."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Data:
         self._stored.add(self._copy)
         return self._copy
 
-    # A level is given back
+    # A level is restored
 
     def reset(self, snapshot: Snapshot) -> bool:
         """Give everything back that is not as it was at `snapshot`. Returns whether anything was not."""

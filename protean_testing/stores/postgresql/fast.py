@@ -1,4 +1,4 @@
-"""The fast reset: it gives back what was noted as written, and costs by that, not by what is there."""
+"""The fast reset: it restores what was logged as written, and costs by that, not by what is there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOK = f"{OURS}.reset(0, $1, $2, 0, '{{}}', false, false, NULL)"
 
 
 @dataclass(frozen=True)
-class Look:
+class Findings:
     """What happened since the last call, and whether it was dealt with.
 
     Attributes:
@@ -52,7 +52,7 @@ class Look:
     crashed: bool = False
 
 
-EVERYTHING = Look(schema=True, views=True, everything=True)
+EVERYTHING = Findings(schema=True, views=True, everything=True)
 """Nothing is known of what was written."""
 
 
@@ -104,9 +104,9 @@ class Fast:
         with self.installed.transaction():
             self.installed.install()
             self._notice(self.data.positions.base)
-            _, seen = self._look()
-            self.installed.note_keys(self.data.rows.base, self.data.era)
-            self._aim(self.innermost)
+            _, seen = self._findings()
+            self.installed.log_keys(self.data.rows.base, self.data.era)
+            self._set_targets(self.innermost)
             seen = self._after(seen)
         self._seen = seen
 
@@ -114,7 +114,7 @@ class Fast:
         """An earlier run has installed it, and the data is as it was then."""
         self.installed.resume(state)
         with self.installed.transaction():
-            _, seen = self._look()
+            _, seen = self._findings()
             self._forget_notes()
             self.connection.run(f"DELETE FROM {OURS}.touched")
             seen = self._after(seen)
@@ -152,25 +152,25 @@ class Fast:
         data = self.data
         with self.installed.transaction():
             self.connection.make_durable()
-            look, seen = self._look()
-            changed = look.schema and accept_schema()
-            look = replace(look, everything=look.everything or changed)
-            owed = {table.number for table in self._suspects(look, data.rows.top.owed | data.unknown())}
-            kept = self._keep(owed, by_key=not look.everything)
+            findings, seen = self._findings()
+            changed = findings.schema and accept_schema()
+            findings = replace(findings, everything=findings.everything or changed)
+            owed = {table.number for table in self._suspects(findings, data.rows.top.owed | data.unknown())}
+            kept = self._keep(owed, by_key=not findings.everything)
             moved = self._moved(schema_changed=changed)
             self._notice(moved)
             if changed:
                 self.installed.install()
-            if look.crashed:
+            if findings.crashed:
                 self.installed.install_after_crash(era)
             self.connection.run(f"SELECT setval('{OURS}.era', {era})")
             self._forget_notes()
-            self.installed.note_keys(kept, era)
-            changed_states = self.installed.unsure(set(kept) | set(data.rows.top.kept))
+            self.installed.log_keys(kept, era)
+            changed_states = self.installed.uncertain(set(kept) | set(data.rows.top.kept))
             states = {n: kept[n] if n in kept else data.rows.state_now(n) for n in changed_states}
-            names = self.installed.unsure_sequences(moved.keys() | data.positions.top.kept)
+            names = self.installed.uncertain_sequences(moved.keys() | data.positions.top.kept)
             locations = {n: moved[n] if n in moved else data.positions.state_now(n) for n in names}
-            self.installed.aim(states, locations, era)
+            self.installed.set_targets(states, locations, era)
             seen = self._after(seen)
         self._seen = seen
         return data.saved(owed, kept, moved, era)
@@ -178,7 +178,7 @@ class Fast:
     def _moved(self, *, schema_changed: bool) -> dict[Name, Position]:
         """Where sequences stand that were moved since the innermost snapshot. Inside a transaction."""
         data = self.data
-        if schema_changed or not self.installed.is_aimed or self.connection.version < sequences.SET_BASED:
+        if schema_changed or not self.installed.has_targets or self.connection.version < sequences.SET_BASED:
             locations = data.locations()
             data.know(locations)
         else:
@@ -205,7 +205,7 @@ class Fast:
 
     def _keep_keys(self, table: Table) -> State | None:
         snapshot = self.innermost
-        if snapshot is self.data.stack[0] or not self.installed.all_keys_noted(table.number, snapshot.known):
+        if snapshot is self.data.stack[0] or not self.installed.all_keys_logged(table.number, snapshot.known):
             return None
         below = self.data.rows.state(table.number, snapshot.rows)
         whole = f"number = {table.number} AND key IS NULL AND era >= {snapshot.era}"
@@ -217,24 +217,24 @@ class Fast:
         baseline.keep_keys(self.connection, table, copy, snapshot.era)
         return (*below, copy)
 
-    def _suspects(self, look: Look, more: set[int]) -> list[Table]:
+    def _suspects(self, findings: Findings, more: set[int]) -> list[Table]:
         """What was written, as far as is known, and those of `more`."""
-        if look.everything:
+        if findings.everything:
             return self.data.tables()
         tables = self.data.catalog.tables
-        numbers = self.data.catalog.rows_of(set(look.written) | more)
+        numbers = self.data.catalog.rows_of(set(findings.written) | more)
         found = {number: tables[number] for number in numbers if tables[number].changeable}
         found |= {table.number: table for table in self.installed.watched()}
-        if look.views:
+        if findings.views:
             found |= {view.number: view for view in self.data.catalog.views()}
         return list(found.values())
 
-    # A level is given back
+    # A level is restored
 
     def reset(
         self, snapshot: Snapshot, *, thorough: bool, everywhere: bool, same_schema: bool = False
-    ) -> Look:
-        """Give back what was written since `snapshot`.
+    ) -> Findings:
+        """Restore what was written since `snapshot`.
 
         Parameters:
             snapshot: One that is valid.
@@ -253,18 +253,18 @@ class Fast:
         displaced = data.positions.dirty_since(snapshot.positions)
         thorough |= bool(displaced)
         others = self.installed.others(displaced, everywhere=everywhere) if thorough else None
-        if self._is_aimed_at(snapshot) and not (dirty and thorough):
+        if self._has_targets_of(snapshot) and not (dirty and thorough):
             word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
         else:
             with self.installed.transaction():
-                self._aim(snapshot)
+                self._set_targets(snapshot)
                 self._truncate(snapshot, dirty)
                 word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
                 if word in ("nothing", "reset"):
-                    self._aim(snapshot, known=data.era)
+                    self._set_targets(snapshot, known=data.era)
         self.unexplained = bool(rest) and rest[-1] == "t"
         if word == "schema":
-            return Look(schema=True, views=True, again=True)
+            return Findings(schema=True, views=True, again=True)
         if word == "look":
             return self._read(rest[3])
         if rest:
@@ -272,22 +272,22 @@ class Fast:
         data.ended(snapshot)
         if word == "reset":
             self._clear_away(_numbers(rest[3]), int(rest[2]))
-        return Look(done=True, changed=word == "reset")
+        return Findings(done=True, changed=word == "reset")
 
-    def _is_aimed_at(self, snapshot: Snapshot) -> bool:
+    def _has_targets_of(self, snapshot: Snapshot) -> bool:
         """Whether what is installed aims at `snapshot`, and not only at one inside of it."""
         if snapshot is self.innermost:
-            return self.installed.is_aimed
-        return self._aims_alike(snapshot)
+            return self.installed.has_targets
+        return self._has_same_targets(snapshot)
 
-    def _aims_alike(self, outer: Snapshot) -> bool:
+    def _has_same_targets(self, outer: Snapshot) -> bool:
         """Whether what there was at the innermost snapshot is what there was at `outer` too."""
         rows, positions = self.data.rows, self.data.positions
-        return self.installed.aims_alike(outer.known) and not (
+        return self.installed.has_same_targets(outer.known) and not (
             rows.kept_since(outer.rows) or positions.kept_since(outer.positions)
         )
 
-    def reset_by_looking(self, snapshot: Snapshot, *, everything: bool) -> bool:
+    def reset_by_comparing(self, snapshot: Snapshot, *, everything: bool) -> bool:
         """As `reset`, but what may have been written is compared; all that there is, if asked for.
 
         Raises:
@@ -295,17 +295,19 @@ class Fast:
         """
         data = self.data
         with self.installed.transaction():
-            look, seen = self._look()
-            if look.crashed:
+            findings, seen = self._findings()
+            if findings.crashed:
                 self.installed.install_after_crash(data.era)
                 self.connection.run(f"SELECT setval('{OURS}.era', {data.era})")
             suspects = (
-                data.tables() if everything else self._suspects(look, data.rows.dirty_since(snapshot.rows))
+                data.tables()
+                if everything
+                else self._suspects(findings, data.rows.dirty_since(snapshot.rows))
             )
             changed = data.restore(snapshot, suspects)
             self._forget_notes()
             self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {snapshot.era}")
-            self._aim(snapshot, known=data.era)
+            self._set_targets(snapshot, known=data.era)
             seen = self._after(seen)
         self._seen = seen
         self.unexplained = False
@@ -315,12 +317,12 @@ class Fast:
     def forget(self, snapshot: Snapshot) -> None:
         """`snapshot` and the levels inside of it are over; the data is as it is."""
         outer = self.data.stack[self.data.stack.index(snapshot) - 1]
-        if not self._aims_alike(outer):
+        if not self._has_same_targets(outer):
             with self.installed.transaction():
-                self._aim(outer)
+                self._set_targets(outer)
         self.data.forget(snapshot)
 
-    def _aim(
+    def _set_targets(
         self,
         snapshot: Snapshot,
         known: int | None = None,
@@ -331,22 +333,22 @@ class Fast:
             known: The latest era in which all was as at the snapshot, where that has changed.
         """
         rows, positions = self.data.rows, self.data.positions
-        unsure = self.installed.unsure(rows.kept_since(snapshot.rows))
-        moved = self.installed.unsure_sequences(positions.kept_since(snapshot.positions))
+        unsure = self.installed.uncertain(rows.kept_since(snapshot.rows))
+        moved = self.installed.uncertain_sequences(positions.kept_since(snapshot.positions))
         states = {number: rows.state(number, snapshot.rows) for number in unsure}
         locations = {name: positions.state(name, snapshot.positions) for name in moved}
-        self.installed.aim(states, locations, snapshot.known if known is None else known)
+        self.installed.set_targets(states, locations, snapshot.known if known is None else known)
 
     def _truncate(self, snapshot: Snapshot, dirty: set[int]) -> None:
         """Empty tables that hold many rows and held none at `snapshot`, as do all that refer to them."""
         catalog, rows = self.data.catalog, self.data.rows
-        many = TRUNCATE_ROWS if self.connection.silent else TRUNCATE_ROWS_AS_OWNER
+        many = TRUNCATE_ROWS if self.connection.can_disable_triggers else TRUNCATE_ROWS_AS_OWNER
         for number in dirty:
             if self.data.counted.get(number, 0) < many:
                 continue
             tables = [catalog.tables[other] for other in sorted(catalog.referring({number}))]
             if any(
-                table.loud or rows.state(table.number, snapshot.rows) != baseline.EMPTY
+                table.always_firing or rows.state(table.number, snapshot.rows) != baseline.EMPTY
                 for table in tables
                 if table.holds_rows
             ):
@@ -371,7 +373,7 @@ class Fast:
         )
         return said.split()
 
-    def _look(self) -> tuple[Look, tuple[str, str]]:
+    def _findings(self) -> tuple[Findings, tuple[str, str]]:
         """What happened since the last call, for a transaction that deals with all of it."""
         (said,) = self.connection.call(f"SELECT {_LOOK}", *self._seen)
         word, *rest = said.split()
@@ -384,10 +386,10 @@ class Fast:
         own = self.connection.value("SELECT pg_current_xact_id_if_assigned()::text")
         return (str(int(own) + 1), seen[1]) if own == seen[0] else seen
 
-    def _read(self, written: str) -> Look:
+    def _read(self, written: str) -> Findings:
         noted = frozenset(_numbers(written))
         unsure = change_log.SCHEMA in noted or change_log.SENTINEL not in noted
-        return Look(
+        return Findings(
             written=frozenset(number for number in noted if number > 0),
             schema=unsure or not self.connection.superuser,
             views=change_log.VIEW in noted or not self.connection.superuser,

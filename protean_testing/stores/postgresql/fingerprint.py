@@ -47,7 +47,7 @@ def addresses(keys: Iterable[str]) -> set[Address]:
     return {(int(classid), int(objid)) for classid, _, objid in found}
 
 
-def glance(connection: Connection) -> object:
+def take_quick(connection: Connection) -> object:
     """Equal to an earlier one where the schema is as it was then; it may differ where it is, too."""
     return connection.rows(sql.text("quick_fingerprint"), again=True)
 

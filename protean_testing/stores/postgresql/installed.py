@@ -16,7 +16,7 @@ from .sequences import Name, Position
 
 MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no other way for any rows
 FEW_SEQUENCES = 16  # all of them are looked at after every test
-SOME_SEQUENCES = 100  # those without values are put back after a rollback, too
+SOME_SEQUENCES = 100  # those without values are restored after a rollback, too
 SEQUENCES_IN_TURN = 50  # that are looked at after a scope in which nothing was unexplained, if there are more
 
 
@@ -39,7 +39,7 @@ class Installed:
         self._puts: set[int] = set()  # tables with a function that puts rows back
         self._target: dict[int, tuple[State, bool]] = {}
         self._displaced: set[Name] = set()
-        self._aimed = False
+        self._has_targets = False
         self._turn = 0
 
     @contextmanager
@@ -50,7 +50,7 @@ class Installed:
             with self._connection.raw.transaction():
                 yield
         except BaseException:
-            self._keys_since, self._puts, self._aimed = keys, puts, False
+            self._keys_since, self._puts, self._has_targets = keys, puts, False
             raise
 
     # Triggers and functions
@@ -60,15 +60,15 @@ class Installed:
         catalog = self._data.catalog
         if self._connection.value(f"SELECT to_regclass('{OURS}.note')") is None:
             change_log.install(self._connection)
-        change_log.note(self._connection, catalog)
+        change_log.log_tables(self._connection, catalog)
         for number in self._keys_since.keys() & catalog.tables.keys():
-            change_log.touch(self._connection, catalog.tables[number])
+            change_log.log_keys(self._connection, catalog.tables[number])
         if self.renew:
             self._puts.clear()
         self._write_lists()
         self._write_functions()
         self.know_newest()
-        self._aimed = self.renew = False
+        self._has_targets = self.renew = False
         self.altered = True
 
     def state(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Installed:
         self._keys_since = dict(state["keys_since"])
         self._puts = set(state["puts"])
         self._target = {number: (tuple(copies), by_key) for number, copies, by_key in state["target"]}
-        self._aimed = True
+        self._has_targets = True
         self.know_newest()
 
     def install_after_crash(self, era: int) -> None:
@@ -104,19 +104,19 @@ class Installed:
         expected |= {(tables[n].oid, f"{change_log.TRIGGER}_keys") for n in self._keys_since if n in tables}
         return change_log.damaged(self._connection, expected)
 
-    def note_keys(self, numbers: Iterable[int], era: int) -> None:
+    def log_keys(self, numbers: Iterable[int], era: int) -> None:
         """Note keys from now on where there are many rows and a key. Inside a transaction."""
-        many = MANY_ROWS if self._connection.silent else 1
+        many = MANY_ROWS if self._connection.can_disable_triggers else 1
         for number in numbers:
             table = self._data.catalog.tables.get(number)
             if table is None or number in self._keys_since or self._data.counted.get(number, 0) < many:
                 continue
-            if table.key and table.notable and not table.loud and not table.forced:
-                change_log.touch(self._connection, table)
+            if table.key and table.notable and not table.always_firing and not table.forced:
+                change_log.log_keys(self._connection, table)
                 self._keys_since[number] = era
                 self.altered = True
 
-    def all_keys_noted(self, number: int, era: int) -> bool:
+    def all_keys_logged(self, number: int, era: int) -> bool:
         """Whether every key of a table that was written since `era` is known."""
         return self._keys_since.get(number, era + 1) <= era
 
@@ -126,17 +126,23 @@ class Installed:
         return self._data.tables(lambda table: not table.notable and not (table.kind == "m" and superuser))
 
     def _slow(self) -> set[int]:
-        """What is put back in the slower way."""
+        """What is restored in the slower way."""
         slow = self._data.tables(
-            lambda table: bool(table.loud) or table.forced or table.kind == "m" or self._identified(table)
+            lambda table: (
+                bool(table.always_firing) or table.forced or table.kind == "m" or self._identified(table)
+            )
         )
         numbers = {table.number for table in slow}
-        return numbers if self._connection.silent else numbers | self._data.catalog.reaching_loud()
+        return (
+            numbers
+            if self._connection.can_disable_triggers
+            else numbers | self._data.catalog.reaching_always_firing()
+        )
 
     def _identified(self, table: Table) -> bool:
         """A plain owner cannot update a column that is GENERATED ALWAYS AS IDENTITY."""
         keys = {column for column, _ in table.key}
-        return not self._connection.silent and bool(keys) and not table.identities <= keys
+        return not self._connection.can_disable_triggers and bool(keys) and not table.identities <= keys
 
     def _write_functions(self) -> None:
         catalog, run = self._data.catalog, self._connection.run
@@ -147,7 +153,7 @@ class Installed:
             ":watched": bool(self.watched()),
             ":heirs": any(table.children for table in catalog.tables.values()),
             ":slow": bool(self._slow()),
-            ":owner": not self._connection.silent,
+            ":owner": not self._connection.can_disable_triggers,
             ":unlogged": any(sequence.unlogged for sequence in catalog.sequences.values()),
             ":cached": any(sequence.cached for sequence in catalog.sequences.values()),
             ":few": len(catalog.sequences) <= FEW_SEQUENCES,
@@ -156,13 +162,13 @@ class Installed:
         text = sql.text("reset")
         for name, value in constants.items():
             text = text.replace(name, str(value).lower())
-        text = text.replace("':knots'", listed(catalog.knots()))
-        if not self._connection.silent:
+        text = text.replace("':knots'", listed(catalog.cycles()))
+        if not self._connection.can_disable_triggers:
             run(sql.text("owner"))
         run(text)
         self._puts &= catalog.tables.keys()
         for number in self._puts:
-            run(clearing.put_function(catalog.tables[number], self._connection.silent))
+            run(clearing.put_function(catalog.tables[number], self._connection.can_disable_triggers))
         run(clearing.put_switch(self._puts))
 
     def _write_lists(self) -> None:
@@ -176,7 +182,7 @@ class Installed:
         run(f"DELETE FROM {OURS}.heir; DELETE FROM {OURS}.slow")
         if heirs:
             run(f"INSERT INTO {OURS}.heir VALUES {', '.join(heirs)}")
-        if not self._connection.silent:
+        if not self._connection.can_disable_triggers:
             self._write_parts()
         run(f"INSERT INTO {OURS}.slow SELECT unnest({listed(self._slow())}::int[])")
         oids = listed(sequence.oid for sequence in catalog.sequences.values())
@@ -187,7 +193,7 @@ class Installed:
 
     def _write_parts(self) -> None:
         lines, catalog = [], self._data.catalog
-        near = catalog.near()
+        near = catalog.neighbours()
         for table in self._data.tables(lambda table: table.kind == "r"):
             clear, put = map(literal, clearing.parts(table))
             whole = not table.key and catalog.referring({table.number}) == {table.number}
@@ -199,9 +205,9 @@ class Installed:
     # What there was at the innermost snapshot
 
     @property
-    def is_aimed(self) -> bool:
+    def has_targets(self) -> bool:
         """Whether `target` and `position` tell of the innermost snapshot."""
-        return self._aimed
+        return self._has_targets
 
     @property
     def moved(self) -> bool:
@@ -224,51 +230,53 @@ class Installed:
         """Whether `target` has lines, or `touched` may have some."""
         return bool(self._target or self._keys_since)
 
-    def aims_alike(self, era: int) -> bool:
+    def has_same_targets(self, era: int) -> bool:
         """Whether `target` is the same for a snapshot at which all was as in `era`, states apart."""
-        return self._aimed and all(since <= era for since in self._keys_since.values())
+        return self._has_targets and all(since <= era for since in self._keys_since.values())
 
-    def unsure(self, numbers: set[int]) -> set[int]:
-        """The tables whose states `aim` has to be told, if those of `numbers` may have changed."""
+    def uncertain(self, numbers: set[int]) -> set[int]:
+        """The tables whose states `set_targets` has to be told, if those of `numbers` may have changed."""
         known = self._data.catalog.tables.keys() & self._data.rows.base.keys()
-        return known & (numbers | self._keys_since.keys()) if self._aimed else set(known)
+        return known & (numbers | self._keys_since.keys()) if self._has_targets else set(known)
 
-    def unsure_sequences(self, names: Iterable[Name]) -> set[Name]:
+    def uncertain_sequences(self, names: Iterable[Name]) -> set[Name]:
         """The same for sequences."""
         base = self._data.positions.base
-        return {name for name in names if name in base} if self._aimed else set(base)
+        return {name for name in names if name in base} if self._has_targets else set(base)
 
-    def aim(self, states: Mapping[int, State], locations: Mapping[Name, Position], known: int) -> None:
+    def set_targets(
+        self, states: Mapping[int, State], locations: Mapping[Name, Position], known: int
+    ) -> None:
         """Tell what there was at a snapshot. Inside a transaction.
 
         Parameters:
-            states: Of all tables that `unsure` names.
-            locations: Of all sequences that `unsure_sequences` names.
-            known: The latest era in which all was as at the mark.
+            states: Of all tables that `uncertain` names.
+            locations: Of all sequences that `uncertain_sequences` names.
+            known: The latest era in which all was as at the snapshot.
         """
         target: dict[int, tuple[State, bool]] = {}
         for number, state in states.items():
             table = self._data.catalog.tables.get(number)
             if table is None or table.kind != "r" or state == baseline.EMPTY:
                 continue
-            target[number] = (state, self.all_keys_noted(number, known))
+            target[number] = (state, self.all_keys_logged(number, known))
             if number not in self._puts:
                 self._puts.add(number)
-                self._connection.run(clearing.put_function(table, self._connection.silent))
+                self._connection.run(clearing.put_function(table, self._connection.can_disable_triggers))
                 self._connection.run(clearing.put_switch(self._puts))
                 self.altered = True
         self._write_target(states.keys(), target)
         self._write_places(locations)
-        self._aimed = True
+        self._has_targets = True
 
     def _write_target(self, asked: Collection[int], target: dict[int, tuple[State, bool]]) -> None:
         there = {number: self._target[number] for number in asked if number in self._target}
-        if not self._aimed:
+        if not self._has_targets:
             there = {}
             self._target = {}
         changed = [(number, *what) for number, what in target.items() if there.get(number) != what]
         gone = (there.keys() - target.keys()) | {number for number, *_ in changed}
-        if not self._aimed:
+        if not self._has_targets:
             self._connection.run(f"DELETE FROM {OURS}.target")
         elif gone:
             self._connection.run(f"DELETE FROM {OURS}.target WHERE number = ANY ({listed(gone)}::int[])")
@@ -282,7 +290,7 @@ class Installed:
     def _write_places(self, locations: Mapping[Name, Position]) -> None:
         sequences, base = self._data.catalog.sequences, self._data.positions.base
         changed = [sequences[name] for name in locations if name in sequences]
-        if not self._aimed:
+        if not self._has_targets:
             self._connection.run(f"DELETE FROM {OURS}.position")
         elif changed:
             oids = listed(sequence.oid for sequence in changed)
@@ -295,4 +303,4 @@ class Installed:
         if lines:
             self._connection.run(f"INSERT INTO {OURS}.position VALUES {', '.join(lines)}")
         elsewhere = {name for name, location in locations.items() if location != base.get(name, location)}
-        self._displaced = (self._displaced - locations.keys() if self._aimed else set()) | elsewhere
+        self._displaced = (self._displaced - locations.keys() if self._has_targets else set()) | elsewhere

@@ -1,4 +1,4 @@
-"""The schema at every snapshot: was it changed, and given back where it was."""
+"""The schema at every snapshot: was it changed, and restored where it was."""
 
 from __future__ import annotations
 
@@ -63,8 +63,11 @@ class Schemas:
         self.current = self._created = Schema({})
         self._numbers: dict[tuple[str, str], int] = {}
         self._made: dict[str, str] = {}
-        self._glance: object = None
-        self._seen: tuple[object, Fingerprint] = None, {}  # what it looked like last, and the glance of then
+        self._quick: object = None
+        self._seen: tuple[object, Fingerprint] = (
+            None,
+            {},
+        )  # what it looked like last, and the quick fingerprint of then
 
     def created(self) -> Catalog:
         """It was made, or more was added to it."""
@@ -94,28 +97,28 @@ class Schemas:
         self._made = _shapes(self.catalog)
         return self.catalog
 
-    def glance(self) -> None:
+    def accept_current(self) -> None:
         """Nothing was changed, though the catalogs may say so: it was ourselves."""
-        self._accept(self._read_glance())
+        self._accept(self._take_quick())
 
-    def _read_glance(self) -> object:
+    def _take_quick(self) -> object:
         if self._invalidations is not None:
             self._invalidations.read()  # first: what is altered in between shows later
-        return fingerprint.glance(self._connection)
+        return fingerprint.take_quick(self._connection)
 
-    def _accept(self, glance: object) -> None:
-        self._glance = glance
+    def _accept(self, quick: object) -> None:
+        self._quick = quick
         if self._invalidations is not None:
             self._invalidations.accept()
 
-    def same_at_a_glance(self, schema: Schema) -> bool:
+    def is_quickly_the_same(self, schema: Schema) -> bool:
         """Whether nothing was changed since it was last looked at, not even our own triggers."""
         if schema is not self.current:
             return False
         if self._invalidations is None:
-            return fingerprint.glance(self._connection) == self._glance
+            return fingerprint.take_quick(self._connection) == self._quick
         if self._invalidations.any_since():
-            if fingerprint.glance(self._connection) != self._glance:
+            if fingerprint.take_quick(self._connection) != self._quick:
                 return False
             self._invalidations.accept()
         return True
@@ -123,9 +126,9 @@ class Schemas:
     def changed(self, schema: Schema | None = None) -> bool:
         """Whether it is another one than `schema`, or than when it was last looked at."""
         schema = schema or self.current
-        if self.same_at_a_glance(schema):
+        if self.is_quickly_the_same(schema):
             return False
-        now = self._read_glance()
+        now = self._take_quick()
         self._seen = now, fingerprint.take(self._connection)
         if self._seen[1] != schema.looks:
             return True
@@ -138,11 +141,11 @@ class Schemas:
         if not self.changed():
             return False
         self.current = Schema(self._looks_now(), self._names_now())
-        self.glance()
+        self.accept_current()
         self._read()
         return True
 
-    def mend(self, schema: Schema) -> None:
+    def restore(self, schema: Schema) -> None:
         """Drop what came since `schema`, and make again what was altered or dropped.
 
         Raises:
@@ -173,8 +176,10 @@ class Schemas:
             ) from None
 
     def _looks_now(self) -> Fingerprint:
-        glance, looks = self._seen
-        return looks if glance == fingerprint.glance(self._connection) else fingerprint.take(self._connection)
+        quick, looks = self._seen
+        return (
+            looks if quick == fingerprint.take_quick(self._connection) else fingerprint.take(self._connection)
+        )
 
     def _names_now(self) -> dict[Address, Object]:
         return {one.address: one for one in fingerprint.objects(self._connection)}

@@ -28,7 +28,7 @@ State = dict[str, Any]
 
 def write(connection: Connection, definition: str, state: State) -> None:
     """Write down that the schema is there, as `definition` has made it, with its data as it was then."""
-    state = {"as": _way(connection), "quick_fingerprint": fingerprint.glance(connection), **state}
+    state = {"as": _way(connection), "quick_fingerprint": fingerprint.take_quick(connection), **state}
     connection.run(
         f"DELETE FROM {OURS}.ready; "
         f"INSERT INTO {OURS}.ready VALUES ({literal(definition)}, {literal(json.dumps(state))})"
@@ -53,7 +53,7 @@ def read(connection: Connection, definition: str) -> State | None:
     state: State = json.loads(connection.value(f"SELECT state FROM {OURS}.ready"))
     if state["as"] != _way(connection):
         return None
-    looked = json.loads(json.dumps(fingerprint.glance(connection)))
+    looked = json.loads(json.dumps(fingerprint.take_quick(connection)))
     if looked != state["quick_fingerprint"]:
         return None
     schema = state["schema"]
@@ -123,7 +123,13 @@ def fixed(value: Any) -> Any:
 def _way(connection: Connection) -> list[Any]:
     """What decides how the fast reset is installed: another role, server or version of ours does it anew."""
     role = connection.value("SELECT current_user::text")
-    return [role, connection.superuser, connection.silent, connection.raw.info.server_version, _ours()]
+    return [
+        role,
+        connection.superuser,
+        connection.can_disable_triggers,
+        connection.raw.info.server_version,
+        _ours(),
+    ]
 
 
 @cache

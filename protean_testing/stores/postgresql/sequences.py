@@ -1,4 +1,4 @@
-"""Where sequences stand: read exactly, and put back. What a failed statement took is seen here as well."""
+"""Where sequences stand: read exactly, and restored. What a failed statement took is seen here as well."""
 
 from __future__ import annotations
 

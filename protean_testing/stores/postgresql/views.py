@@ -48,7 +48,7 @@ def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, Stat
     for number in changed(connection, views):
         view = catalog.tables[number]
         raise StoreError(
-            f"materialized view {view} cannot be given back: when the scope began it did not show what its "
+            f"materialized view {view} cannot be restored: when the scope began it did not show what its "
             "query gave, and it was refreshed since. Refresh it before the scope begins:  "
             f"REFRESH MATERIALIZED VIEW {view.sql}"
         )
