@@ -138,6 +138,7 @@ class HiddenFromOwnerTests(HiddenMixin, PostgreSQLTestCase):
 
 
 MANY = "".join(f"CREATE TABLE s{number} (id serial PRIMARY KEY, a int);" for number in range(120))
+MANY += "CREATE SEQUENCE order_number; CREATE SEQUENCE ticket_number START 7;"
 UNWRITTEN = ("nextval('s70_id_seq')", "setval('s71_id_seq', 9)", "setval('s72_id_seq', 5, false)")
 
 
@@ -180,6 +181,12 @@ class SequenceTests(PostgreSQLTestCase):
                 self.scope(f"BEGIN; INSERT INTO s1 (a) VALUES (1); SELECT {moved}; COMMIT")
                 for _ in range(3):
                     self.scope("INSERT INTO s1 (a) VALUES (1)")
+                self.assert_same(self.before)
+
+    def test_those_of_no_table_are_always_looked_at(self) -> None:
+        for moved in ("nextval('order_number')", "setval('ticket_number', 9)"):
+            with self.subTest(moved):
+                self.scope(f"BEGIN; INSERT INTO s1 (a) VALUES (1); SELECT {moved}; COMMIT")
                 self.assert_same(self.before)
 
     def test_a_snapshot_knows_where_each_stands(self) -> None:

@@ -215,13 +215,18 @@ class Installed:
         return bool(self._displaced)
 
     def others(self, more: Iterable[Name], *, everywhere: bool) -> str:
-        """The sequences to look at although nobody wrote to their tables: all, or some in turn and `more`."""
+        """The sequences to look at although nobody wrote to their tables, as an array's text; empty for all.
+
+        Those of no table are always among them: a transaction that writes may take a number from one.
+        Of the others, which hardly anything moves without a write to their table, some are looked at in turn.
+        """
         sequences = self._data.catalog.sequences
         if everywhere or len(sequences) <= SEQUENCES_IN_TURN:
             return "{}"
-        oids = [sequence.oid for sequence in sequences.values()]
-        chosen = {oids[(self._turn + number) % len(oids)] for number in range(SEQUENCES_IN_TURN)}
-        self._turn = (self._turn + SEQUENCES_IN_TURN) % len(oids)
+        chosen = {sequence.oid for sequence in sequences.values() if not sequence.tables}
+        oids = [sequence.oid for sequence in sequences.values() if sequence.tables]
+        chosen.update(oids[self._turn : self._turn + SEQUENCES_IN_TURN])
+        self._turn = self._turn + SEQUENCES_IN_TURN if self._turn + SEQUENCES_IN_TURN < len(oids) else 0
         chosen |= {sequences[name].oid for name in more if name in sequences}
         return "{" + ",".join(map(str, chosen)) + "}"
 
