@@ -120,8 +120,10 @@ BEGIN
     IF unexplained OR :few OR others IS NOT NULL THEN
         restarted := restarted + (
             SELECT count(setval(sequence, last_value, is_called)) FROM protean_testing.position
-             WHERE number IS NULL AND (unexplained OR :few OR others = '{}' OR sequence = ANY (others))
-               AND pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END);
+             WHERE number IS NULL  -- CASE: else the planner reads all of them first
+               AND CASE WHEN unexplained OR :few OR others = '{}' OR sequence = ANY (others)
+                        THEN pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END
+                        ELSE false END);
     END IF;
     IF unexplained AND :some OR others IS NOT NULL THEN  -- one that gave no value looks the same wherever it stands
         PERFORM setval(sequence, last_value, is_called)
