@@ -153,6 +153,8 @@ def _is_served(args: Any, env: Any) -> bool:
     if _prctl is None or not sys.platform.startswith("linux") or isinstance(args, str):
         return False
     served = len(args) > 1 and (args[1] in ("-m", "-c", "-W") or not str(args[1]).startswith("-"))
+    if "pytest" in args and "protean" in IMPORTED:  # of whose plugin pytest warns, if it is imported already
+        return False
     return (
         args[0] == sys.executable
         and served
