@@ -101,7 +101,7 @@ class AgainTests(unittest.TestCase):
                 self.assertEqual(repository._dao.query.all().total, 0)
                 repository.add(Order(name="x"))
                 self.assertEqual(repository._dao.query.all().total, 1)
-        self.assertLessEqual(len({hold.store.unit for hold in run.holds.values()}), 16)
+        self.assertLessEqual(len({resource.store.unit for resource in run.resources.values()}), 16)
 """
 
 

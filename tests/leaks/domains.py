@@ -44,15 +44,17 @@ class MemoryDomainLeaks(Domains, DomainTestCase):
         other.domain_context().push()
         library.domain_context().push()
 
-    @leaves("'default'", "thread 'worker' running, which wrote", "rows of 'loan': ")
+    @leaves("'state of Library'", "thread 'worker' running, which wrote", "default, rows of 'loan': ")
     def test_a_thread_and_a_repository(self) -> None:
         go_on(self.in_domain(lambda: library.repository_for(Loan).add(Loan(reader="a"))))
 
-    @leaves("'broker default'", "thread 'worker' running, which wrote", "key '_messages'")
+    @leaves("'state of Library'", "thread 'worker' running, which wrote", "broker default, key '_messages'")
     def test_a_thread_and_a_broker(self) -> None:
         go_on(self.in_domain(lambda: library.brokers["default"].publish("returns", {"name": "a"})))
 
-    @leaves("'cache default'", "thread 'worker' running, which wrote", "key 'visit:::a': 1 more")
+    @leaves(
+        "'state of Library'", "thread 'worker' running, which wrote", "cache default, key 'visit:::a': 1 more"
+    )
     def test_a_thread_and_a_cache(self) -> None:
         go_on(self.in_domain(lambda: library.cache_for(Visit).add(Visit(reader="a", count=1))))
 
