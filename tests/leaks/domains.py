@@ -52,9 +52,7 @@ class MemoryDomainLeaks(Domains, DomainTestCase):
     def test_a_thread_and_a_broker(self) -> None:
         go_on(self.in_domain(lambda: library.brokers["default"].publish("returns", {"name": "a"})))
 
-    @leaves(
-        "'state of Library'", "thread 'worker' running, which wrote", "cache default, key 'visit:::a': "
-    )
+    @leaves("'state of Library'", "thread 'worker' running, which wrote", "cache default, key 'visit:::a': ")
     def test_a_thread_and_a_cache(self) -> None:
         go_on(self.in_domain(lambda: library.cache_for(Visit).add(Visit(reader="a", count=1))))
 
