@@ -57,8 +57,7 @@ class Leftovers:
         return [
             thing
             for thing, one in self._ownership.content(marker).items()
-            if one.identity in marker.made
-            or (is_here and one.identity not in marker.before and (one.holds_data or marker.was_empty))
+            if one.identity in marker.made or (is_here and marker.came_since(one.identity))
         ]
 
     def _to_restore(self, marker: Marker) -> list[str]:
