@@ -26,14 +26,19 @@ _going_on = threading.Event()
 _workers: list[threading.Thread] = []
 
 
-def leaves(*texts: str) -> Callable[[Test], Test]:
-    """What the test's error must say: the store, the table or key, and how many."""
+def leaves(*texts: str | tuple[str, ...]) -> Callable[[Test], Test]:
+    """What the test's error must say: the store, the table or key, and how many. Of a tuple, one text."""
 
-    def snapshot(test: Test) -> Test:
+    def decorate(test: Test) -> Test:
         test.leaves = texts  # type: ignore[attr-defined]
         return test
 
-    return snapshot
+    return decorate
+
+
+def more_or_changed(key: str) -> tuple[str, str]:
+    """What is said of a key that a thread writes on and on, and may have written before."""
+    return f"{key}: 1 more", f"{key}: changed"
 
 
 def go_on(work: Callable[[], object], name: str = "worker") -> None:
