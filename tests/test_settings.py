@@ -39,6 +39,15 @@ class SettingsTests(SuiteTestCase):
                 (self.directory / name).unlink()
         self.assertIn("memdb", self.where())
 
+    def test_any_spelling_of_the_table(self) -> None:
+        for text in (
+            '[tool]\nprotean_testing = {test_db = "sqlite"}\n',
+            '[ tool . protean_testing ]\ntest_db = "sqlite"\n',
+        ):
+            with self.subTest(text):
+                self.write("pyproject.toml", text)
+                self.assertNotIn("memdb", self.where())
+
     def test_the_environment_stands_above(self) -> None:
         self.write("pyproject.toml", '[tool.protean_testing]\ntest_db = "postgresql"\nkeep = true\n')
         for value in ("memory", ""):
