@@ -1,4 +1,4 @@
-"""Integration tests on real stores: schema once per run, data given back after every test."""
+"""Integration tests on real stores: schema once per run, data restored after every test."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ __all__ = [
 
 # Each needs a package of its own, so it is imported when it is first asked for.
 _OPTIONAL = {
-    "MessageDBStore": ("message_db.store", "psycopg", "postgresql"),
-    "RedisStore": ("redis", "redis", "redis"),
-    "SQLAlchemyStore": ("sql.store", "sqlalchemy", "sqlalchemy"),
+    "MessageDBStore": ("message_db.store", "postgresql"),
+    "RedisStore": ("redis", "redis"),
+    "SQLAlchemyStore": ("sql.store", "sqlalchemy"),
 }
 
 # `import *` asks for all of them.
@@ -71,7 +71,7 @@ if find_spec("sqlalchemy") is not None:
 def __getattr__(name: str) -> Any:
     if name not in _OPTIONAL:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, extra = _OPTIONAL[name]
+    module, extra = _OPTIONAL[name]
     try:
         return getattr(import_module(f".stores.{module}", __name__), name)
     except ImportError as error:

@@ -69,7 +69,7 @@ class NotKeptWarning(UserWarning):
 
 
 class NeverResetWarning(UserWarning):
-    """A Protean domain holds data in a broker, a cache or an event store that no store gives back."""
+    """A Protean domain holds data in a broker, a cache or an event store that no store restores."""
 
 
 _NAMES = r"(?:ssl)?password|passwd|passfile|pwd"

@@ -12,7 +12,7 @@ from unittest import mock
 import psycopg
 from sqlalchemy import make_url
 
-from protean_testing.stores.postgresql.administration import OWN, RUN, Meeting
+from protean_testing.stores.postgresql.administration import OWN, RUN, Administration
 from protean_testing.stores.sql.worker_database import LONGEST, derived_name, worker_database_name
 from protean_testing.stores.sql.worker_url import worker_url
 from protean_testing.workers import Worker, worker
@@ -174,8 +174,8 @@ class WorkerTests(ServerLogTestCase):
         with self.subTest("what lives there is seen from elsewhere"):
             name = derived_name("shop_test", "0123456789", "w1_1")
             self.server.create_database(name)
-            elsewhere = Meeting(make_url(url), "shop")
-            others = Meeting(make_url(self.url), "shop")
+            elsewhere = Administration(make_url(url), "shop")
+            others = Administration(make_url(self.url), "shop")
             self.addCleanup(others.close)
             elsewhere.lock(RUN, "0123456789", shared=True)
             elsewhere.lock(OWN, name)

@@ -12,7 +12,7 @@ from typing import Any
 from ...core.leaks import report_leak
 from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy
-from ..sql.backend import Database
+from ..sql.backend import Database, writer_is_open
 from . import rows
 from .idle_locks import Prepared
 from .ownership import Ownership
@@ -127,11 +127,7 @@ class GenericBackend:
         try:
             self._session.make_way(end=False)
         except OpenTransactionError as error:
-            raise OpenTransactionError(
-                f"a scope cannot begin on store {self.database.name!r}: a transaction that writes is open.\n"
-                f"{error}\nCommit or close it before the scope begins, e.g.  session.commit()",
-                store=self.database.name,
-            ) from None
+            raise writer_is_open(self.database.name, error) from None
         self._session.see_schema()
         definitions, prepared = dict(self._session.definitions), self._session.prepared()
         copies = self._known[0] if self._known and self._nothing_written() else self._copied()

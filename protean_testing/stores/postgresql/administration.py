@@ -51,7 +51,7 @@ class Found:
     is_template: bool
 
 
-class Meeting:
+class Administration:
     """A session there.
 
     Parameters:
@@ -312,7 +312,7 @@ class Meeting:
             self._session.close()
             self._session = None
 
-    def told(self, what: str) -> AbstractContextManager[None]:
+    def translating(self, what: str) -> AbstractContextManager[None]:
         """Say which store could not do it, without the password."""
         url = with_secrets(self._given)
         return translated(what, self.store, psycopg.Error, url, explained=self._explained)
@@ -340,13 +340,13 @@ def sweep(given: URL, connection: Connection) -> None:
         "WHERE datname ~ '_protean_testing_' AND pg_has_role(datdba, 'MEMBER')"
     )
     if any(match and match[1] != KEPT for match in (_NAME.search(name) for (name,) in names)):
-        meeting = Meeting(given, "")
+        administration = Administration(given, "")
         try:
-            meeting.sweep()
+            administration.sweep()
         except psycopg.Error:
             pass  # it is not in our way
         finally:
-            meeting.close()
+            administration.close()
 
 
 def _number(name: str) -> int:

@@ -14,7 +14,7 @@ from ...ownership import Marker
 from ...store import LeftBy
 from ...waiting import turns
 from ..driver_errors import said, translated
-from ..sql.backend import Database
+from ..sql.backend import Database, writer_is_open
 from ..sql.urls import with_secrets
 from . import (
     acquire,
@@ -247,11 +247,7 @@ class PostgreSQLBackend:
         try:
             self._make_way(transactions.WRITERS, end=False)
         except OpenTransactionError as error:
-            raise OpenTransactionError(
-                f"a scope cannot begin on store {self.database.name!r}: a transaction that writes is open.\n"
-                f"{error}\nCommit or close it before the scope begins, e.g.  session.commit()",
-                store=self.database.name,
-            ) from None
+            raise writer_is_open(self.database.name, error) from None
 
     def reset(self, snapshot: Snapshot) -> bool:
         self._ended = []

@@ -1,4 +1,4 @@
-"""Everything that is in a database, whoever put it there: for stores that are paranoid."""
+"""Everything that is in a database, whoever put it there: for stores with `verify`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Empty(Clone):
     @contextmanager
     def making(self, definition: Any, **options: Any) -> Iterator[None]:
         """See Own.making."""
-        self.reserve(self._meeting.store)
+        self.reserve(self._administration.store)
         yield
 
     def share(self, *arguments: Any) -> None:

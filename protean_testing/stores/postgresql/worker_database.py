@@ -17,7 +17,7 @@ from ..sql.definition import Definition
 from ..sql.urls import shown
 from ..sql.worker_database import Alone, derived_name
 from .acquire import refuse_content
-from .administration import BUILDING, KEPT, MAKING, NEEDED, OWN, RUN, Meeting
+from .administration import BUILDING, KEPT, MAKING, NEEDED, OWN, RUN, Administration
 from .connection import OURS, Connection, quoted
 from .content import TableName
 from .likeness import digest
@@ -37,7 +37,7 @@ class Clone:
 
     def __init__(self, given: URL, name: str, me: Worker) -> None:
         self.given, self._name, self._me = given, name, me
-        self._meeting = Meeting(given, "database")
+        self._administration = Administration(given, "database")
         self._template, self._definition = "", Definition("")
         self._like = ""  # what the given database holds, if the template is to outlive this run
         self._is_there = False
@@ -50,12 +50,12 @@ class Clone:
             UnsafeStoreError: The given database is none for tests by its name.
             ConfigurationError: The role may not create databases, or the server has no room for a worker.
         """
-        meeting, name = self._meeting, str(self.given.database)
-        meeting.store = store
+        administration, name = self._administration, str(self.given.database)
+        administration.store = store
         if not unsafe:
             refuse_other_name(store, shown(self.given), name)
-        with meeting.told("reach the server"):
-            may, role = meeting.row(
+        with administration.translating("reach the server"):
+            may, role = administration.row(
                 "SELECT rolsuper OR rolcreatedb, rolname FROM pg_roles WHERE rolname = current_user"
             )
             if not may:
@@ -64,7 +64,7 @@ class Clone:
                     f"role {role!r} may not create databases. Allow it with:  "
                     f"ALTER ROLE {quoted(role)} CREATEDB"
                 )
-            if not meeting.is_there(name):
+            if not administration.is_there(name):
                 raise ConfigurationError(
                     f"store {store!r}: there is no database {name!r} on the server of its URL. "
                     "Create it: the workers' own take after it."
@@ -79,15 +79,15 @@ class Clone:
         if self._examined is not None and self._examined.issuperset(tables):
             return
         every = (self._examined or set()).union(tables)
-        meeting = self._meeting
-        with meeting.told("look at the given database"), meeting.locked(MAKING, ""):
+        administration = self._administration
+        with administration.translating("look at the given database"), administration.locked(MAKING, ""):
             with closing(Connection(database)) as connection:
                 refuse_content(database, connection, every)
         self._examined = every
 
     def _refuse_full_server(self) -> None:
         """Every worker that is there, we too, may need its connections at any time."""
-        most, others, workers = self._meeting.row(
+        most, others, workers = self._administration.row(
             "SELECT current_setting('max_connections')::int "
             "- current_setting('superuser_reserved_connections')::int "
             "- coalesce(current_setting('reserved_connections', true), '0')::int, "
@@ -96,10 +96,10 @@ class Clone:
             f"(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {OWN})"
         )
         if most - others < workers * NEEDED:
-            self._meeting.close()
+            self._administration.close()
             raise ConfigurationError(
-                f"store {self._meeting.store!r}: the server allows {most} connections, {others} are in use "
-                f"by others, and {workers} workers need {NEEDED} each: run fewer workers, or raise "
+                f"store {self._administration.store!r}: the server allows {most} connections, {others} are "
+                f"in use by others, and {workers} workers need {NEEDED} each: run fewer workers, or raise "
                 "max_connections."
             )
 
@@ -115,9 +115,9 @@ class Clone:
         if copy:
             with self.making(Definition(store), adopt=True, keep=False, alone=nullcontext):
                 return
-        with self._meeting.told("create the database of a worker"):
+        with self._administration.translating("create the database of a worker"):
             self._begin()
-            self._meeting.create(self._name, like=str(self.given.database))
+            self._administration.create(self._name, like=str(self.given.database))
             self._is_there = True
 
     @contextmanager
@@ -128,64 +128,66 @@ class Clone:
             StoreError: It could not be created.
             ConfigurationError: Another worker of this run makes another schema by the same URL.
         """
-        meeting, given = self._meeting, str(self.given.database)
-        kept = derived_name(given, KEPT, f"t_{_digest(meeting.store)}")
+        administration, given = self._administration, str(self.given.database)
+        kept = derived_name(given, KEPT, f"t_{_digest(administration.store)}")
         fleeting = derived_name(given, self._me.run, f"t_{_digest(definition.digest)}")
         self._template, self._definition = kept if keep else fleeting, definition
-        with meeting.told("create the database of a worker"):
+        with administration.translating("create the database of a worker"):
             if not self._is_there:
                 self._begin()
-            if not keep and meeting.is_there(kept):
-                with meeting.locked(BUILDING, kept):
-                    meeting.drop(kept)
-            meeting.lock(BUILDING, self._template)
-            self._like = digest(meeting.content(given)) if keep else ""
+            if not keep and administration.is_there(kept):
+                with administration.locked(BUILDING, kept):
+                    administration.drop(kept)
+            administration.lock(BUILDING, self._template)
+            self._like = digest(administration.content(given)) if keep else ""
         try:
-            with meeting.told("create the database of a worker"):
+            with administration.translating("create the database of a worker"):
                 if not (adopt and self._is_there):
                     self._create(given, adopt, alone)
                 self._refuse_other_schema(given)
             yield
         finally:
-            with meeting.told("end the building of a template"):
-                meeting.unlock(BUILDING, self._template)
+            with administration.translating("end the building of a template"):
+                administration.unlock(BUILDING, self._template)
 
     def _begin(self) -> None:
         """Say that this worker lives."""
-        if self._meeting.try_lock(RUN, self._me.run):
+        if self._administration.try_lock(RUN, self._me.run):
             self._forget_earlier_run()
-            self._meeting.unlock(RUN, self._me.run)
-        self._meeting.lock(RUN, self._me.run, shared=True)
-        self._meeting.lock(OWN, self._name)
+            self._administration.unlock(RUN, self._me.run)
+        self._administration.lock(RUN, self._me.run, shared=True)
+        self._administration.lock(OWN, self._name)
         self._refuse_full_server()
-        self._meeting.sweep(self._me.run)
+        self._administration.sweep(self._me.run)
 
     def _forget_earlier_run(self) -> None:
         """One parent may start workers of one run after those of another: what it left is not of this run."""
-        for found in self._meeting.found():
+        for found in self._administration.found():
             if found.run == self._me.run and found.is_template:
-                self._meeting.drop(found.name)
+                self._administration.drop(found.name)
             elif found.run == KEPT:
-                with self._meeting.locked(BUILDING, found.name):
-                    digest, opaque, run, store, like = _read(self._meeting.comment(found.name))
+                with self._administration.locked(BUILDING, found.name):
+                    digest, opaque, run, store, like = _read(self._administration.comment(found.name))
                     if run == self._me.run:
-                        self._meeting.write_comment(found.name, json.dumps([digest, opaque, "", store, like]))
+                        self._administration.write_comment(
+                            found.name, json.dumps([digest, opaque, "", store, like])
+                        )
 
     def _create(self, given: str, adopt: bool, alone: Alone) -> None:
         if adopt and not self._fits():
             self._build(given)
         fits = self._fits()
         if fits:
-            self._meeting.write_comment(self._template, self._facts())
+            self._administration.write_comment(self._template, self._facts())
         if not fits:
             if not self._is_there:
-                self._meeting.create(self._name, like=given)
+                self._administration.create(self._name, like=given)
         elif self._is_there:
             with alone():
-                self._meeting.drop(self._name)
-                self._meeting.create(self._name, template=self._template, like=given)
+                self._administration.drop(self._name)
+                self._administration.create(self._name, template=self._template, like=given)
         else:
-            self._meeting.create(self._name, template=self._template, like=given)
+            self._administration.create(self._name, template=self._template, like=given)
         self._is_there = True
 
     def share(self, alone: Alone) -> None:
@@ -196,56 +198,56 @@ class Clone:
         """
         if self._definition.unclear:
             return  # nobody else would make the same, as far as can be told
-        with alone(), self._meeting.told("clone the database of a worker"):
+        with alone(), self._administration.translating("clone the database of a worker"):
             self._build(self._name)
             self._refuse_other_schema(str(self.given.database))
 
     def _build(self, source: str) -> None:
-        if self._meeting.is_there(self._template):
-            self._meeting.drop(self._template)
-        self._meeting.create_template(self._template, source, self._facts())
+        if self._administration.is_there(self._template):
+            self._administration.drop(self._template)
+        self._administration.create_template(self._template, source, self._facts())
 
     def _facts(self) -> str:
         """What is written down with a template: what has made it, and for which run."""
         what = self._definition
-        return json.dumps([what.digest, what.opaque, self._me.run, self._meeting.store, self._like])
+        return json.dumps([what.digest, what.opaque, self._me.run, self._administration.store, self._like])
 
     def _refuse_other_schema(self, given: str) -> None:
         """As one process would: of two schemas in one database, each must tell which tables it makes."""
-        meeting, what = self._meeting, self._definition
+        administration, what = self._administration, self._definition
         ours = [derived_name(given, run, f"t_{_digest('')}")[:-10] for run in (self._me.run, KEPT)]
-        for found in meeting.found():
+        for found in administration.found():
             if found.name[:-10] not in ours:
                 continue
-            made_by, opaque, run, store, _ = _read(meeting.comment(found.name))
+            made_by, opaque, run, store, _ = _read(administration.comment(found.name))
             if made_by and made_by != what.digest and run == self._me.run and (opaque or what.opaque):
                 raise ConfigurationError(
-                    f"stores {store!r} and {meeting.store!r} are one database, {given!r}, but have different "
-                    "schemas, which cannot be told apart.\n"
+                    f"stores {store!r} and {administration.store!r} are one database, {given!r}, but have "
+                    "different schemas, which cannot be told apart.\n"
                     "Give each a database of its own, or both the same schema."
                 )
 
     def _fits(self) -> bool:
         """Whether the template is there, complete, and as it would be built now."""
-        made_by, _, _, _, like = _read(self._meeting.comment(self._template))
+        made_by, _, _, _, like = _read(self._administration.comment(self._template))
         return (made_by, like) == (self._definition.digest, self._like)
 
     def drop(self) -> None:
         """See Own.drop. The last worker of the run drops its templates too."""
-        meeting = self._meeting
-        if not meeting.is_open:
+        administration = self._administration
+        if not administration.is_open:
             return
         self._is_there = False
         try:
-            with meeting.told("drop the database of a worker"):
-                meeting.drop(self._name)
-                meeting.unlock(RUN, self._me.run, shared=True)
-                if meeting.try_lock(RUN, self._me.run):
-                    for found in meeting.found():
+            with administration.translating("drop the database of a worker"):
+                administration.drop(self._name)
+                administration.unlock(RUN, self._me.run, shared=True)
+                if administration.try_lock(RUN, self._me.run):
+                    for found in administration.found():
                         if found.is_template and found.run == self._me.run:
-                            meeting.drop(found.name)
+                            administration.drop(found.name)
         finally:
-            meeting.close()
+            administration.close()
 
 
 def _read(comment: str | None) -> tuple[str, bool, str, str, str]:

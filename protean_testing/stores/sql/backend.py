@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL, Engine
 
-from ...errors import UnsafeStoreError
+from ...errors import OpenTransactionError, UnsafeStoreError
 from ...ownership import refusal
 from ...store import LeftBy, OnLeak, Snapshot
 from .urls import shown
@@ -111,3 +111,17 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close every connection of the backend's own."""
+
+
+def writer_is_open(store: str, error: OpenTransactionError) -> OpenTransactionError:
+    """The error of a scope that cannot begin.
+
+    Parameters:
+        store: The store's name.
+        error: Says which transactions are open, and where.
+    """
+    return OpenTransactionError(
+        f"a scope cannot begin on store {store!r}: a transaction that writes is open.\n"
+        f"{error}\nCommit or close it before the scope begins, e.g.  session.commit()",
+        store=store,
+    )
