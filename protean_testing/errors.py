@@ -56,6 +56,10 @@ class LateWriteWarning(UserWarning):
     """Something was written between two tests, when nothing should have been running. It was wiped."""
 
 
+class RescuedRowsWarning(UserWarning):
+    """Rows that came after a killed run are now in a table of their own: what was before it is restored."""
+
+
 class SchemaPerTestWarning(UserWarning):
     """A test class makes or drops its schema in every test, though it is made once per run."""
 

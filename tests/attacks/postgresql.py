@@ -172,7 +172,44 @@ class EveryRole(Mixin):
                 self.assertNotEqual(self.content()["rows of public.visits"], before["rows of public.visits"])
                 self.store(mode.replace("True, reset", "True, reset").replace("keep=True", "keep=False"))
                 self.assertPassed(self.run_suite(), 1)
+                if "generic" in mode:  # nobody notes who wrote it
+                    self.sql("DROP SCHEMA protean_testing_rescued CASCADE")
                 self.assertUntouched(before)
+
+    def test_what_the_user_writes_after_a_kill(self) -> None:
+        """Into tables that were there before: it stays in a table of its own, and is told of."""
+        self.theirs()
+        before = self.content()
+        place = 'protean_testing_rescued."public.customers"'
+        for mode in MODES:
+            for by, role in (("the next run", self.role), ("clean", "application")):
+                with self.subTest(mode, by=by):
+                    self.store(mode)
+                    self.sql("GRANT INSERT, UPDATE ON customers TO application")
+                    self.sql("GRANT USAGE ON SEQUENCE customers_id_seq TO application")
+                    before = self.content()
+                    self.kill_suite(DO="INSERT INTO customers (name) VALUES ('Dan')")
+                    mine = "INSERT INTO customers (id, name) VALUES (70, 'Mine')"
+                    self.sql(mine, "UPDATE customers SET name = 'Annie' WHERE id = 1", role=role)
+                    self.theirs("DELETE FROM more.notes")
+                    self.store(mode.replace("keep=True", "keep=False"))
+                    outcome = self.run_suite() if by == "the next run" else self.clean(self.url)
+                    self.assertEqual(outcome.code, 0, outcome.out)
+                    for part in ("RescuedRowsWarning", "table public.customers: the rows that", place):
+                        self.assertIn(part, outcome.err)
+                    rows = self.sql(f"SELECT id, name FROM {place} WHERE name <> 'Dan' ORDER BY 1")
+                    self.assertEqual(rows, [(1, "Annie"), (70, "Mine")])
+                    self.sql("DROP SCHEMA protean_testing_rescued CASCADE")
+                    self.assertUntouched(before)
+            if "generic" not in mode:
+                with self.subTest(mode, by="nobody"):
+                    self.store(mode)
+                    self.kill_suite(DO="INSERT INTO customers (name) VALUES ('Dan')")
+                    self.store(mode.replace("keep=True", "keep=False"))
+                    outcome = self.run_suite()
+                    self.assertPassed(outcome, 1)
+                    self.assertNotIn("RescuedRowsWarning", outcome.err)
+                    self.assertUntouched(before)
 
     def test_what_a_test_renames(self) -> None:
         self.theirs()

@@ -112,7 +112,11 @@ class MariaDBAttackTestCase(AttackTestCase):
     def ours(self, database: str = "") -> list[str]:
         """The library's own tables that are there."""
         found = self.do("SHOW TABLES LIKE 'protean_testing%'", database=database or self.name)
-        return [name for (name,) in found]
+        return [name for (name,) in found if not name.startswith("protean_testing_rescued")]
+
+    def rescued(self) -> list[str]:
+        """Tables with what came after a kill, which are the user's."""
+        return [name for (name,) in self.do("SHOW TABLES LIKE 'protean\\_testing\\_rescued%'")]
 
     def declare(
         self, store: str = CREATE, *, first: Sequence[str] = (), second: str = "pass", more: str = "pass"
@@ -150,6 +154,32 @@ class KilledTests(MariaDBAttackTestCase):
         self.declare(ADOPT, first=HARM)
         self.kill_suite()
         self.assertPassesAndLeaves(before)
+
+    def test_what_the_user_writes_after_a_kill(self) -> None:
+        """Into a table that was there before: it stays in a table of its own, and is told of."""
+        self.do(*THEIRS)
+        self.do("CREATE TABLE people (id int PRIMARY KEY, name text)", "INSERT INTO people VALUES (1, 'Ann')")
+        before = self.content()
+        for store in (CREATE, ADOPT):
+            for by in ("the next run", "clean"):
+                with self.subTest(store, by=by):
+                    self.declare(store)
+                    self.kill_suite()
+                    self.do(
+                        "INSERT INTO people VALUES (2, 'Mine')",
+                        "UPDATE people SET name = 'Annie' WHERE id = 1",
+                    )
+                    outcome = self.run_suite() if by == "the next run" else self.clean(self.url)
+                    self.assertEqual(outcome.code, 0, outcome.err)
+                    self.assertEqual(self.content(), before)
+                    (name,) = self.rescued()
+                    for part in ("RescuedRowsWarning", "table people: all rows", name):
+                        self.assertIn(part, outcome.err)
+                    rows = self.do(f"SELECT id, name FROM {name} ORDER BY 1")
+                    self.assertEqual(list(rows), [(1, "Annie"), (2, "Mine")])
+                    self.assertPassesAndLeaves(before)  # it is in nobody's way
+                    self.assertEqual(self.rescued(), [name])
+                    self.do(f"DROP TABLE {name}")
 
     def test_clean_restores_as_the_next_run_does(self) -> None:
         self.do(*THEIRS)

@@ -20,6 +20,9 @@ from . import mysql
 NAME = "protean_testing"
 """Of the table with the marker; the names of the tables with copies begin with it, and the run."""
 
+RESCUED = f"{NAME}_rescued_"
+"""What the names of tables begin with that hold rows which came after a killed run. They are the user's."""
+
 _CHUNK = 4000  # the longest text that every dialect has in a plain column
 
 TABLE = sa.Table(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ...errors import ConfigurationError, StoreError, UnsafeStoreError
+from ...errors import ConfigurationError, RescuedRowsWarning, StoreError, UnsafeStoreError
 from ...ownership import Marker, clean_line, examine, new_marker, refuse_other_name
 from ...ownership import Thing as Content
 from ...ownership.examine import VERSION_TABLES
@@ -350,7 +352,30 @@ class Ownership:
                 with session.transaction() as connection:
                     bag = rows.bag(connection, table, table.copy(name))
                 wanted[table.key] = Copy(name, table.key, "", bag)
+        if marker is not self.marker:
+            self._rescue(marker, tables, wanted)
         session.restore(tables, wanted, marker.facts.get("counters", {}))
+
+    def _rescue(self, marker: Marker, tables: Iterable[Table], wanted: Mapping[Key, Copy]) -> None:
+        """Copy what a killed run left, before it is undone: nobody can tell what came after its death."""
+        lines = []
+        for table in tables:
+            with self.session.at_length(), self.session.transaction() as connection:
+                now = rows.bag(connection, table)
+                if now - (wanted[table.key].bag if table.key in wanted else Counter()):
+                    there = set(sa.inspect(connection).get_table_names())
+                    names = (f"{marker_table.RESCUED}{number}" for number in count(1))
+                    name = next(name for name in names if name not in there)
+                    rows.copy(connection, table, name, "")
+                    lines.append(f"{shown(('TABLE', *table.key))}: all rows that it had are in table {name}")
+        if lines:
+            warnings.warn(
+                f"what was there before a run that was killed ({marker}) is restored in store "
+                f"{self.database.name!r} ({self.database.shown}). It, or somebody after it, has written:\n"
+                f"{_listed(lines)}\nCopy from there what is yours, and drop it.",
+                RescuedRowsWarning,
+                stacklevel=2,
+            )
 
     def not_as_it_was(
         self, things: Collection[Thing], copies: Mapping[Key, str], why: str = ""

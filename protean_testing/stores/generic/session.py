@@ -152,7 +152,7 @@ class Session:
         return connection
 
     @contextmanager
-    def _at_length(self) -> Iterator[None]:
+    def at_length(self) -> Iterator[None]:
         """Inside, one statement may take as long as a large table needs."""
         raw = self.connection().connection.dbapi_connection
         mysql.deadlines(raw, LONGEST)
@@ -289,7 +289,7 @@ class Session:
         definitions = self.look()
         if definitions != self.definitions or afresh:
             self.definitions = definitions
-            of_ours = {(None, name) for name in self.own_tables()}
+            of_ours = {(None, name) for name in self.own_tables(rescued=True)}
             read = mysql.tables if self.is_mysql else rows.reflected
             with self.transaction() as connection:
                 self.tables = read(connection, self.schemas, of_ours)
@@ -304,15 +304,20 @@ class Session:
         with self.transaction() as connection:
             found = read(connection, self.schemas)
         return {
-            thing: definition for thing, definition in found.items() if thing[1] or not self._is_own(thing[2])
+            thing: definition
+            for thing, definition in found.items()
+            if thing[1] or not self._is_own(thing[2], rescued=True)
         }
 
-    def own_tables(self) -> list[str]:
-        """Those of the library, of the runs that are known here."""
+    def own_tables(self, *, rescued: bool = False) -> list[str]:
+        """Those of the library, of the runs that are known here; also those with `rescued` rows."""
         with self.transaction() as connection:
-            return [name for name in sa.inspect(connection).get_table_names() if self._is_own(name)]
+            names = sa.inspect(connection).get_table_names()
+        return [name for name in names if self._is_own(name, rescued=rescued)]
 
-    def _is_own(self, name: str) -> bool:
+    def _is_own(self, name: str, *, rescued: bool) -> bool:
+        if rescued and name.startswith(marker_table.RESCUED):
+            return True
         return name == marker_table.NAME or any(
             name.startswith(marker_table.prefix(run)) for run in self.runs
         )
@@ -377,7 +382,7 @@ class Session:
     # The rows
 
     def bags(self, tables: Collection[Table]) -> dict[Key, Bag]:
-        with self._at_length(), self.transaction() as connection:
+        with self.at_length(), self.transaction() as connection:
             return rows.bags(connection, list(tables))
 
     def copied(self, known: Collection[Copy]) -> dict[Key, Copy]:
@@ -391,7 +396,7 @@ class Session:
             same = [one for one in known if one.key == table.key and one.definition == definition]
             copy = next((one for one in same if one.bag == bag), None)
             if copy is None:
-                with self._at_length(), self.transaction() as connection:
+                with self.at_length(), self.transaction() as connection:
                     name = f"{marker_table.prefix(RUN)}{next(_numbers)}"
                     copy = rows.copy(connection, table, name, definition)
             found[table.key] = copy
@@ -463,7 +468,7 @@ class Session:
             )
         tables = [table for table in self.tables if table.key in chosen]
         names = {key: copy.name for key, copy in wanted.items()}
-        with self._at_length(), self.transaction() as connection:
+        with self.at_length(), self.transaction() as connection:
             with (
                 mysql.without_triggers(connection, chosen, self.definitions)
                 if self.is_mysql

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ...errors import ConfigurationError, StoreError
+from ...errors import ConfigurationError, RescuedRowsWarning, StoreError
 from ...ownership import Marker, new_marker, refuse_other_name
 from ..sql.backend import Database
 from . import (
@@ -190,17 +191,25 @@ def _begin(connection: Connection, made: Iterable[str] = ()) -> Marker:
 def _restore(database: Database, connection: Connection, marker: Marker) -> None:
     """What was there before a run that was killed. A marker of another database says nothing of this one."""
     if not marker.ended and marker.identity == ownership.identity(connection):
-        report_lost(database, before.restore(connection), f"a run that was killed ({marker})")
+        report(database, before.restore(connection, killed=True), f"a run that was killed ({marker})")
 
 
-def report_lost(database: Database, lost: Collection[str], by: str) -> None:
-    """Say what cannot be restored.
+def report(database: Database, restored: before.Restored, by: str) -> None:
+    """Say what cannot be restored, and warn of what was written since the run died.
 
     Raises:
         StoreError: Something cannot.
     """
-    if lost:
-        lines = "\n".join(f"  {line}" for line in lost)
+    if restored.rescued:
+        lines = "\n".join(f"  {line}" for line in restored.rescued)
+        warnings.warn(
+            f"what was there before {by} is restored in store {database.name!r} ({database.shown}). Somebody "
+            f"may have written since that run died:\n{lines}\nCopy from there what is yours, and drop it.",
+            RescuedRowsWarning,
+            stacklevel=2,
+        )
+    if restored.lost:
+        lines = "\n".join(f"  {line}" for line in restored.lost)
         raise StoreError(
             f"what was there before {by} cannot be restored in store {database.name!r} ({database.shown}):\n"
             f"{lines}\nPut it right, and run the tests again. To see what else is left:  "

@@ -105,7 +105,7 @@ class PostgreSQLBackend:
         self._make_way(transactions.READERS)
         if self._data is None:  # making it failed half-way
             self._note_made()
-        lost = before.restore(self._connection)
+        restored = before.restore(self._connection, killed=False)
         try:
             with acquire.fresh_connection(self.database, self._connection) as connection:
                 change_log.uninstall(connection)
@@ -113,7 +113,7 @@ class PostgreSQLBackend:
                 ownership.erase(connection)
             self._forget_all()
         finally:
-            acquire.report_lost(self.database, lost, "this run")
+            acquire.report(self.database, restored, "this run")
 
     def _forget_all(self) -> None:
         self._marker = self._schemas = self._data = self._fast = None
@@ -133,11 +133,11 @@ class PostgreSQLBackend:
             self._reset(first)
             self.forget(first)
         assert self._marker is not None
-        lost = before.restore(self._connection)
+        restored = before.restore(self._connection, killed=False)
         self._write_down()
         ownership.write_marker(self._connection, replace(self._marker, ended=True))
         self._forget_all()
-        acquire.report_lost(self.database, lost, "this run")
+        acquire.report(self.database, restored, "this run")
 
     def _write_down(self) -> None:
         data, schemas = self._kept

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...errors import StoreError
 from ...ownership import Marker
-from . import baseline, fingerprint, sequences, views
+from . import baseline, change_log, fingerprint, sequences, views
 from .baseline import State
 from .catalog import Catalog, Table, read_catalog
 from .connection import OURS, Connection, listed, literal, psycopg, quoted
@@ -83,17 +83,30 @@ class _Kept:
     rescued: str
 
 
-def restore(connection: Connection) -> list[str]:
+@dataclass
+class Restored:
+    """What there is to say of a restore, a line each.
+
+    Attributes:
+        lost: What could not be restored, with the place of the copy of its rows.
+        rescued: Tables that somebody may have written to since the run died, with the place of these rows.
+    """
+
+    lost: list[str] = field(default_factory=list)
+    rescued: list[str] = field(default_factory=list)
+
+
+def restore(connection: Connection, *, killed: bool) -> Restored:
     """Restore names, rows and sequences of what was there before, and see that they are right.
 
-    Returns:
-        What that could not be done for, a line each, with the place of the copy of its rows.
+    Parameters:
+        killed: Whether the run died before now, so that what is there may be somebody else's.
 
     Raises:
         psycopg.errors.LockNotAvailable: A transaction is in the way.
     """
     if connection.value(f"SELECT to_regclass('{OURS}.before')") is None:
-        return []
+        return Restored()
     renamed = fingerprint.restore_names(connection, _names(connection))
     lost = [
         f"{was} is called {now.identity} now, and what is called {was.identity} came since"
@@ -106,7 +119,7 @@ def restore(connection: Connection) -> list[str]:
         by_oid = {table.oid: table for table in catalog.tables.values()}
         gone = [one for one in kept if one.oid not in by_oid]
         there = [(by_oid[one.oid], one) for one in kept if one.oid in by_oid]
-        altered = _restore_rows(connection, catalog, there)
+        altered, rescued = _restore_rows(connection, catalog, there, killed=killed)
         lost += [rescue(connection, one, "is gone") for one in gone]
         lost += [rescue(connection, one, "was altered") for one in altered]
         _restore_sequences(connection, catalog)
@@ -115,7 +128,7 @@ def restore(connection: Connection) -> list[str]:
         but = f"WHERE (classid, objid) NOT IN ({names})" if names else ""
         connection.run(f"DELETE FROM {OURS}.before {but}; UPDATE {OURS}.before SET copies = NULL")
         connection.run(f"UPDATE {OURS}.before SET last_value = NULL")
-    return lost
+    return Restored(lost, rescued)
 
 
 def _names(connection: Connection) -> dict[Address, Object]:
@@ -157,11 +170,15 @@ def _numbers(connection: Connection, kept: list[_Kept]) -> dict[tuple[str, str],
     return numbers
 
 
-def _restore_rows(connection: Connection, catalog: Catalog, there: list[tuple[Table, _Kept]]) -> list[_Kept]:
-    """Returns those whose rows do not fit into their table any more."""
+def _restore_rows(
+    connection: Connection, catalog: Catalog, there: list[tuple[Table, _Kept]], *, killed: bool
+) -> tuple[list[_Kept], list[str]]:
+    """Returns those whose rows do not fit into their table any more, and a line for what was rescued."""
     tables = [(t, one.state) for t, one in there if t.kind == "r" and t.changeable]
     with baseline.unforced(connection, [table for table, _ in tables]):
         wrong = baseline.changed(connection, tables)
+        others = [(t, one) for t, one in there if t.number in wrong and t.shape == one.columns]
+        rescued = _rescue_late(connection, others) if killed else []
     altered = [one for t, one in there if t.number in wrong and t.shape != one.columns]
     targets = {t.number: s for t, s in tables if t.number in wrong - {one.number for one in altered}}
     baseline.restore(connection, catalog, targets)
@@ -172,7 +189,24 @@ def _restore_rows(connection: Connection, catalog: Catalog, there: list[tuple[Ta
             views.restore(connection, catalog, {t.number: s for t, s in shown if t.number in stale})
     except StoreError:  # its rows are made from others, which are there
         pass
-    return altered
+    return altered, rescued
+
+
+def _rescue_late(connection: Connection, changed: list[tuple[Table, _Kept]]) -> list[str]:
+    """Copy the rows that somebody may have written since the run died, before they are removed."""
+    late, logged = change_log.written_late(connection), change_log.logged(connection)
+    lines = []
+    for table, one in changed:
+        if late is not None and table.oid in logged and one.number not in late:
+            continue
+        now = f'SELECT (t.*)::text COLLATE "C" AS line FROM ONLY {table.sql} t'
+        since = now if one.state == baseline.EMPTY else f"{now} EXCEPT ALL {baseline.lines(table, one.state)}"
+        if connection.value(f"SELECT EXISTS ({since})"):
+            location = _copy(connection, one.was, one.columns, since)
+            lines.append(f"table {one.was}: the rows that were new or changed are in table {location}")
+        elif late is not None:
+            lines.append(f"table {one.was}: rows that were deleted are there again")
+    return lines
 
 
 def _restore_sequences(connection: Connection, catalog: Catalog) -> None:
@@ -218,26 +252,32 @@ def rescue(connection: Connection, kept: _Kept, what: str) -> str:
 
 
 def _rescue(connection: Connection, kept: _Kept) -> str:
-    if not connection.value(f"SELECT to_regnamespace('{RESCUED}')"):
-        connection.run(f"CREATE SCHEMA {RESCUED}")
-    location, number = _location(kept.was, 1), 1
-    while connection.value(f"SELECT to_regclass({literal(location)})") is not None:
-        number += 1
-        location = _location(kept.was, number)
     copies = ", ".join(map(str, kept.state))
     lines = f"SELECT line FROM {OURS}.kept WHERE number = {kept.number} AND copy IN ({copies})"
+    location = _copy(connection, kept.was, kept.columns, lines)
+    connection.run(
+        f"UPDATE {OURS}.before SET rescued = {literal(location)} "
+        f"WHERE classid = {_CLASS} AND objid = {kept.oid}"
+    )
+    return location
+
+
+def _copy(connection: Connection, was: str, columns: str, lines: str) -> str:
+    """Copy rows, given as texts by the query `lines`, into a new table of the user's."""
+    if not connection.value(f"SELECT to_regnamespace('{RESCUED}')"):
+        connection.run(f"CREATE SCHEMA {RESCUED}")
+    location, number = _location(was, 1), 1
+    while connection.value(f"SELECT to_regclass({literal(location)})") is not None:
+        number += 1
+        location = _location(was, number)
     try:
         with connection.raw.transaction():
-            connection.run(f"CREATE TABLE {location} ({kept.columns})")
+            connection.run(f"CREATE TABLE {location} ({columns})")
             connection.run(f"INSERT INTO {location} SELECT (s.line::{location}).* FROM ({lines} OFFSET 0) s")
     except psycopg.OperationalError:
         raise
     except psycopg.Error:  # a type of its columns is gone as well
         connection.run(f"CREATE TABLE {location} AS {lines}")
-    connection.run(
-        f"UPDATE {OURS}.before SET rescued = {literal(location)} "
-        f"WHERE classid = {_CLASS} AND objid = {kept.oid}"
-    )
     return location
 
 

@@ -8,6 +8,7 @@ from . import invalidations, sql
 from .catalog import Catalog, Table
 from .clearing import key_log_function
 from .connection import OURS, Connection
+from .ownership import LOCK
 
 TRIGGER = OURS
 """The name of our triggers, and the beginning of the names of our event triggers."""
@@ -40,13 +41,14 @@ def uninstall(connection: Connection) -> None:
 
 def log_tables(connection: Connection, catalog: Catalog) -> None:
     """Put triggers on tables that have none yet. Inside a transaction."""
-    there = {oid for (oid,) in connection.rows(_TRIGGERED)}
+    there = logged(connection)
     missing = [table for table in catalog.tables.values() if table.notable and table.oid not in there]
+    text = sql.text("note").replace(":lock", str(LOCK))
     for table in missing:
         function = f"{OURS}.note_{table.number}()"  # its own: a number that it is told would have to be read
         connection.run(
             f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            f"AS $note$\n{sql.text('note').replace(':number', str(table.number))}$note$; "
+            f"AS $note$\n{text.replace(':number', str(table.number))}$note$; "
             f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE "
             f"ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {function}; "
             f"ALTER TABLE {table.alone} ENABLE ALWAYS TRIGGER {TRIGGER}"
@@ -65,6 +67,19 @@ def log_keys(connection: Connection, table: Table) -> None:
             f"EXECUTE FUNCTION {OURS}.touch_{table.number}(); "
             f"ALTER TABLE {table.alone} ENABLE ALWAYS TRIGGER {TRIGGER}_{name}"
         )
+
+
+def written_late(connection: Connection) -> set[int] | None:
+    """Numbers of the tables that were written to while no run was alive; None if that was not noted."""
+    if connection.value(f"SELECT to_regclass('{OURS}.note')") is None:
+        return None
+    notes = set(connection.rows(f"SELECT DISTINCT number, late FROM {OURS}.note"))
+    return {number for number, late in notes if late} if (SENTINEL, False) in notes else None
+
+
+def logged(connection: Connection) -> set[int]:
+    """Oids of the tables whose writes are noted."""
+    return {oid for (oid,) in connection.rows(_TRIGGERED)}
 
 
 def damaged(connection: Connection, expected: Iterable[tuple[int, str]]) -> bool:

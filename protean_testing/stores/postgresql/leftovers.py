@@ -52,15 +52,16 @@ class Leftovers:
         if marker is None:
             return
         doomed = {one.address for one in self._doomed(marker)}
-        lost = []
+        restored = before.Restored()
         if self._owes(marker):
-            lost = before.restore(connection)
+            restored = before.restore(connection, killed=True)
         change_log.uninstall(connection)
         acquire.remove(self._database, connection, doomed)
-        if lost:
-            lost = before.restore(connection) + [line for line in lost if before.RESCUED in line]
+        if restored.lost:
+            again = before.restore(connection, killed=True).lost
+            restored.lost = again + [line for line in restored.lost if before.RESCUED in line]
         ownership.erase(connection)
-        acquire.report_lost(self._database, lost, f"a run that was killed ({marker})")
+        acquire.report(self._database, restored, f"a run that was killed ({marker})")
 
     def close(self) -> None:
         """See `ownership.clean.Leftovers`."""

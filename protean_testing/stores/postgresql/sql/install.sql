@@ -3,7 +3,9 @@
 -- One line for every statement that writes, in the transaction of the code under test: kept by its commit, gone
 -- with its rollback. No key and no index, so that no two transactions meet here. Lost in a crash, which 0 tells.
 -- -1 stands for a change of the schema, -2 for a refreshed materialized view.
-CREATE UNLOGGED TABLE protean_testing.note (number int NOT NULL) WITH (autovacuum_enabled = false);
+CREATE UNLOGGED TABLE protean_testing.note (
+    number int NOT NULL, late bool NOT NULL DEFAULT false  -- late: no run was alive
+) WITH (autovacuum_enabled = false);
 INSERT INTO protean_testing.note VALUES (0);
 
 -- The snapshot of the moment, which triggers read outside of any snapshot.

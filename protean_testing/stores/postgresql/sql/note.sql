@@ -4,6 +4,8 @@ BEGIN
     IF pg_catalog.current_setting('protean_testing.backend', true) OPERATOR(pg_catalog.=) 'on' THEN
         RETURN NULL;
     END IF;
-    INSERT INTO protean_testing.note VALUES (:number);
+    -- If nobody holds the lock of a live run, somebody else writes: the next run must not undo that silently.
+    INSERT INTO protean_testing.note VALUES (:number, CASE WHEN pg_catalog.pg_try_advisory_lock_shared(:lock)
+        THEN pg_catalog.pg_advisory_unlock_shared(:lock) ELSE false END);
     RETURN NULL;
 END
