@@ -476,10 +476,22 @@ class PrivateMemoryTests(SQLiteTestCase):
     def test_tables_of_before(self) -> None:
         self.now = self.fresh()
         self.on("CREATE TABLE stale (a); CREATE TABLE kept (a); INSERT INTO kept VALUES (1)")
+        before = self.seen("SELECT name, sql FROM sqlite_schema")
         backend = self.kept(self.now, "CREATE TABLE stale (b)", tables=[(None, "stale")])
         backend.drop()
-        self.assertEqual(self.seen("SELECT name FROM sqlite_schema"), [("kept",)])
+        self.assertEqual(self.seen("SELECT name, sql FROM sqlite_schema"), before)
         self.assertEqual(self.seen("SELECT a FROM kept"), [(1,)])
+
+    def test_rows_of_the_application_in_the_way(self) -> None:
+        self.now = self.fresh()
+        self.on("CREATE TABLE thing (a); INSERT INTO thing VALUES (1)")
+        backend = self.backend("sqlite://", engine=lambda: self.now)
+        for tables in ([(None, "other")], []):
+            backend.check(tables)
+        with self.assertRaisesRegex(UnsafeStoreError, "table thing\n(.|\n)*adopt=True"):
+            backend.check([(None, "thing")])
+        self.backend("sqlite://", engine=lambda: self.now, unsafe=True).check([(None, "thing")])
+        self.assertEqual(self.seen("SELECT a FROM thing"), [(1,)])
 
     def test_an_application_that_is_gone_at_the_end(self) -> None:
         backend = self.kept(self.fresh())
@@ -506,6 +518,10 @@ class SharedMemoryTests(SQLiteTestCase):
             connection.executescript(
                 "CREATE TABLE thing (stale); CREATE TABLE kept (a); INSERT INTO kept VALUES (1)"
             )
+            before = self.rows("SELECT name, sql FROM sqlite_schema")
+            backend = self.backend(tables=[(None, "thing"), (None, "kept")])
+            with self.assertRaisesRegex(UnsafeStoreError, "table kept\n(.|\n)*adopt=True"):
+                backend.check([(None, "thing"), (None, "kept")])
             backend = self.backend(tables=[(None, "thing")])
             backend.check([(None, "thing")])
             backend.claim()
@@ -517,8 +533,9 @@ class SharedMemoryTests(SQLiteTestCase):
             self.assertEqual(self.rows("SELECT a FROM kept"), [(1,)])
             self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
             backend.drop()
-            self.assertEqual(self.rows("SELECT name FROM sqlite_schema"), [("kept",)])
+            self.assertEqual(self.rows("SELECT name, sql FROM sqlite_schema"), before)
             self.assertEqual(self.rows("SELECT a FROM kept"), [(1,)])
+            self.assertEqual(self.rows("SELECT * FROM thing"), [])
 
     def test_two_of_them_know_nothing_of_each_other(self) -> None:
         first = self.prepared()

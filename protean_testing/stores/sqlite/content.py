@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
-from ...ownership import Thing
+from ...ownership import Thing, examine
 from ...ownership.examine import VERSION_TABLES
+from ..sql.backend import Database
 from .rows import IMAGE, quoted
 
 _KINDS = ("view", "trigger", "virtual table", "table", "index")  # a virtual table takes others with it
@@ -34,6 +36,28 @@ def things(
             Thing(f"{name}:{digest}", f"{kind} {name}", holds, name.lower() in names, is_version=is_version)
         )
     return found
+
+
+def refuse_rows(
+    connection: sqlite3.Connection, database: Database, tables: Collection[tuple[str | None, str]]
+) -> None:
+    """Refuse an application's memory with rows that nothing would hold any more. What is empty comes again.
+
+    Raises:
+        UnsafeStoreError: Naming the tables.
+    """
+    if database.private or database.adopt:
+        return
+    found = things(connection, [name for schema, name in tables if schema in (None, "main")])
+    examine(
+        [replace(thing, planned=thing.planned and thing.holds_data) for thing in found],
+        None,
+        identity="",
+        store=database.name,
+        where=database.shown,
+        clear="",
+        unsafe=database.unsafe,
+    )
 
 
 def identities(found: Iterable[Thing]) -> frozenset[str]:

@@ -7,6 +7,7 @@ import gc
 import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from sqlalchemy.util import greenlet_spawn
 from ...errors import ConfigurationError
 from ...waiting import turns
 from ..sql.backend import Database
+from .content import objects, refuse_rows
 from .image import Busy, Image, copy
 from .open_transactions import StillOpen, driver_connection
 from .rows import quoted
@@ -54,19 +56,22 @@ class PrivateMemory:
         self._taken: list[PrivateSnapshot] = []
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
-        """Nothing in it can matter to anybody else."""
+        """Nothing in it can matter to anybody else but the application."""
+        if self._prepared is None:
+            self._within(lambda connection: refuse_rows(connection, self._database, tables))
 
     def claim(self) -> bool:
         self._within(self._before.take)
         if not self._database.adopt:
             stale = {name for schema, name in self._database.tables if schema in (None, "main")}
-            connection = self._before.connection
-            tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-            found = [name for (name,) in tables if name in stale]
-            for name in found:
-                connection.execute(f"DROP TABLE {quoted(name)}")
-            if found:
-                self._within(lambda connection: _overwrite(connection, self._before))
+            with closing(Image.made(lambda image: image.take(self._before.connection))) as without:
+                found = [
+                    name for kind, name in objects(without.connection) if kind == "table" and name in stale
+                ]
+                for name in found:
+                    without.connection.execute(f"DROP TABLE {quoted(name)}")
+                if found:
+                    self._within(lambda connection: _overwrite(connection, without))
         return False
 
     def keep(self) -> bool:

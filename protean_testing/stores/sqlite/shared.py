@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from ..sql.backend import Database
-from .content import objects
+from .content import objects, refuse_rows
 from .file_ownership import TestFile
 from .image import Busy, Image, copy
 from .location import Location, OurConnection, connect
@@ -35,11 +35,15 @@ class SharedDatabase:
         self._file = None if location.file is None else TestFile(location.file, location, database)
         self._alive: OurConnection | None = None
         self._before: set[tuple[str, str]] = set()
+        self._image: Image | None = None  # of what was there before, if it has tables that are made anew
         self._snapshots: Snapshots | None = None
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         if self._file is not None:
             self._file.check(tables)
+        elif self._alive is None:
+            with closing(self._location.connect()) as connection:
+                refuse_rows(connection, self._database, tables)
 
     def claim(self) -> bool:
         watch()
@@ -50,7 +54,10 @@ class SharedDatabase:
         self._alive = self._alone(self._location.connect)  # memory is gone with its last connection
         if not self._database.adopt:
             stale = {("table", name) for schema, name in self._database.tables if schema in (None, "main")}
-            self._before = set(objects(self._alive)) - stale
+            there = set(objects(self._alive))
+            if not stale.isdisjoint(there):
+                self._image = self.image()
+            self._before = there - stale
             self._drop_others()
         if self._alive.execute("PRAGMA page_count").fetchone() == (0,):
             self._alive.execute("PRAGMA page_size = 512")  # a look at a table reads a page
@@ -93,13 +100,19 @@ class SharedDatabase:
         if self._file is not None:
             self._file.drop()
         elif self._alive is not None and not self._database.adopt:
-            self._drop_others()
+            if self._image is None:
+                self._drop_others()
+            else:
+                image = self._image.connection
+                with closing(self._alone(self._location.connect)) as connection:
+                    self._alone(lambda: copy(image, connection))
 
     def close(self) -> None:
         if self._file is not None:
             self._file.abandon()
-        if self._alive is not None:
-            self._alive.close()
+        for held in (self._alive, self._image):
+            if held is not None:
+                held.close()
 
     def _drop_others(self) -> None:
         """Drop from memory all that was not there before.
