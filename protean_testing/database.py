@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -154,6 +155,8 @@ def sql_stores(stores: Iterable[Store]) -> list[Store]:
 class Block:
     """A scope as a context manager, sync and async; it can be entered again, also inside itself."""
 
+    _without_effect = False
+
     def __init__(
         self,
         stores: Sequence[Store | Hook],
@@ -166,8 +169,19 @@ class Block:
         self.label = label
         self._outer = outer
         self._open: list[tuple[Scope, ExitStack]] = []
+        self._without_effect = outer is not None
+
+    def __del__(self) -> None:
+        if self._without_effect:
+            warnings.warn(
+                f"{self.label} was never entered, so nothing is restored at its end. Write:  "
+                "with db.scope(): ...",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def __enter__(self) -> Database:
+        self._without_effect = False
         stores = self._prepared()
         outer = self._outer() if self._outer else None
         if outer is not None:

@@ -42,7 +42,30 @@ class AsyncTests(AsyncDatabaseTestCase):
 """
 
 
+UNENTERED = """
+class T(DatabaseTestCase):
+    metadata = Base.metadata
+    def test(self):
+        text = r"test_a.py:\\d+ was never entered(.|\\n)*with db.scope"
+        with self.assertWarnsRegex(RuntimeWarning, text) as told:
+            self.db.scope()  # here
+        self.assertEqual(told.filename, __file__)
+        self.assertIn("# here", open(__file__).readlines()[told.lineno - 1])
+        with warnings.catch_warnings(record=True) as others:
+            warnings.simplefilter("always")
+            with self.db.scope():
+                pass
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(self.db.scope())
+        self.assertEqual([str(one.message) for one in others], [])
+"""
+
+
 class FirstMistakeTests(SuiteTestCase):
+    def test_a_scope_that_is_not_entered(self) -> None:
+        self.write("test_a.py", "import contextlib, warnings\n" + UNENTERED, before=MODELS)
+        self.assertPassed(self.unittest("test_a"), 1)
+
     def test_each_is_told(self) -> None:
         code = "".join(
             f"""
