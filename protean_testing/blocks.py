@@ -22,6 +22,8 @@ from .store import Store, validate
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
+__unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 

@@ -21,10 +21,12 @@ from .core.leaks import report_leak, strictest
 from .core.run import raise_all
 from .core.scopes import Scope
 from .database import Database
-from .errors import ConfigurationError, ScopeError
+from .errors import ConfigurationError, ScopeError, UnsafeStoreError, without_own_frames
 from .handles import over, put_handles, remove_handles
 from .hooks import Hook
 from .store import Store, ended_scope
+
+__unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
 
 _fixtures: dict[type, ClassFixture] = {}
 """Of the classes that have begun, until they end."""
@@ -189,8 +191,11 @@ def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
             "the end of either would reset the data of both."
         )
     _end_class(cls)  # Ctrl-C, or a runner, has left it
-    fixture = ClassFixture(cls, what)
-    fixture.begin()
+    try:
+        fixture = ClassFixture(cls, what)
+        fixture.begin()
+    except (ConfigurationError, UnsafeStoreError) as error:
+        raise without_own_frames(error) from error.__cause__
     _fixtures[cls] = fixture
     cls.addClassCleanup(_end_class, cls)
     put_handles(cls, fixture.db)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .core.resource import StackedScope
 from .core.scopes import Scope, tests_running
-from .errors import ConfigurationError
+from .errors import ConfigurationError, UnsafeStoreError, without_own_frames
 from .hooks import Hook
 from .store import LocatedStore, Store
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from .live import LiveServer
     from .stores.sql.store import SQLAlchemyStore
+
+__unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
 
 
 class Database:
@@ -182,6 +184,12 @@ class Block:
 
     def __enter__(self) -> Database:
         self._without_effect = False
+        try:
+            return self._begun()
+        except (ConfigurationError, UnsafeStoreError) as error:
+            raise without_own_frames(error) from error.__cause__
+
+    def _begun(self) -> Database:
         stores = self._prepared()
         outer = self._outer() if self._outer else None
         if outer is not None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeVar
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+Failed = TypeVar("Failed", bound=Exception)
 
 
 class ProteanTestingError(Exception):
@@ -74,6 +77,20 @@ class NotKeptWarning(UserWarning):
 
 class NeverResetWarning(UserWarning):
     """A Protean domain holds data in a broker, a cache or an event store that no store restores."""
+
+
+def without_own_frames(error: Failed) -> Failed:
+    """Take the library's frames out of the traceback of an error whose text says all.
+
+    If it came from code of the user's, that stays in its traceback.
+    """
+    place = error.__traceback__
+    while place is not None:
+        module = str(place.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if module not in (__name__.partition(".")[0], "contextlib"):
+            return error
+        place = place.tb_next
+    return error.with_traceback(None)
 
 
 _NAMES = r"(?:ssl)?password|passwd|passfile|pwd"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
     from sqlalchemy.orm import Session
 
+__unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
+
 
 class DatabaseTestCase(unittest.TestCase):
     """A test case on real stores. Declare `metadata`, or `stores` for any mix.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .suite import MODELS, SuiteTestCase
 
 MISTAKES = {
@@ -61,7 +63,43 @@ class T(DatabaseTestCase):
 """
 
 
+REFUSED = """
+store = SQLAlchemyStore(Base.metadata, url="sqlite:///shop.db")
+
+class DeclaredTests(DatabaseTestCase):
+    stores = [store]
+    def test(self): pass
+
+class BlockTests(unittest.TestCase):
+    def test_block(self):
+        with test_database(store):
+            pass
+
+    @uses_database(store)
+    def test_decorated(self): pass
+
+def broken(engine):
+    raise ConfigurationError("of the user's")
+
+class CalledTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore(schema=broken)]
+    def test(self): pass
+"""
+
+
 class FirstMistakeTests(SuiteTestCase):
+    def test_a_refusal_is_shown_without_the_frames_that_found_it(self) -> None:
+        self.write("test_a.py", REFUSED, before=MODELS)
+        outcome = self.unittest("test_a")
+        self.assertEqual(outcome.err.count("refusing to use store"), 3, outcome.err)
+        for error in outcome.err.split("=" * 70)[1:]:
+            frames = re.findall(r'File ".*?(\w+/\w+\.py)"', error)
+            if "CalledTests" in error:
+                self.assertIn("in broken", error)
+            else:
+                ours = [frame for frame in frames if frame.startswith("protean_testing")]
+                self.assertLessEqual(len(ours), 1, error)
+
     def test_a_scope_that_is_not_entered(self) -> None:
         self.write("test_a.py", "import contextlib, warnings\n" + UNENTERED, before=MODELS)
         self.assertPassed(self.unittest("test_a"), 1)
