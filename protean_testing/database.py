@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .live import LiveServer
+    from .stores.sql.queries import Queries
     from .stores.sql.store import SQLAlchemyStore
 
 __unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
@@ -93,6 +94,14 @@ class Database:
         session = AsyncSession(self.async_engine, **arguments)
         self._scope().async_closing.append(session.close)
         return session
+
+    def queries(self) -> Queries:
+        """Record the statements on the database, of any engine: ``with db.queries() as found:``.
+
+        Returns:
+            A list of the statements, in their order.
+        """
+        return self._sql().queries()
 
     def serve(self, application: Callable[..., Any], **options: Any) -> LiveServer:
         """Serve an application on a port, from a thread, until the innermost open scope ends.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from sys import _getframe
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,8 @@ from .store import Store
 if TYPE_CHECKING:
     from sqlalchemy import Engine, MetaData
     from sqlalchemy.orm import Session
+
+    from .stores.sql.queries import Queries
 
 __unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
 
@@ -68,6 +71,18 @@ class DatabaseTestCase(unittest.TestCase):
 
     def debug(self) -> None:
         run_in_fixture(self, None, super().debug, self._unless_overridden)
+
+    @contextmanager
+    def assertQueries(self, number: int) -> Iterator[Queries]:
+        """Assert how many statements the block executes on the one SQL store, whichever engine sends them.
+
+        Parameters:
+            number: How many; an ``executemany`` is one.
+        """
+        with self.db.queries() as found:
+            yield found
+        if len(found) != number:
+            self.fail(f"{len(found)} statements, not {number}:\n{found.listed()}")
 
     def doCleanups(self) -> Any:
         if _getframe(1).f_code is RUNS:

@@ -28,6 +28,7 @@ from .hints import warn_of_stale_tables, warn_of_what_is_never_reset, watch_sche
 from .inputs import Inputs, checked
 from .inputs import key as key_of_inputs
 from .made import explain_sqlite, in_its_place
+from .queries import Queries
 from .urls import parsed_url, readable, sync_url, with_secrets
 from .worker_url import worker_url
 
@@ -223,6 +224,10 @@ class SQLAlchemyStore(LocatedStore):
         """An async engine without a pool: it may be used in any event loop."""
         return self._live().async_engine()
 
+    def queries(self) -> Queries:
+        """Record the statements on this database, whichever engine sends them."""
+        return Queries(self._live().is_at)
+
     def stamp(self, engine: Engine) -> None:
         """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` database.
 
@@ -231,9 +236,7 @@ class SQLAlchemyStore(LocatedStore):
         """
         stamp = getattr(self._backend(), "stamp", None)
         if stamp is None:
-            raise ConfigurationError(
-                f"store {self.name!r} is not SQLite: a new engine on its URL needs no stamp."
-            )
+            raise ConfigurationError(f"store {self.name!r} is not SQLite: its URL needs no stamp.")
         stamp(engine)
 
     @contextmanager
