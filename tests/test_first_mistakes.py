@@ -87,7 +87,38 @@ class CalledTests(DatabaseTestCase):
 """
 
 
+ELSEWHERE = """
+from sqlalchemy import create_engine
+theirs = create_engine("sqlite:///elsewhere_test.db")
+Base.metadata.create_all(theirs)
+
+class ShopTests(DatabaseTestCase):
+    metadata = Base.metadata
+    def test_1(self): place(HERE)
+    def test_2(self): place(HERE)
+"""
+
+
 class FirstMistakeTests(SuiteTestCase):
+    def test_an_application_elsewhere(self) -> None:
+        said = "protean_testing: no test wrote to store 'database' (SQLite in memory), which was empty"
+        self.write("test_a.py", ELSEWHERE.replace("HERE", "theirs"), before=MODELS)
+        self.write("test_b.py", ELSEWHERE.replace("HERE", "self.engine"), before=MODELS)
+        reads = "def test_3(self): self.assertEqual(customers(self.engine), ['all'])"
+        rows = "@classmethod\n    def setUpClass(cls):\n        super().setUpClass()\n        "
+        rows += "place(cls.engine, 'all')"
+        reading = ELSEWHERE.replace("def test_1(self): place(HERE)", rows).replace("place(HERE)", "pass")
+        self.write("test_c.py", f"{reading}    {reads}\n", before=MODELS)
+        for outcome, is_said in (
+            (self.unittest("test_a"), True),
+            (self.python("-m", "pytest", "-q", "test_a.py"), True),
+            (self.python("-m", "pytest", "-q", "-n", "2", "test_a.py"), False),  # a worker cannot know
+            (self.unittest("test_b"), False),
+            (self.unittest("test_c"), False),
+        ):
+            self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
+            self.assertEqual((outcome.out + outcome.err).count(said), is_said, outcome.out + outcome.err)
+
     def test_a_refusal_is_shown_without_the_frames_that_found_it(self) -> None:
         self.write("test_a.py", REFUSED, before=MODELS)
         outcome = self.unittest("test_a")

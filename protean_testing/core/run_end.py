@@ -12,11 +12,11 @@ from typing import Any
 
 from ..config import environ
 from .process_exit import at_exit, is_pool_worker
+from .remarks import remark, remarks
 from .run import run
 
 _owner: str | None = None
 _summaries: list[str] = []
-_remarks: list[str] = []
 _first: list[Callable[[], object]] = []
 _report: Callable[[list[Exception]], object] | None = None
 
@@ -55,15 +55,8 @@ def end_run() -> list[Exception]:
             errors.append(error)
     errors += run.end()
     _summaries.append(run.figures.summary())
-    _remarks.extend(environ.without_effect())
+    remark(*environ.without_effect())
     return errors
-
-
-def remarks() -> list[str]:
-    """What is to be said once, to whom runs the tests, of the runs that have ended; each is given once."""
-    said = list(dict.fromkeys(_remarks))
-    _remarks.clear()
-    return said
 
 
 def arm() -> None:

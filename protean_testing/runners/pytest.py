@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from ..core import run_end
+from ..core.remarks import remark, remarks
 
 WORKER_OUTPUT = "protean_testing"
 
 _failures: list[str] = []
-_remarks: dict[str, None] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,9 +51,8 @@ def _end_run() -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     _end_run()
-    _remarks.update(dict.fromkeys(run_end.remarks()))
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput[WORKER_OUTPUT] = (_failures, list(_remarks))
+        session.config.workeroutput[WORKER_OUTPUT] = (_failures, remarks())
     if _failures and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -61,16 +60,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """A worker of pytest-xdist has ended."""
-    failures, remarks = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT, ((), ()))
+    failures, lines = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT, ((), ()))
     _failures.extend(failures)
-    _remarks.update(dict.fromkeys(remarks))
+    remark(*lines)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for failure in _failures:
         terminalreporter.section("protean_testing: the end of the run failed", red=True)
         terminalreporter.write(failure)
-    for remark in _remarks:
-        terminalreporter.write_line(f"protean_testing: {remark}")
+    for line in remarks():
+        terminalreporter.write_line(f"protean_testing: {line}")
     _failures.clear()
-    _remarks.clear()

@@ -56,6 +56,7 @@ class DatabaseHandle:
         self._at_end = at_end
         self.closed = False
         self.claimed = False
+        self.was_written: bool | None = None  # since the schema was made; None before the first reset
         self.makers: list[Maker] = []
         self.made: list[Maker] = []  # those of them that came to their end
         self.backend: Backend | None = None

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import gc
 import sys
+import sysconfig
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from sqlalchemy import Engine, MetaData, Table, event, inspect
+from sqlalchemy import Engine, MetaData, Table, TableClause, event, inspect, literal, select
 
+from ...config import environ
 from ...core.leaks import bullet_list
+from ...core.remarks import remark
 from ...errors import NeverResetWarning, SchemaPerTestWarning, StaleTableWarning
 from ...store import ended_scope
+from ...workers import worker
 
 if TYPE_CHECKING:
     from .handle import DatabaseHandle
 
 _AROUND_A_TEST = ("setUp", "tearDown", "asyncSetUp", "asyncTearDown", "_callCleanup")
+_NOT_THE_USERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _made: WeakSet[DatabaseHandle] = WeakSet()
 _warned: set[str] = set()  # files
 
@@ -51,7 +57,7 @@ def _schema_changes(target: Any, connection: Any, **_: Any) -> None:
             _warned.add(file)
             warnings.warn_explicit(
                 f"{case} makes or drops its schema in every test ({method}, {file}:{line}). Store "
-                f"{handle.makers[0].name!r} has made it once for the run, and gives back the rows after each "
+                f"{handle.makers[0].name!r} has made it once for the run, and restores the rows after each "
                 "test: remove that call.",
                 SchemaPerTestWarning,
                 file,
@@ -68,7 +74,7 @@ def _around_a_test() -> tuple[str, str, FrameType] | None:
         module = frame.f_globals.get("__name__", "").partition(".")[0]
         if module == "protean_testing":
             return None
-        if maker is None and module not in ("sqlalchemy", "protean", "alembic", "contextlib"):
+        if maker is None and not frame.f_code.co_filename.startswith(_NOT_THE_USERS):
             maker = frame
         case = next(iter(frame.f_locals.values()), None) if frame.f_code.co_name in _AROUND_A_TEST else None
         if isinstance(case, unittest.TestCase):
@@ -76,6 +82,37 @@ def _around_a_test() -> tuple[str, str, FrameType] | None:
             return f"{type(case).__module__}.{type(case).__qualname__}", method, maker or frame
         frame = frame.f_back
     return None
+
+
+# A database that nobody uses
+
+
+def remark_on_test_db(name: str, handle: DatabaseHandle) -> None:
+    """Note that ``TEST_DB`` asks for another kind of database than the one that was given."""
+    test_db, given = environ.test_db(), handle.url.get_backend_name()
+    if test_db is not None and given != ("sqlite" if test_db == "memory" else test_db):
+        variable = "TEST_DB" if environ.test_infra() is None else "TEST_INFRA"
+        environ.unused(variable, f"store {name!r} has a url= or engine= of its own, which is {given}.")
+
+
+def remark_on_unwritten(name: str, handle: DatabaseHandle) -> None:
+    """Say at the end that tests have run, and that this database was never written to, nor held anything.
+
+    Most likely the application works in another one. A worker cannot know: others may have written.
+    """
+    if handle.was_written is not False or worker() is not None:
+        return
+    with suppress(Exception), handle.engine().connect() as connection:
+        tables = {(None, table) for table in inspect(connection).get_table_names()}
+        for schema, table in sorted(tables.union(*(one.tables() for one in handle.makers)), key=str):
+            rows = select(literal(1)).select_from(TableClause(table, schema=schema)).limit(1)
+            if connection.execute(rows).first():
+                return
+        shown = "SQLite in memory" if handle.url.query.get("vfs") == "memdb" else handle.shown
+        remark(
+            f"no test wrote to store {name!r} ({shown}), which was empty all the time. If the application is "
+            "to use it, give it  self.database_url"
+        )
 
 
 # A table that is not as the models say

@@ -19,12 +19,12 @@ from ...core.run_sync import run_sync
 from ...errors import ConfigurationError, NotKeptWarning, StoreError
 from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, Store, validate
 from ..driver_errors import said
+from . import hints
 from .backend import Backend, Database
 from .backends import backend_for
 from .checkouts import Taken
 from .definition import Definition, all_metadata, define, schema_key, unchanged
 from .handle import AnEngine, DatabaseHandle, empty_handle, engine_of
-from .hints import warn_of_stale_tables, warn_of_what_is_never_reset, watch_schema
 from .inputs import Inputs, checked
 from .inputs import key as key_of_inputs
 from .made import explain_sqlite, in_its_place
@@ -285,14 +285,14 @@ class SQLAlchemyStore(LocatedStore):
     def create_schema(self) -> None:
         handle, backend = self._live(), self._backend()
         if self._url is not None or self._engine is not None:
-            self._report_test_db(handle)
+            hints.remark_on_test_db(self.name, handle)
         if not (self.adopt or self.empty):
-            watch_schema(handle)
+            hints.watch_schema(handle)
         is_first = not handle.claimed
         if is_first and handle.sibling is not None:
             handle.sibling.create(self.name)
         with self._own_database(handle) if is_first else nullcontext():
-            warn_of_stale_tables(self.name, handle.engine, self._models)
+            hints.warn_of_stale_tables(self.name, handle.engine, self._models)
             is_made = self._claim(handle, backend) if is_first else self._drop_tables()
             handle.makers.append(self)
             if not is_made:
@@ -325,6 +325,8 @@ class SQLAlchemyStore(LocatedStore):
         if self._keep is None and not self.adopt and environ.wants_keep():
             where = "ends with the run, as it was given no URL" if handle.private else "could not be kept"
             environ.unused(environ.KEEP_VARIABLE, f"the database of store {self.name!r} {where}.")
+        if not (self._is_advised or self.adopt or self._engine):
+            hints.remark_on_unwritten(self.name, handle)
         if not handle.claimed or handle.ends_by_itself:
             return
         backend = self._backend()
@@ -346,9 +348,13 @@ class SQLAlchemyStore(LocatedStore):
         if handle.may_change_engines:
             handle.watch()
         changed = snapshot.backend.reset(snapshot.kept)
-        if changed and not self._is_advised:
-            self._is_advised = True
-            warn_of_what_is_never_reset(handle)
+        if changed:
+            handle.was_written = True
+            if not self._is_advised:
+                self._is_advised = True
+                hints.warn_of_what_is_never_reset(handle)
+        elif handle.was_written is None:
+            handle.was_written = False
         return changed
 
     def restore_fully(self, snapshot: _Snapshot) -> bool:
@@ -446,15 +452,6 @@ class SQLAlchemyStore(LocatedStore):
             logger.info(text)
             warnings.warn(text, NotKeptWarning, stacklevel=2)
         return not why
-
-    def _report_test_db(self, handle: DatabaseHandle) -> None:
-        """Note that ``TEST_DB`` asks for another kind of database than the one that was given."""
-        test_db, given = environ.test_db(), handle.url.get_backend_name()
-        if test_db is not None and given != ("sqlite" if test_db == "memory" else test_db):
-            variable = "TEST_DB" if environ.test_infra() is None else "TEST_INFRA"
-            environ.unused(
-                variable, f"store {self.name!r} has a url= or engine= of its own, which is {given}."
-            )
 
     @contextmanager
     def _made_here(self, handle: DatabaseHandle) -> Iterator[None]:
