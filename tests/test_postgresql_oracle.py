@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from protean_testing.errors import StoreError
-from protean_testing.stores.postgresql import baseline, data
+from protean_testing.stores.postgresql import baseline, catalog, data
 from protean_testing.stores.postgresql.history import History
 
 from .oracle.postgresql import CRASH, ROLES, VERSIONS, PostgreSQL
@@ -124,12 +124,12 @@ class BrokenResetTests(unittest.TestCase):
             self.assertFound()
 
     def test_a_table_forgotten(self) -> None:
-        everything = data.Data._all
+        kept = catalog.Catalog.kept.func
 
-        def all_but_one(self: data.Data) -> list[Any]:
-            return sorted(everything(self), key=lambda table: table.sql)[1:]
+        def all_but_one(self: catalog.Catalog) -> list[Any]:
+            return sorted(kept(self), key=lambda table: table.sql)[1:]
 
-        with patch.object(data.Data, "_all", all_but_one):
+        with patch.object(catalog.Catalog, "kept", property(all_but_one)):
             self.assertFound()
 
     def test_without_rows_of_outer_scopes(self) -> None:

@@ -168,7 +168,7 @@ class PartTests(PostgreSQLTestCase):
 
     def test_where_sequences_of_an_outer_scope_stood(self) -> None:
         self.assertNeeded(
-            patch.object(Installed, "_write_places", lambda *_: None),
+            patch.object(Installed, "_position_lines", lambda *_: ()),
             "INSERT INTO t1 (a) VALUES (1)",
             shared="INSERT INTO t1 (a) VALUES (1), (2)",
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
-from protean_testing.stores.postgresql import installed
+from protean_testing.stores.postgresql import installed, sequences
+from protean_testing.stores.postgresql.catalog import Sequence
 from protean_testing.stores.postgresql.connection import Connection
 from protean_testing.stores.postgresql.invalidations import Invalidations
 
@@ -203,6 +204,37 @@ class SequenceTests(PostgreSQLTestCase):
                 self.keeping.reset(self.outer)
                 self.assert_same(self.before)
 
+    def test_of_very_many_a_snapshot_reads_those_that_can_have_moved(self) -> None:
+        read: list[int] = []
+        positions = sequences.positions
+
+        def reading(connection: Connection, asked: Iterable[Sequence]) -> Any:
+            found = positions(connection, asked)
+            read.append(len(found))
+            return found
+
+        self.enterContext(patch.object(installed, "SEQUENCES_AT_SNAPSHOT", 100))
+        self.enterContext(patch.object(sequences, "positions", reading))
+        unexplained = "BEGIN; INSERT INTO s2 (a) VALUES (1); ROLLBACK"
+        for statements, most in (
+            (["BEGIN; INSERT INTO s1 (a) VALUES (1); SELECT nextval('order_number'); COMMIT"], 3),
+            ([unexplained, "SELECT nextval('s70_id_seq')"], len(self.before)),
+        ):
+            with self.subTest(statements):
+                read.clear()
+                middle = self.keeping.save()
+                self.run_sql(*statements)
+                inner, then = self.keeping.save(), self.positions()
+                self.assertEqual(len(read), 1)
+                self.assertLessEqual(read[0], most)
+                self.run_sql("INSERT INTO s1 (a) VALUES (1); INSERT INTO s70 (a) VALUES (1)", unexplained)
+                self.keeping.reset(inner)
+                self.assert_same(then)
+                self.keeping.reset(middle)
+                self.keeping.forget(middle)
+                self.keeping.reset(self.outer)
+                self.assert_same(self.before)
+
 
 class CostTests(PostgreSQLTestCase):
     def asked(self, tables: int, role: str) -> dict[str, int]:
@@ -228,14 +260,18 @@ class CostTests(PostgreSQLTestCase):
         with ExitStack() as stack:
             for name in originals:
                 stack.enter_context(patch.object(Connection, name, counted(name)))
-            for what, statement in (
-                ("warm", "INSERT INTO s2 (a) VALUES (1)"),
-                ("nothing", ""),
-                ("a row", "INSERT INTO s2 (a) VALUES (1)"),
+            row = "INSERT INTO s2 (a) VALUES (1)"
+            for what, shared, statement in (
+                ("warm", row, row),
+                ("nothing", "", ""),
+                ("a row", "", row),
+                ("a row of the class", row, ""),
+                ("nothing after it", "", ""),
             ):
                 run = 0
                 backend.reset(count)
                 outer = backend.save()
+                self.run_sql(shared)
                 inner = backend.save()
                 self.run_sql(statement)
                 backend.reset(inner)
@@ -250,4 +286,6 @@ class CostTests(PostgreSQLTestCase):
                 costs = self.asked(3, role)
                 self.assertLessEqual(costs["nothing"], 6)
                 self.assertLessEqual(costs["a row"], 8)
+                self.assertLessEqual(costs["a row of the class"], 17)
+                self.assertEqual(costs["nothing after it"], costs["nothing"])
                 self.assertEqual(self.asked(60, role), costs)

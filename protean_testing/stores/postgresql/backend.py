@@ -261,7 +261,9 @@ class PostgreSQLBackend:
         kept, _ = self._kept
         inner = kept.stack[kept.stack.index(snapshot) + 1 :]
         hidden = snapshot.hidden or any(one.may_hide for one in inner)
+        everywhere = False
         if self._fast is not None:
+            hidden |= any(one.is_dirty for one in (snapshot, *inner))
             everywhere = any(one.unexplained for one in (snapshot, *inner))
             changed = self._reset_fast(self._fast, snapshot, hidden, everywhere)
         else:
@@ -272,17 +274,19 @@ class PostgreSQLBackend:
             self._end_idle_readers()
         if hidden:
             snapshot.hidden = snapshot.quick = snapshot.unexplained = False
-        else:
-            if self._fast is not None:
-                snapshot.unexplained |= self._fast.pending or self._fast.unexplained
-            snapshot.quick |= changed or snapshot.unexplained
+        if self._fast is not None and not (hidden and everywhere):
+            snapshot.unexplained |= self._fast.pending or self._fast.unexplained
+        snapshot.quick |= snapshot.unexplained or (changed and not hidden)
         return changed
 
     def _reset_fast(self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool) -> bool:
         _, schemas = self._kept
         findings = EVERYTHING
+        is_told = self._connection.superuser and not everywhere  # of alterations, by event triggers
         if (
-            schemas.is_quickly_the_same(snapshot.schema) if hidden else snapshot.schema is schemas.current
+            schemas.is_quickly_the_same(snapshot.schema)
+            if hidden and not is_told
+            else snapshot.schema is schemas.current
         ) or not self._altered(fast, snapshot):
             findings = self._try_fast(fast, snapshot, hidden, everywhere)
         if findings.again:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from . import sql
 from .connection import Connection, quoted
@@ -101,6 +102,25 @@ class Catalog:
 
     tables: dict[int, Table]
     sequences: dict[tuple[str, str], Sequence]
+
+    @cached_property
+    def kept(self) -> list[Table]:
+        """The tables and materialized views that are restored."""
+        return [table for table in self.tables.values() if table.kind != "p" and table.changeable]
+
+    @cached_property
+    def of_no_table(self) -> list[Sequence]:
+        """The sequences that no table owns or takes values from."""
+        return [sequence for sequence in self.sequences.values() if not sequence.tables]
+
+    @cached_property
+    def by_table(self) -> dict[int, list[Sequence]]:
+        """The other sequences, by the numbers of the tables that take values from them."""
+        found: dict[int, list[Sequence]] = {}
+        for sequence in self.sequences.values():
+            for number in sequence.tables:
+                found.setdefault(number, []).append(sequence)
+        return found
 
     def holding(self) -> list[Table]:
         """Every table that holds rows itself."""

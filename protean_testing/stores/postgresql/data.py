@@ -35,7 +35,7 @@ class Data:
         self.era = 0
         self.counted: dict[int, int] = {}
         self._copy = 0
-        self._stored: set[int] = set()
+        self._stored: set[int] = set()  # the copies of snapshots: those of the base stay
 
     def begin(self) -> None:
         """Take what is new as it is now: it belongs to every snapshot."""
@@ -47,6 +47,7 @@ class Data:
                 [s for name, s in self.catalog.sequences.items() if name not in self.positions.base],
             )
         self.rows.base |= kept
+        self._stored.difference_update(*kept.values())
         self.positions.base |= locations
 
     def state(self) -> dict[str, Any]:
@@ -65,11 +66,10 @@ class Data:
         self.positions.base = schema_cache.to_positions(state)
         self.counted = dict(state["counted"])
         self.era, self._copy = state["era"], state["copy"]
-        self._stored = {copy for state in self.rows.base.values() for copy in state}
 
     def unknown(self) -> set[int]:
         """Tables that came since the snapshots were saved."""
-        return {table.number for table in self._all()} - self.rows.base.keys()
+        return {table.number for table in self.catalog.kept if table.number not in self.rows.base}
 
     # A level begins
 
@@ -77,7 +77,7 @@ class Data:
         """Begin a level, whatever was written."""
         with self.connection.raw.transaction():
             self.connection.make_durable()
-            written = self.written(self.rows.top, self._all()) | self.unknown()
+            written = self.written(self.rows.top, self.catalog.kept) | self.unknown()
             kept = self.keep(self.rows.top.dirty | written)
             locations = self.locations()
         self.know(locations)
@@ -142,7 +142,8 @@ class Data:
     def reset(self, snapshot: Snapshot) -> bool:
         """Give everything back that is not as it was at `snapshot`. Returns whether anything was not."""
         with self.connection.raw.transaction():
-            changed = self.restore(snapshot, self._all())
+            changed = self.restore(snapshot, self.catalog.kept)
+            self.discard(snapshot)
         self.ended(snapshot)
         return changed
 
@@ -172,22 +173,28 @@ class Data:
 
     def ended(self, snapshot: Snapshot) -> None:
         """All is as at `snapshot` again, and levels inside of it are over."""
-        has_copies = bool(self.rows.kept_since(snapshot.rows))
         del self.stack[self.stack.index(snapshot) + 1 :]
         snapshot.rows.clear()
         snapshot.positions.clear()
         snapshot.known = self.era
-        if has_copies:
-            self._discard()
+        self._stored -= self._void(snapshot)
 
     def forget(self, snapshot: Snapshot) -> None:
         """`snapshot` and the levels inside of it are over; the data is as it is."""
-        has_copies = bool(self.rows.kept_since(snapshot.rows))
+        self._stored -= self._void(snapshot)
         self.rows.forget(snapshot.rows)
         self.positions.forget(snapshot.positions)
         del self.stack[self.stack.index(snapshot) :]
-        if has_copies:
-            self._discard()
+
+    def discard(self, snapshot: Snapshot) -> None:
+        """Discard the copies that `snapshot` and the levels inside of it have made. Inside a transaction."""
+        baseline.discard(self.connection, self._void(snapshot))
+
+    def _void(self, snapshot: Snapshot) -> set[int]:
+        if not self._stored:
+            return set()
+        outer = self.stack[: self.stack.index(snapshot)]
+        return self._stored - {copy for one in outer for state in one.rows.kept.values() for copy in state}
 
     def position(self, name: Name, snapshot: Changes[Name, Position]) -> Position | None:
         """Where a sequence stood at `snapshot`; None for one that came later."""
@@ -195,7 +202,7 @@ class Data:
 
     def tables(self, keep: Callable[[Table], bool] = lambda table: True) -> list[Table]:
         """The tables and views that are kept, those of one kind."""
-        return [table for table in self._all() if keep(table)]
+        return [table for table in self.catalog.kept if keep(table)]
 
     def moved(self, snapshot: Snapshot) -> dict[Sequence, Position]:
         """Sequences that do not stand where they stood at `snapshot`, and where that was."""
@@ -204,11 +211,3 @@ class Data:
             for name, location in self.locations().items()
             if (target := self.position(name, snapshot.positions)) not in (location, None)
         }
-
-    def _all(self) -> list[Table]:
-        return [table for table in self.catalog.tables.values() if table.kind != "p" and table.changeable]
-
-    def _discard(self) -> None:
-        void = self._stored - {copy for state in self.rows.states() for copy in state}
-        baseline.discard(self.connection, void)
-        self._stored -= void

@@ -38,6 +38,7 @@ class Findings:
         schema: The schema may have been changed.
         views: A materialized view may have been refreshed.
         everything: The notes cannot be relied on.
+        unexplained: Something happened that the notes do not account for.
         again: Where the schema was not changed after all, the reset can do its work.
         crashed: So has the server since then.
     """
@@ -48,6 +49,7 @@ class Findings:
     schema: bool = False
     views: bool = False
     everything: bool = False
+    unexplained: bool = False
     again: bool = False
     crashed: bool = False
 
@@ -115,7 +117,7 @@ class Fast:
         self.installed.resume(state)
         with self.installed.transaction():
             _, seen = self._findings()
-            self._forget_notes()
+            self._forget_notes(self.data.era)
             self.connection.run(f"DELETE FROM {OURS}.touched")
             seen = self._after(seen)
         self._seen = seen
@@ -157,14 +159,13 @@ class Fast:
             findings = replace(findings, everything=findings.everything or changed)
             owed = {table.number for table in self._suspects(findings, data.rows.top.owed | data.unknown())}
             kept = self._keep(owed, by_key=not findings.everything)
-            moved = self._moved(schema_changed=changed)
+            moved = self._moved(owed, everywhere=findings.everything or findings.unexplained)
             self._notice(moved)
             if changed:
                 self.installed.install()
             if findings.crashed:
                 self.installed.install_after_crash(era)
-            self.connection.run(f"SELECT setval('{OURS}.era', {era})")
-            self._forget_notes()
+            self._forget_notes(era)
             self.installed.log_keys(kept, era)
             changed_states = self.installed.uncertain(set(kept) | set(data.rows.top.kept))
             states = {n: kept[n] if n in kept else data.rows.state_now(n) for n in changed_states}
@@ -175,15 +176,13 @@ class Fast:
         self._seen = seen
         return data.saved(owed, kept, moved, era)
 
-    def _moved(self, *, schema_changed: bool) -> dict[Name, Position]:
+    def _moved(self, written: set[int], *, everywhere: bool) -> dict[Name, Position]:
         """Where sequences stand that were moved since the innermost snapshot. Inside a transaction."""
-        data = self.data
-        if schema_changed or not self.installed.has_targets or self.connection.version < sequences.SET_BASED:
-            locations = data.locations()
-            data.know(locations)
-        else:
-            locations = sequences.moved(self.connection, data.catalog.sequences.values())
-        return data.moved_since_top(locations)
+        more = self.data.positions.top.dirty
+        suspects = self.installed.suspects(written, more, everywhere=everywhere)
+        locations = sequences.positions(self.connection, suspects)
+        self.data.know(locations)
+        return self.data.moved_since_top(locations)
 
     def _notice(self, locations: Mapping[Name, Position]) -> None:
         """From now on it is noticed when one of these sequences is moved. Inside a transaction."""
@@ -224,7 +223,7 @@ class Fast:
         tables = self.data.catalog.tables
         numbers = self.data.catalog.rows_of(set(findings.written) | more)
         found = {number: tables[number] for number in numbers if tables[number].changeable}
-        found |= {table.number: table for table in self.installed.watched()}
+        found |= {table.number: table for table in self.installed.watched}
         if findings.views:
             found |= {view.number: view for view in self.data.catalog.views()}
         return list(found.values())
@@ -253,7 +252,7 @@ class Fast:
         displaced = data.positions.dirty_since(snapshot.positions)
         thorough |= bool(displaced)
         others = self.installed.others(displaced, everywhere=everywhere) if thorough else None
-        if self._has_targets_of(snapshot) and not (dirty and thorough):
+        if self._has_targets_of(snapshot) and not (dirty or data.rows.kept_since(snapshot.rows)):
             word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
         else:
             with self.installed.transaction():
@@ -262,11 +261,12 @@ class Fast:
                 word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
                 if word in ("nothing", "reset"):
                     self._set_targets(snapshot, known=data.era)
+                    data.discard(snapshot)
         self.unexplained = bool(rest) and rest[-1] == "t"
         if word == "schema":
             return Findings(schema=True, views=True, again=True)
         if word == "look":
-            return self._read(rest[3])
+            return self._read(*rest[3:])
         if rest:
             self._seen = (rest[0], rest[1])
         data.ended(snapshot)
@@ -298,16 +298,16 @@ class Fast:
             findings, seen = self._findings()
             if findings.crashed:
                 self.installed.install_after_crash(data.era)
-                self.connection.run(f"SELECT setval('{OURS}.era', {data.era})")
             suspects = (
                 data.tables()
                 if everything
                 else self._suspects(findings, data.rows.dirty_since(snapshot.rows))
             )
             changed = data.restore(snapshot, suspects)
-            self._forget_notes()
+            self._forget_notes(data.era)
             self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {snapshot.era}")
             self._set_targets(snapshot, known=data.era)
+            data.discard(snapshot)
             seen = self._after(seen)
         self._seen = seen
         self.unexplained = False
@@ -320,6 +320,9 @@ class Fast:
         if not self._has_same_targets(outer):
             with self.installed.transaction():
                 self._set_targets(outer)
+                self.data.discard(snapshot)
+                seen = self._after(self._seen)
+            self._seen = seen
         self.data.forget(snapshot)
 
     def _set_targets(
@@ -376,17 +379,15 @@ class Fast:
     def _findings(self) -> tuple[Findings, tuple[str, str]]:
         """What happened since the last call, for a transaction that deals with all of it."""
         (said,) = self.connection.call(f"SELECT {_LOOK}", *self._seen)
-        word, *rest = said.split()
-        return (
-            (self._read("0"), self._seen) if word == "nothing" else (self._read(rest[3]), (rest[0], rest[1]))
-        )
+        rest = said.split()[1:]
+        return (self._read(*rest[3:]), (rest[0], rest[1])) if rest else (self._read("0"), self._seen)
 
     def _after(self, seen: tuple[str, str]) -> tuple[str, str]:
         """What is accounted for at the end of the transaction, which is none of the code under test."""
         own = self.connection.value("SELECT pg_current_xact_id_if_assigned()::text")
         return (str(int(own) + 1), seen[1]) if own == seen[0] else seen
 
-    def _read(self, written: str) -> Findings:
+    def _read(self, written: str, unexplained: str = "f") -> Findings:
         noted = frozenset(_numbers(written))
         unsure = change_log.SCHEMA in noted or change_log.SENTINEL not in noted
         return Findings(
@@ -394,12 +395,14 @@ class Fast:
             schema=unsure or not self.connection.superuser,
             views=change_log.VIEW in noted or not self.connection.superuser,
             everything=unsure,
+            unexplained=unexplained == "t",
             crashed=change_log.SENTINEL not in noted,
         )
 
-    def _forget_notes(self) -> None:
+    def _forget_notes(self, era: int) -> None:
         self.connection.run(
-            f"DELETE FROM {OURS}.note; INSERT INTO {OURS}.note VALUES ({change_log.SENTINEL})"
+            f"DELETE FROM {OURS}.note; INSERT INTO {OURS}.note VALUES ({change_log.SENTINEL}); "
+            f"SELECT setval('{OURS}.era', {era})"
         )
 
     # Dead rows

@@ -84,13 +84,6 @@ class History(Generic[Thing, State]):
         below.dirty |= written
         below.owed |= written.union(*(changes.owed for changes in self._since(snapshot)))
 
-    def states(self) -> list[State]:
-        """Every state that is kept somewhere."""
-        return [
-            *self.base.values(),
-            *(state for changes in self._changes() for state in changes.kept.values()),
-        ]
-
     def _since(self, snapshot: Changes[Thing, State]) -> Sequence[Changes[Thing, State]]:
         found = self._changes()
         return found[found.index(snapshot) :]

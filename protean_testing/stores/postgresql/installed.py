@@ -9,7 +9,7 @@ from typing import Any
 
 from . import baseline, change_log, clearing, sql
 from .baseline import State
-from .catalog import Table
+from .catalog import Sequence, Table
 from .connection import OURS, Connection, listed, literal
 from .data import Data
 from .sequences import Name, Position
@@ -18,6 +18,7 @@ MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no o
 FEW_SEQUENCES = 16  # all of them are looked at after every test
 SOME_SEQUENCES = 100  # those without values are restored after a rollback, too
 SEQUENCES_IN_TURN = 50  # that are looked at after a scope in which nothing was unexplained, if there are more
+SEQUENCES_AT_SNAPSHOT = 200  # of which a snapshot reads each; of more, those that what was written explains
 
 
 class Installed:
@@ -28,6 +29,7 @@ class Installed:
             who is told of changes instead.
         altered: Something was installed since this was last set to False.
         renew: What is installed did not work, and is to be written again.
+        watched: What has to be looked at whenever anything happened, since nothing tells that it was written.
     """
 
     def __init__(self, connection: Connection, data: Data) -> None:
@@ -35,10 +37,11 @@ class Installed:
         self.newest = 0
         self.altered = False
         self.renew = False
+        self.watched: list[Table] = []
         self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
         self._puts: set[int] = set()  # tables with a function that puts rows back
         self._target: dict[int, tuple[State, bool]] = {}
-        self._displaced: set[Name] = set()
+        self._elsewhere: dict[Name, Position] = {}  # as `position` says, if not at first
         self._has_targets = False
         self._turn = 0
 
@@ -65,6 +68,7 @@ class Installed:
             change_log.log_keys(self._connection, catalog.tables[number])
         if self.renew:
             self._puts.clear()
+        self._know_watched()
         self._write_lists()
         self._write_functions()
         self.know_newest()
@@ -85,12 +89,19 @@ class Installed:
         self._puts = set(state["puts"])
         self._target = {number: (tuple(copies), by_key) for number, copies, by_key in state["target"]}
         self._has_targets = True
+        self._know_watched()
         self.know_newest()
 
     def install_after_crash(self, era: int) -> None:
         """What came since `era` is noted again; no keys tell of unlogged rows that were lost before."""
         self._keys_since = dict.fromkeys(self._keys_since, era)
         self.install()
+
+    def _know_watched(self) -> None:
+        superuser = self._connection.superuser
+        self.watched = self._data.tables(
+            lambda table: not table.notable and not (table.kind == "m" and superuser)
+        )
 
     def know_newest(self) -> None:
         """Whatever tables there are now, they are known."""
@@ -120,11 +131,6 @@ class Installed:
         """Whether every key of a table that was written since `era` is known."""
         return self._keys_since.get(number, era + 1) <= era
 
-    def watched(self) -> list[Table]:
-        """What has to be looked at whenever anything happened, since nothing tells that it was written."""
-        superuser = self._connection.superuser
-        return self._data.tables(lambda table: not table.notable and not (table.kind == "m" and superuser))
-
     def _slow(self) -> set[int]:
         """What is restored in the slower way."""
         slow = self._data.tables(
@@ -150,7 +156,7 @@ class Installed:
         locations = {sequence: base[name] for name, sequence in catalog.sequences.items() if name in base}
         run(clearing.clear_function(self._data.tables(lambda table: table.kind == "r"), locations))
         constants = {
-            ":watched": bool(self.watched()),
+            ":watched": bool(self.watched),
             ":heirs": any(table.children for table in catalog.tables.values()),
             ":slow": bool(self._slow()),
             ":owner": not self._connection.can_disable_triggers,
@@ -212,7 +218,7 @@ class Installed:
     @property
     def moved(self) -> bool:
         """Whether a sequence stands elsewhere in `position` than when the schema was made."""
-        return bool(self._displaced)
+        return bool(self._elsewhere)
 
     def others(self, more: Iterable[Name], *, everywhere: bool) -> str:
         """The sequences to look at although nobody wrote to their tables, as an array's text; empty for all.
@@ -220,15 +226,28 @@ class Installed:
         Those of no table are always among them: a transaction that writes may take a number from one.
         Of the others, which hardly anything moves without a write to their table, some are looked at in turn.
         """
-        sequences = self._data.catalog.sequences
-        if everywhere or len(sequences) <= SEQUENCES_IN_TURN:
+        catalog = self._data.catalog
+        if everywhere or len(catalog.sequences) <= SEQUENCES_IN_TURN:
             return "{}"
-        chosen = {sequence.oid for sequence in sequences.values() if not sequence.tables}
-        oids = [sequence.oid for sequence in sequences.values() if sequence.tables]
-        chosen.update(oids[self._turn : self._turn + SEQUENCES_IN_TURN])
-        self._turn = self._turn + SEQUENCES_IN_TURN if self._turn + SEQUENCES_IN_TURN < len(oids) else 0
-        chosen |= {sequences[name].oid for name in more if name in sequences}
+        chosen = {sequence.oid for sequence in catalog.of_no_table}
+        numbers = list(catalog.by_table)
+        chosen.update(
+            sequence.oid
+            for number in numbers[self._turn : self._turn + SEQUENCES_IN_TURN]
+            for sequence in catalog.by_table[number]
+        )
+        self._turn = self._turn + SEQUENCES_IN_TURN if self._turn + SEQUENCES_IN_TURN < len(numbers) else 0
+        chosen |= {catalog.sequences[name].oid for name in more if name in catalog.sequences}
         return "{" + ",".join(map(str, chosen)) + "}"
+
+    def suspects(self, written: Iterable[int], more: Iterable[Name], *, everywhere: bool) -> list[Sequence]:
+        """The sequences that a snapshot has to read: those that may have been moved since the one before."""
+        catalog = self._data.catalog
+        if everywhere or not self._has_targets or len(catalog.sequences) <= SEQUENCES_AT_SNAPSHOT:
+            return list(catalog.sequences.values())
+        of_tables = [sequence for number in written for sequence in catalog.by_table.get(number, ())]
+        known = [catalog.sequences[name] for name in more if name in catalog.sequences]
+        return list({one.oid: one for one in (*catalog.of_no_table, *of_tables, *known)}.values())
 
     @property
     def held(self) -> bool:
@@ -241,8 +260,9 @@ class Installed:
 
     def uncertain(self, numbers: set[int]) -> set[int]:
         """The tables whose states `set_targets` has to be told, if those of `numbers` may have changed."""
-        known = self._data.catalog.tables.keys() & self._data.rows.base.keys()
-        return known & (numbers | self._keys_since.keys()) if self._has_targets else set(known)
+        tables, base = self._data.catalog.tables, self._data.rows.base
+        asked = numbers | self._keys_since.keys() if self._has_targets else base.keys()
+        return {number for number in asked if number in tables and number in base}
 
     def uncertain_sequences(self, names: Iterable[Name]) -> set[Name]:
         """The same for sequences."""
@@ -260,52 +280,66 @@ class Installed:
             known: The latest era in which all was as at the snapshot.
         """
         target: dict[int, tuple[State, bool]] = {}
+        lines: list[str] = []
+        puts = set(self._puts)
         for number, state in states.items():
             table = self._data.catalog.tables.get(number)
             if table is None or table.kind != "r" or state == baseline.EMPTY:
                 continue
             target[number] = (state, self.all_keys_logged(number, known))
-            if number not in self._puts:
-                self._puts.add(number)
-                self._connection.run(clearing.put_function(table, self._connection.can_disable_triggers))
-                self._connection.run(clearing.put_switch(self._puts))
-                self.altered = True
-        self._write_target(states.keys(), target)
-        self._write_places(locations)
+            if number not in puts:
+                puts.add(number)
+                lines.append(clearing.put_function(table, self._connection.can_disable_triggers))
+        if puts != self._puts:
+            self._puts = puts
+            lines.append(clearing.put_switch(puts))
+            self.altered = True
+        lines += self._target_lines(states.keys(), target)
+        lines += self._position_lines(locations)
+        if lines:
+            self._connection.run("; ".join(lines))
         self._has_targets = True
 
-    def _write_target(self, asked: Collection[int], target: dict[int, tuple[State, bool]]) -> None:
+    def _target_lines(self, asked: Collection[int], target: dict[int, tuple[State, bool]]) -> Iterator[str]:
         there = {number: self._target[number] for number in asked if number in self._target}
         if not self._has_targets:
             there = {}
             self._target = {}
-        changed = [(number, *what) for number, what in target.items() if there.get(number) != what]
-        gone = (there.keys() - target.keys()) | {number for number, *_ in changed}
-        if not self._has_targets:
-            self._connection.run(f"DELETE FROM {OURS}.target")
-        elif gone:
-            self._connection.run(f"DELETE FROM {OURS}.target WHERE number = ANY ({listed(gone)}::int[])")
+            yield f"DELETE FROM {OURS}.target"
+        changed = {number: what for number, what in target.items() if there.get(number) != what}
+        gone = (there.keys() - target.keys()) | (changed.keys() & there.keys())
+        if gone:
+            yield f"DELETE FROM {OURS}.target WHERE number = ANY ({listed(gone)}::int[])"
         if changed:
-            rows = ", ".join(f"({number}, {listed(state)}, {by_key})" for number, state, by_key in changed)
-            self._connection.run(f"INSERT INTO {OURS}.target VALUES {rows}")
+            rows = (f"({number}, {listed(state)}, {by_key})" for number, (state, by_key) in changed.items())
+            yield f"INSERT INTO {OURS}.target VALUES {', '.join(rows)}"
         for number in gone:
             self._target.pop(number, None)
         self._target |= target
 
-    def _write_places(self, locations: Mapping[Name, Position]) -> None:
+    def _position_lines(self, locations: Mapping[Name, Position]) -> Iterator[str]:
         sequences, base = self._data.catalog.sequences, self._data.positions.base
-        changed = [sequences[name] for name in locations if name in sequences]
+        there = self._elsewhere
         if not self._has_targets:
-            self._connection.run(f"DELETE FROM {OURS}.position")
-        elif changed:
+            self._elsewhere = {}
+            yield f"DELETE FROM {OURS}.position"
+        changed = {
+            sequences[name]: at
+            for name, at in locations.items()
+            if name in sequences and not (self._has_targets and at == there.get(name, base.get(name)))
+        }
+        if not changed:
+            return
+        if self._has_targets:
             oids = listed(sequence.oid for sequence in changed)
-            self._connection.run(f"DELETE FROM {OURS}.position WHERE sequence = ANY ({oids}::oid[])")
-        lines = [
-            f"({number}, {one.oid}, {locations[one.key][0]}, {locations[one.key][1]}, {one.cached})"
-            for one in changed
+            yield f"DELETE FROM {OURS}.position WHERE sequence = ANY ({oids}::oid[])"
+        rows = (
+            f"({number}, {one.oid}, {last}, {called}, {one.cached})"
+            for one, (last, called) in changed.items()
             for number in (*(one.tables or (change_log.SENTINEL,)), "NULL")
-        ]
-        if lines:
-            self._connection.run(f"INSERT INTO {OURS}.position VALUES {', '.join(lines)}")
-        elsewhere = {name for name, location in locations.items() if location != base.get(name, location)}
-        self._displaced = (self._displaced - locations.keys() if self._has_targets else set()) | elsewhere
+        )
+        yield f"INSERT INTO {OURS}.position VALUES {', '.join(rows)}"
+        for one, at in changed.items():
+            self._elsewhere.pop(one.key, None)
+            if at != base.get(one.key, at):
+                self._elsewhere[one.key] = at

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from . import sql
 from .catalog import Sequence
 from .connection import Connection, listed
 
@@ -12,7 +11,7 @@ Name = tuple[str, str]
 Position = tuple[int, bool]
 """last_value and is_called, as in the sequence itself."""
 
-SET_BASED = 18
+_SET_BASED = 18
 """The version of PostgreSQL that has `pg_get_sequence_data`."""
 
 _ONLY_CALLED = "LATERAL (SELECT pg_sequence_last_value(s.oid) AS last_value, true AS is_called)"
@@ -25,7 +24,7 @@ CHUNK = 200
 def positions(connection: Connection, sequences: Iterable[Sequence]) -> dict[Name, Position]:
     """Where they stand now."""
     by_oid = {sequence.oid: sequence for sequence in sequences}
-    read = "pg_get_sequence_data(s.oid)" if connection.version >= SET_BASED else _ONLY_CALLED
+    read = "pg_get_sequence_data(s.oid)" if connection.version >= _SET_BASED else _ONLY_CALLED
     found: dict[Name, Position] = {}
     known = f"unnest({listed(by_oid)}::oid[]) s (oid)"
     for oid, last, called in connection.rows(
@@ -43,13 +42,6 @@ def positions(connection: Connection, sequences: Iterable[Sequence]) -> dict[Nam
         for number, last, called in connection.rows(union, again=True):
             found[part[number].key] = (last, called)
     return found
-
-
-def moved(connection: Connection, sequences: Iterable[Sequence]) -> dict[Name, Position]:
-    """Those that do not stand where `protean_testing.position` says, and where they stand."""
-    by_oid = {sequence.oid: sequence.key for sequence in sequences}
-    found = connection.rows(sql.text("moved_sequences"), again=True)
-    return {by_oid[oid]: (last, called) for oid, last, called in found if oid in by_oid}
 
 
 def restore(connection: Connection, targets: Mapping[Sequence, Position]) -> None:

@@ -37,6 +37,11 @@ class Snapshot:
     holders: frozenset[int] | None = None
 
     @property
+    def is_dirty(self) -> bool:
+        """Whether something that was written when an inner one was saved is to be restored."""
+        return bool(self.rows.dirty or self.positions.dirty)
+
+    @property
     def may_hide(self) -> bool:
         """Whether there may be more to restore than the change log says."""
         return self.quick or self.hidden

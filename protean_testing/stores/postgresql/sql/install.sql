@@ -26,6 +26,7 @@ CREATE TABLE protean_testing.position (
     number int, sequence oid NOT NULL, last_value bigint NOT NULL, is_called bool NOT NULL, cached bool NOT NULL
 );
 CREATE INDEX ON protean_testing.position (number);
+CREATE INDEX ON protean_testing.position (sequence);
 ALTER TABLE protean_testing.position REPLICA IDENTITY FULL;
 
 -- What sequences look like, apart from where they stand.

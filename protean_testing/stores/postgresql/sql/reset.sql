@@ -38,16 +38,16 @@ BEGIN
     snapshot := pg_current_snapshot();
     head := pg_snapshot_xmax(snapshot)::text;
     waiting := pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot) OR age(pg_snapshot_xmax(snapshot)::xid) > 0;
-    IF since = 0 OR 0 <> ALL (written)  -- the server crashed
-       OR -1 = ANY (written) OR -2 = ANY (written) OR :watched
-    THEN
-        RETURN concat_ws(' ', 'look', head, waiting, 0, written);
-    END IF;
     IF head = seen + 1 AND written <> '{0}' THEN  -- the one that has noted something
         unexplained := pending OR waiting OR :unlogged;
     ELSE
         unexplained := pending OR waiting OR :unlogged OR head - seen <>
                        (SELECT count(DISTINCT xmin::text) FROM protean_testing.note WHERE number <> 0);
+    END IF;
+    IF since = 0 OR 0 <> ALL (written)  -- the server crashed
+       OR -1 = ANY (written) OR -2 = ANY (written) OR :watched
+    THEN
+        RETURN concat_ws(' ', 'look', head, waiting, 0, written, unexplained);
     END IF;
     IF newest <> 0 AND (unexplained OR newest <> (SELECT max(oid) FROM pg_class)) THEN
         RETURN 'schema';
@@ -61,7 +61,7 @@ BEGIN
         written := ARRAY(SELECT DISTINCT number FROM unnest(written) number ORDER BY number);
     END IF;
     IF :slow AND EXISTS (SELECT FROM protean_testing.slow WHERE number = ANY (written)) THEN
-        RETURN concat_ws(' ', 'look', head, waiting, 0, written);
+        RETURN concat_ws(' ', 'look', head, waiting, 0, written, unexplained);
     END IF;
 
     IF :owner THEN  -- one by one, those that refer to others first, where that will do
@@ -75,7 +75,7 @@ BEGIN
                         WHERE number = ANY (kept) AND era >= since AND key IS NULL))
         THEN
             IF NOT protean_testing.put_all(written, since, held) THEN
-                RETURN concat_ws(' ', 'look', head, waiting, 0, written);
+                RETURN concat_ws(' ', 'look', head, waiting, 0, written, unexplained);
             END IF;
             kept := written;
         ELSIF kept <> '{}' THEN
@@ -117,18 +117,24 @@ BEGIN
         PERFORM setval(sequence, last_value, is_called)
            FROM protean_testing.position WHERE number = ANY (written);
     END IF;
-    IF unexplained OR :few OR others IS NOT NULL THEN
+    IF unexplained OR :few OR others = '{}' THEN
         restarted := restarted + (
             SELECT count(setval(sequence, last_value, is_called)) FROM protean_testing.position
-             WHERE number IS NULL  -- CASE: else the planner reads all of them first
-               AND CASE WHEN unexplained OR :few OR others = '{}' OR sequence = ANY (others)
-                        THEN pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END
-                        ELSE false END);
+             WHERE number IS NULL
+               AND pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END);
+    ELSIF others IS NOT NULL THEN
+        restarted := restarted + (
+            WITH found AS MATERIALIZED (  -- else the planner reads all sequences first
+                SELECT * FROM protean_testing.position WHERE sequence = ANY (others) AND number IS NULL)
+            SELECT count(setval(sequence, last_value, is_called)) FROM found
+             WHERE pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END);
     END IF;
-    IF unexplained AND :some OR others IS NOT NULL THEN  -- one that gave no value looks the same wherever it stands
+    IF unexplained AND :some OR others = '{}' THEN  -- one that gave no value looks the same wherever it stands
         PERFORM setval(sequence, last_value, is_called)
-           FROM protean_testing.position
-          WHERE number IS NULL AND NOT is_called AND (unexplained AND :some OR others = '{}' OR sequence = ANY (others));
+           FROM protean_testing.position WHERE number IS NULL AND NOT is_called;
+    ELSIF others IS NOT NULL THEN
+        PERFORM setval(sequence, last_value, is_called)
+           FROM protean_testing.position WHERE sequence = ANY (others) AND number IS NULL AND NOT is_called;
     END IF;
     DELETE FROM protean_testing.note WHERE number <> 0;
     RETURN concat_ws(' ', CASE WHEN written = '{0}' AND restarted = 0 THEN 'nothing' ELSE 'reset' END,
