@@ -37,7 +37,19 @@ class PostgreSQLTests(SuiteTestCase):
         self.assertRegex(outcome.out, r"(?m)^(pass|MISS)  .*one-row INSERT")
         for name in OURS:
             self.assertRegex(outcome.out, rf"(?m)^{name}: 6 tables( +[\d.]+){{6}}$")
+        if find_spec("django"):
+            self.assertRegex(outcome.out, r"(?m)^Django: 6 tables( +[\d.]+){3} +-( +[\d.]+){2}$")
         self.assertEqual(ElementTree.parse(chart).getroot().tag, "{http://www.w3.org/2000/svg}svg")
+
+
+class SuiteTests(SuiteTestCase):
+    def test_it_prints_the_seconds_of_each_way(self) -> None:
+        size = ("--classes", "2", "--tables", "4", "--rounds", "1")
+        outcome = self.python("-m", "benchmarks.postgresql.suite", *size, timeout=120)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        ways = ["ours", "ours, as a plain owner", "TRUNCATE after each test", "nothing restored"]
+        for way in ways + ["Django TestCase"] * bool(find_spec("django")):
+            self.assertRegex(outcome.out, rf"(?m)^{way} +\d+\.\d\d \(\d+\.\d\d\)$")
 
 
 class LifecycleTests(SuiteTestCase):

@@ -119,7 +119,8 @@ def section(kind: Kind, found: argparse.Namespace, verdicts: list[str]) -> repor
         if kind.where == "memory" and found.scopes:
             print(f"{part.title}: scopes", file=sys.stderr)
             roles = [role for role in found.roles if role != "application"]
-            part.scopes = scopes.costs(server, roles, (found.tables[0], found.tables[-1]), found.scopes)
+            counts = (found.tables[0], found.tables[-1])
+            part.scopes = scopes.costs(server, roles, counts, found.scopes, peers=not found.no_peers)
             verdicts += [report.verdict(part.title, bar) for bar in scopes.bars(part.scopes)]
     return part
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from protean_testing.servers.postgresql import PrivatePostgreSQL
+
 from .measuring import Way
 from .places import connected, write
 from .ways import Ground
@@ -18,30 +20,16 @@ def django_ways(ground: Ground) -> list[Way]:
     Raises:
         ImportError: Django is not installed.
     """
-    import django
-    from django.conf import settings
-    from django.db import connections
     from django.test import TestCase, TransactionTestCase
 
-    host = ground.server.url().partition("host=")[2].partition("&")[0]
-    place = {"ENGINE": "django.db.backends.postgresql", "HOST": host, "PORT": "5432", "USER": "postgres"}
-    if not settings.configured:
-        databases = {"default": {**place, "NAME": "postgres"}}
-        settings.configure(DATABASES=databases, INSTALLED_APPS=[__package__], USE_TZ=True)
-        django.setup()
+    connection = django_on(ground.server, "postgres")
     _make_models(ground.case.tables)
-    connection = connections["default"]
 
     def way(case: type[TransactionTestCase], name: str) -> Way:
         database, test = ground.copy(name.partition(" ")[2].lower()), case()
 
-        def here() -> None:
-            if connection.settings_dict["NAME"] != database or connection.settings_dict["HOST"] != host:
-                connection.close()
-                connection.settings_dict.update(place, NAME=database)
-
         def begin() -> None:
-            here()
+            django_on(ground.server, database)
             case.setUpClass()
             case._pre_setup()
 
@@ -67,6 +55,29 @@ def django_ways(ground: Ground) -> list[Way]:
     if not ground.case.rows:  # whose flush cannot bring rows of a class back
         ways.append(way(type("Tests", (TransactionTestCase,), {}), "Django TransactionTestCase"))
     return ways
+
+
+def django_on(server: PrivatePostgreSQL, database: str) -> Any:
+    """Django's connection, which is to this database from now on.
+
+    Raises:
+        ImportError: Django is not installed.
+    """
+    import django
+    from django.conf import settings
+    from django.db import connections
+
+    host = server.url().partition("host=")[2].partition("&")[0]
+    place = {"ENGINE": "django.db.backends.postgresql", "HOST": host, "PORT": "5432", "USER": "postgres"}
+    if not settings.configured:
+        databases = {"default": {**place, "NAME": database}}
+        settings.configure(DATABASES=databases, INSTALLED_APPS=[__package__], USE_TZ=True)
+        django.setup()
+    connection = connections["default"]
+    if (connection.settings_dict["NAME"], connection.settings_dict["HOST"]) != (database, host):
+        connection.close()
+        connection.settings_dict.update(place, NAME=database)
+    return connection
 
 
 def _make_models(tables: int) -> None:
