@@ -251,7 +251,17 @@ class PostgreSQLBackend:
 
     def reset(self, snapshot: Snapshot) -> bool:
         self._ended = []
-        changed = self._again("reset", lambda: self._reset(snapshot))
+        changed: bool | None = None
+        if self._fast is not None and self._schemas is not None and snapshot.schema is self._schemas.current:
+            try:
+                changed = self._fast.reset_quickly(snapshot)
+            except NoAnswer:
+                with self._translated("reset"):
+                    raise
+            except psycopg.Error:
+                pass  # it comes again, and is dealt with
+        if changed is None:
+            changed = self._again("reset", lambda: self._reset(snapshot))
         if self._ended:
             self._report_leak()
         return changed

@@ -62,6 +62,8 @@ _SETTINGS = {
 }
 _LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off where the server knows them
 
+_FAILED = psycopg.pq.ExecStatus.FATAL_ERROR
+
 Rows = list[tuple[Any, ...]]
 
 
@@ -159,10 +161,14 @@ class Connection:
         Raises:
             psycopg.Error: As `run` would.
         """
-        name = self._prepare(statement).encode()
-        texts = [None if value is None else str(value).encode() for value in values]
-        self.raw.pgconn.send_query_prepared(name, texts)
-        result = self._result()
+        name = self._prepared.get(statement) or self._prepare(statement)
+        pgconn = self.raw.pgconn
+        pgconn.send_query_prepared(
+            name.encode(), [None if value is None else str(value).encode() for value in values]
+        )
+        (result,) = self.raw.wait(generators.execute(pgconn))  # libpq's own call would block, Ctrl-C too
+        if result.status == _FAILED:
+            raise _error(result)
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
 
     def _prepare(self, statement: str) -> str:
@@ -171,7 +177,9 @@ class Connection:
             self._statements += 1
             name = f"{OURS}_{self._statements}"
             self.raw.pgconn.send_prepare(name.encode(), statement.encode())
-            self._result()
+            (result,) = self.raw.wait(generators.execute(self.raw.pgconn))
+            if result.status == _FAILED:
+                raise _error(result)
             self._prepared[statement] = name
         return name
 
@@ -179,11 +187,6 @@ class Connection:
         """Forget a statement that does not come again."""
         if (name := self._prepared.pop(statement, None)) is not None:
             self.run(f"DEALLOCATE {name}")
-
-    def _result(self) -> PGresult:
-        """Of what was sent. libpq's own call for both would block, Ctrl-C too."""
-        (result,) = self.raw.wait(generators.execute(self.raw.pgconn))
-        return _checked(result)
 
     @property
     def alive(self) -> bool:
@@ -255,12 +258,10 @@ def _works(parameters: dict[str, Any], pid: int) -> bool:
     return False
 
 
-def _checked(result: PGresult) -> PGresult:
-    if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
-        message = result.error_message.decode(errors="replace").strip()
-        state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
-        raise (psycopg.errors.lookup(state.decode()) if state else psycopg.OperationalError)(message)
-    return result
+def _error(result: PGresult) -> psycopg.Error:
+    message = result.error_message.decode(errors="replace").strip()
+    state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+    return (psycopg.errors.lookup(state.decode()) if state else psycopg.OperationalError)(message)
 
 
 def libpq_parameters(url: URL) -> dict[str, Any]:
