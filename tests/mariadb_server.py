@@ -61,7 +61,9 @@ class MariaDB:
         return f"mysql+pymysql://{login}@localhost/{database}?unix_socket={self.socket}"
 
     def connect(self, database: str, user: str = "root") -> pymysql.Connection:
-        return pymysql.connect(unix_socket=str(self.socket), user=user, database=database, autocommit=True)
+        return pymysql.connect(
+            unix_socket=str(self.socket), user=user, database=database, autocommit=True, ssl_disabled=True
+        )
 
     def create(self, database: str) -> str:
         """The URL of a new and empty database."""

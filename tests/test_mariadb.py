@@ -22,6 +22,7 @@ from protean_testing import (
     LeakWarning,
     OpenTransactionError,
     SQLAlchemyStore,
+    StoreError,
     UnsafeStoreError,
 )
 from protean_testing.conformance import StoreConformance
@@ -190,13 +191,128 @@ class RowTests(KeeperTestCase):
 
         sa.event.listen(sa.Engine, "before_cursor_execute", ask)
         self.addCleanup(sa.event.remove, sa.Engine, "before_cursor_execute", ask)
-        for statement, times in (("DO 1", 0), ("DELETE FROM audit WHERE id < 0", 1)):  # writes, as it counts
+        for statement, times in (("DO 1", 0), ("DELETE FROM audit WHERE id < 0", 3)):  # writes, as it counts
             self.do(statement)
             asked.clear()
             self.assertFalse(backend.reset(snapshot))
-            read = [one for one in asked if one.startswith("SELECT") and "EXISTS" not in one and "c0" in one]
-            self.assertEqual(len(read), times, read)  # the one table that holds rows
+            read = [one for one in asked if "count(*)" in one]
+            self.assertLessEqual(len(read), times, read)  # MyISAM, partitions, what was just written
             self.assertLess(len(asked), 12, asked)
+
+    def test_the_cost_follows_what_was_written(self) -> None:
+        """With 120 tables few questions; none is read or described but the one that was written."""
+        for statement in (
+            f"CREATE TABLE t{n} (id int AUTO_INCREMENT PRIMARY KEY, t text)" for n in range(120)
+        ):
+            self.do(statement)
+        self.do("INSERT INTO t9 (t) SELECT seq FROM seq_1_to_5000")
+        backend = self.backend(adopt=True)
+        outer = backend.save()
+        time.sleep(2)  # what was written in the very second at which a scope began is looked at
+        snapshot = backend.save()
+        asked: list[str] = []
+
+        def ask(*arguments: Any) -> None:
+            asked.append(str(arguments[2]))
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", ask)
+        self.addCleanup(sa.event.remove, sa.Engine, "before_cursor_execute", ask)
+        for number in range(4):
+            self.do("INSERT INTO t7 (t) VALUES ('x')")
+            asked.clear()
+            self.assertTrue(backend.reset(snapshot))
+            if number < 2:  # whether anybody had locked tables is looked at
+                continue
+            told = [one for one in asked if "SHOW CREATE" in one or "t9" in one or "EXISTS" in one]
+            self.assertEqual(told, [])
+            self.assertLess(len(asked), 16, asked)
+        asked.clear()
+        backend.save()
+        self.assertEqual([one for one in asked if "count(*)" in one], [])
+        self.do("UPDATE t9 SET t = 'y' WHERE id = 7", "DELETE FROM t9 WHERE id = 8")
+        asked.clear()
+        self.assertTrue(backend.reset(outer))
+        self.assertFalse(
+            any(one.startswith("DELETE FROM") for one in asked), asked
+        )  # the rows that differ alone
+        with self.engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT count(*), sum(id), sum(t) FROM t9").one()
+            self.assertEqual(tuple(found), (5000, 12502500, 12502500))
+
+    def test_a_transaction_that_had_begun_before_the_scope(self) -> None:
+        """Tables tell when the transaction began that wrote last, not when it ended."""
+        backend = self.backend()
+        with self.engine.connect() as connection:
+            self.do("INSERT INTO parts VALUES (1, 'a')", "INSERT INTO tree VALUES (50, 0)")
+            connection.exec_driver_sql("SELECT * FROM tree")
+            time.sleep(2)
+            before, snapshot = self.dump(), backend.save()
+            connection.exec_driver_sql("UPDATE tree SET parent = 7 WHERE id = 50")
+            connection.commit()
+        self.assertBack(backend, snapshot, before)
+
+    def test_sequences_of_which_the_server_has_values_in_advance(self) -> None:
+        self.do(
+            "CREATE SEQUENCE cached", "CREATE SEQUENCE small MAXVALUE 3 CACHE 2", "SELECT nextval(cached)"
+        )
+        backend = self.backend(adopt=True)
+        snapshot = backend.save()
+        for _ in range(3):
+            with self.engine.connect() as connection:
+                found = [
+                    connection.exec_driver_sql(f"SELECT nextval({name})").scalar()
+                    for name in ("cached", "cached", "small", "small", "small")
+                ]
+            self.assertEqual(found, [2, 3, 1, 2, 3])
+            self.assertTrue(backend.reset(snapshot))
+
+    def test_system_versioned_tables(self) -> None:
+        backend = self.backend()
+        made = (
+            "CREATE TABLE v (id int PRIMARY KEY, t text) WITH SYSTEM VERSIONING",
+            "CREATE TABLE w (t text, a timestamp(6) GENERATED ALWAYS AS ROW START, b timestamp(6) GENERATED "
+            "ALWAYS AS ROW END INVISIBLE, PERIOD FOR SYSTEM_TIME (a, b)) WITH SYSTEM VERSIONING",
+        )
+        self.do(*made, "INSERT INTO v VALUES (1, 'a'), (2, 'b')", "UPDATE v SET t = 'c' WHERE id = 1")
+        self.do("INSERT INTO w (t) VALUES ('x')", "DELETE FROM w", "INSERT INTO w (t) VALUES ('y')")
+        backend.created()
+        before, snapshot = self.history(), backend.save()
+        for statement in (
+            "UPDATE v SET t = 'd'",
+            "DELETE FROM v",
+            "DELETE HISTORY FROM v",
+            "INSERT INTO v VALUES (3, 'z')",
+            "TRUNCATE w",
+            "UPDATE w SET t = 'z'",
+            "DROP TABLE v",
+        ):
+            with self.subTest(statement):
+                try:
+                    self.do(statement)
+                except sa.exc.DatabaseError:
+                    self.assertIn("TRUNCATE", statement)  # which versioned tables refuse
+                    continue
+                self.assertTrue(backend.reset(snapshot))
+                self.assertEqual(self.history(), before)
+
+    def history(self) -> list[Any]:
+        with self.engine.connect() as connection:
+            return [
+                sorted(map(tuple, connection.exec_driver_sql(query).all()))
+                for query in (
+                    "SELECT id, t, row_start, row_end FROM v FOR SYSTEM_TIME ALL",
+                    "SELECT t, a, b FROM w FOR SYSTEM_TIME ALL",
+                )
+            ]
+
+    def test_a_history_that_cannot_be_restored(self) -> None:
+        backend = self.backend()
+        self.do(
+            "CREATE TABLE v (id int, a bigint unsigned GENERATED ALWAYS AS ROW START, b bigint unsigned "
+            "GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (a, b)) WITH SYSTEM VERSIONING"
+        )
+        with self.assertRaisesRegex(StoreError, "table v: it is system-versioned by transactions"):
+            backend.created()
 
     def test_each_kind_of_write_is_noticed(self) -> None:
         """Rows are read only if the server has counted something, right after a reset that knows them."""
@@ -263,6 +379,49 @@ class SchemaTests(KeeperTestCase):
             with self.subTest(statement):
                 self.do(statement)
                 self.assertBack(backend, snapshot, before)
+
+    def test_each_change_of_a_definition_is_noticed(self) -> None:
+        """Tables tell when their definition was written: those that were not are not asked for it again."""
+        self.do(
+            *(f"CREATE TABLE t{n} (id int AUTO_INCREMENT PRIMARY KEY, a int, b text)" for n in range(60)),
+            "CREATE TABLE child (id int, FOREIGN KEY k (id) REFERENCES t1 (id))",
+            "INSERT INTO t1 (a) VALUES (7)",
+        )
+        backend = self.backend(adopt=True)
+        time.sleep(2)
+        before, snapshot = self.dump(), backend.save()
+        asked: list[str] = []
+
+        def ask(*arguments: Any) -> None:
+            asked.append(str(arguments[2]))
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", ask)
+        self.addCleanup(sa.event.remove, sa.Engine, "before_cursor_execute", ask)
+        self.do("CREATE INDEX i ON t1 (a)")
+        self.assertBack(backend, snapshot, before)  # all are asked: they were made in the second of the look
+        time.sleep(2)
+        for statement in (
+            "CREATE INDEX i ON t1 (a)",
+            "ALTER TABLE t1 ADD COLUMN c int, ALGORITHM = INSTANT",
+            "ALTER TABLE t1 ALTER a SET DEFAULT 7",
+            "ALTER TABLE t1 CHANGE a z int",
+            "ALTER TABLE t1 COMMENT = 'x'",
+            "ALTER TABLE t1 ADD CHECK (a > 0)",
+            "ALTER TABLE t1 MODIFY b text COMMENT 'y'",
+            "ALTER TABLE child DROP FOREIGN KEY k",
+            "ALTER TABLE t2 ADD FOREIGN KEY (a) REFERENCES t1 (id)",
+            "RENAME TABLE t1 TO t1_old",
+            "ALTER TABLE t1 RENAME TO t1_old",
+            "RENAME TABLE t1 TO x, t2 TO t1, x TO t2",
+            "CREATE OR REPLACE TABLE t4 (id int)",
+        ):
+            with self.subTest(statement):
+                self.do("SET foreign_key_checks = 0", statement)
+                asked.clear()
+                self.assertBack(backend, snapshot, before)
+                if "RENAME" not in statement:
+                    described = [one for one in asked if "SHOW CREATE TABLE" in one]
+                    self.assertLess(len(described), 130, described)  # of 300: two resets look six times
 
     def test_what_was_there_before_is_made_again(self) -> None:
         self.do(

@@ -322,8 +322,8 @@ class TriggerTests(MariaDBAttackTestCase):
         self.declare(
             ADOPT,
             first=HARM,
-            more="from protean_testing.stores.generic import rows; "
-            "rows.write = lambda *_: os.kill(os.getpid(), 9)",
+            more="from protean_testing.stores.generic import mysql_rows; "
+            "mysql_rows.write = lambda *_: os.kill(os.getpid(), 9)",
         )
         outcome = self.run_suite()
         self.assertEqual(outcome.code, -9, outcome.err)
@@ -337,14 +337,14 @@ class TriggerTests(MariaDBAttackTestCase):
             ADOPT,
             first=HARM,
             more="""
-        from protean_testing.stores.generic import rows
-        write = rows.write
+        from protean_testing.stores.generic import mysql_rows
+        write = mysql_rows.write
         def cut(connection, *rest):
-            rows.write = write
+            mysql_rows.write = write
             number = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
             do(f"KILL {number}")
             write(connection, *rest)
-        rows.write = cut
+        mysql_rows.write = cut
             """,
         )
         self.assertPassesAndLeaves(before)
@@ -399,9 +399,15 @@ class ContentTests(MariaDBAttackTestCase):
 
     def test_tables_that_cannot_be_restored(self) -> None:
         grant = "GRANT {}, CREATE, DROP, INDEX, ALTER ON shop_test.* TO cid@localhost"
+        history = "Allow it:  GRANT DELETE HISTORY ON `shop_test`.* TO 'cid'@'localhost'"
+        by_transaction = (
+            "CREATE TABLE old (id int, a bigint unsigned GENERATED ALWAYS AS ROW START, b bigint unsigned "
+            "GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (a, b)) WITH SYSTEM VERSIONING"
+        )
         union = "CREATE TABLE merged (id int) ENGINE = MERGE UNION = (a)"
         for statements, granted, texts in (
-            (("CREATE TABLE old (id int) WITH SYSTEM VERSIONING",), "", ("table old", "history")),
+            (("CREATE TABLE old (id int) WITH SYSTEM VERSIONING",), "", ("table old", history)),
+            ((by_transaction,), "", ("table old", "system-versioned by transactions")),
             (("CREATE TABLE a (id int) ENGINE = MyISAM", union), "", ("table merged", "MRG_MyISAM")),
             (("CREATE TABLE fixed (id int)",), "SELECT, DELETE", ("table fixed", "INSERT command denied")),
             (("CREATE TABLE fixed (id int)",), "SELECT, INSERT", ("table fixed", "DELETE command denied")),

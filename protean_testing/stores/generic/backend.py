@@ -15,8 +15,9 @@ from ...store import LeftBy
 from ..sql.backend import Database, writer_is_open
 from . import rows
 from .idle_locks import Prepared
+from .mysql_changes import Activity, Stamps
 from .ownership import Ownership
-from .rows import Copy, Key
+from .rows import Copy, Key, Table
 from .schema import Thing, named, shown
 
 
@@ -26,7 +27,7 @@ class Snapshot:
 
     Attributes:
         rows: Copies of the tables that were not empty.
-        counters: See `mysql.counters`.
+        counters: See `Stamps.counters`.
         definitions: Those of the schema.
         prepared: The transactions that were prepared on the server.
         began: When it was made.
@@ -37,6 +38,41 @@ class Snapshot:
     definitions: dict[Thing, str]
     prepared: frozenset[Prepared]
     began: float = field(default_factory=monotonic)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the rows were at a moment, so that only what was written since must be compared.
+
+    Attributes:
+        rows, counters: See `Snapshot`.
+        activity: What the server had counted.
+        updated: See `Stamps.updated`; of tables that were written then, nothing is known.
+        since: See `Session.since`.
+        number: See `Session.number`.
+    """
+
+    rows: dict[Key, Copy]
+    counters: dict[str, int]
+    activity: Activity
+    updated: dict[Key, str]
+    since: int
+    number: int
+
+    def is_same(self, activity: Activity | None) -> bool:
+        """Whether no other session has written since, as the server counts."""
+        return activity is not None and self.activity.writes == activity.writes
+
+    def written(
+        self, stamps: Stamps, activity: Activity | None, snapshot: dict[Key, Copy]
+    ) -> set[Key] | None:
+        """The tables that may not be as in `snapshot`; None: any."""
+        if activity is None or self.activity.forgets != activity.forgets:
+            return None
+        other = {
+            key for key in self.rows.keys() | snapshot.keys() if self.rows.get(key) is not snapshot.get(key)
+        }
+        return other | stamps.written_since(self.updated, self.since)
 
 
 class GenericBackend:
@@ -53,7 +89,7 @@ class GenericBackend:
         self._snapshots: list[Snapshot] = []
         self._copies: list[Copy] = []
         self._created: dict[Thing, str] = {}
-        self._known: tuple[dict[Key, Copy], dict[str, int]] | None = None  # the rows at that activity
+        self._known: Known | None = None
 
     # Whose it is
 
@@ -101,7 +137,7 @@ class GenericBackend:
             self._ownership.made()
             if not self._snapshots:
                 return
-            counters = self._session.counters()
+            counters = self._session.stamps().counters
             now = self._copied()
             for snapshot in self._snapshots:
                 snapshot.rows |= {key: copy for key, copy in now.items() if key not in known}
@@ -110,10 +146,12 @@ class GenericBackend:
             self._known = None
 
     def _refuse_unwritable(self, known: Collection[Key]) -> None:
-        if self._session.is_mysql:
-            return
         new = [table for table in self._session.tables if table.key not in known]
-        if wrong := self._ownership.unwritable(new):
+        if (
+            wrong := self._ownership.unrestorable(new)
+            if self._session.is_mysql
+            else self._ownership.unwritable(new)
+        ):
             raise StoreError(
                 f"what was created in store {self.database.name!r} cannot be reset:\n" + "\n".join(wrong),
                 store=self.database.name,
@@ -128,24 +166,40 @@ class GenericBackend:
             self._session.make_way(end=False)
         except OpenTransactionError as error:
             raise writer_is_open(self.database.name, error) from None
-        self._session.see_schema()
-        definitions, prepared = dict(self._session.definitions), self._session.prepared()
-        copies = self._known[0] if self._known and self._nothing_written() else self._copied()
-        self._snapshots.append(Snapshot(dict(copies), self._session.counters(), definitions, prepared))
-        self._know(copies)
+        session, since = self._session, self._session.since
+        session.see_schema()
+        definitions, prepared = dict(session.definitions), session.prepared()
+        known, self._known = self._usable(), None
+        if known is not None and known.is_same(session.activity):
+            rows, counters, updated = known.rows, known.counters, known.updated
+        else:
+            stamps = session.empty_caches(session.stamps(), known.counters if known else {})
+            written = known.written(stamps, session.activity, known.rows) if known else None
+            counters, updated = stamps.counters, stamps.updated
+            if known is None or written is None:
+                rows = self._copied()
+            else:
+                rows = {key: copy for key, copy in known.rows.items() if key not in written}
+                rows |= self._copied([table for table in session.tables if table.key in written])
+        self._snapshots.append(Snapshot(dict(rows), dict(counters), definitions, prepared))
+        self._know(rows, counters, updated, since)
         return self._snapshots[-1]
 
-    def _nothing_written(self) -> bool:
-        """Whether no other session has written since the rows were compared last, as the server counts."""
-        return self._known is not None and self._known[1] == self._session.activity
+    def _usable(self) -> Known | None:
+        """What is known of the rows, if it is of this very session: another server may have come since."""
+        known = self._known
+        return known if known is not None and known.number == self._session.number else None
 
-    def _know(self, copies: dict[Key, Copy]) -> None:
+    def _know(
+        self, rows: dict[Key, Copy], counters: dict[str, int], updated: dict[Key, str], since: int
+    ) -> None:
         """Remember that these are the rows now."""
-        activity = self._session.activity
-        self._known = None if activity is None or self._session.is_blind else (copies, activity)
+        session = self._session
+        if session.activity is not None and not session.is_blind:
+            self._known = Known(rows, counters, session.activity, updated, since, session.number)
 
-    def _copied(self) -> dict[Key, Copy]:
-        found = self._session.copied(self._copies)
+    def _copied(self, tables: Collection[Table] | None = None) -> dict[Key, Copy]:
+        found = self._session.copied(self._copies, tables)
         self._copies += [copy for copy in found.values() if copy not in self._copies]
         return found
 
@@ -160,17 +214,24 @@ class GenericBackend:
     def _reset(self, snapshot: Snapshot) -> bool:
         session = self._session
         session.see_activity()
-        is_same = self._nothing_written() and self._known is not None and self._known[0] == snapshot.rows
-        self._known = None  # until it is restored
+        known, self._known = self._usable(), None  # until it is restored
+        is_same = known is not None and known.is_same(session.activity)
         session.make_way()
+        since = session.since
         session.see_schema()
         session.end_holders(snapshot.began, snapshot.prepared)
-        is_same = is_same and not session.ended
         changed = self._mend_schema(snapshot)
-        tables = [] if is_same and not changed else session.tables
-        changed = session.restore(tables, snapshot.rows, snapshot.counters) or changed
-        self._know(snapshot.rows)
-        return changed
+        if known is not None and is_same and not changed and not session.ended:
+            if known.rows == snapshot.rows and known.counters == snapshot.counters:
+                self._know(known.rows, known.counters, known.updated, since)
+                return False
+        stamps = session.stamps()
+        written = known.written(stamps, session.activity, snapshot.rows) if known and not changed else None
+        tables = [table for table in session.tables if written is None or table.key in written]
+        touched = session.restore(tables, snapshot.rows, snapshot.counters, stamps)
+        updated = {key: value for key, value in stamps.updated.items() if key not in touched}
+        self._know(snapshot.rows, snapshot.counters, updated, since)
+        return changed or bool(touched)
 
     def mend(self, snapshot: Snapshot) -> bool:
         self._known = None
@@ -183,7 +244,9 @@ class GenericBackend:
             session.see_schema(afresh=True)
             with session.transaction() as connection:
                 tables = {f"table {table.key[1]}": rows.shown(connection, table) for table in session.tables}
-            counters = {f"counter {name}": Counter([value]) for name, value in session.counters().items()}
+            counters = {
+                f"counter {name}": Counter([value]) for name, value in session.stamps().counters.items()
+            }
             return (
                 tables
                 | counters

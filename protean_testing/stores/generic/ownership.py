@@ -19,7 +19,7 @@ from ...ownership import Thing as Content
 from ...ownership.examine import VERSION_TABLES
 from ...ownership.marker import RUN
 from ..sql.backend import Database
-from . import marker_table, mysql, rows
+from . import marker_table, mysql, mysql_schema, rows
 from .rows import Copy, Key, Table
 from .schema import Thing, identified, named, shown
 from .session import Session
@@ -162,9 +162,9 @@ class Ownership:
         wrong: list[str] = []
         if self.session.is_mysql:
             with self.session.transaction() as connection:
-                user, needed = mysql.user(connection), mysql.definer_privilege(connection)
-                reasons = mysql.unrestorable(connection, self.session.schemas)
-                definers = mysql.other_definers(connection, self.session.schemas)
+                user, needed = mysql_schema.user(connection), mysql_schema.definer_privilege(connection)
+                reasons = mysql_schema.unrestorable(connection, self.session.schemas)
+                definers = mysql_schema.other_definers(connection, self.session.schemas)
             wrong += [f"{shown(thing)}: {why}" for thing, why in reasons.items() if thing in stays]
             wrong += [
                 f"{shown(thing)}: it is out of the way while rows are written, and {user} may not make it "
@@ -179,6 +179,15 @@ class Ownership:
                 f"what is there could not be restored as it was:\n{_listed(wrong)}",
                 "Mend that, or give it a database of its own.",
             )
+
+    def unrestorable(self, tables: Iterable[Table]) -> list[str]:
+        """System-versioned tables on MySQL and MariaDB whose history cannot be restored, with the reason."""
+        versioned = {("TABLE", *table.key) for table in tables if table.has_history}
+        if not versioned:
+            return []
+        with self.session.transaction() as connection:
+            reasons = mysql_schema.unrestorable(connection, self.session.schemas)
+        return [f"{shown(thing)}: {why}" for thing, why in reasons.items() if thing in versioned]
 
     def unwritable(self, tables: Iterable[Table]) -> list[str]:
         """Tables that cannot be written as they are, each with the reason."""
@@ -195,7 +204,12 @@ class Ownership:
             except DBAPIError as error:
                 if error.connection_invalidated or (self.session.is_mysql and mysql.was_locked(error)):
                     raise
-                found.append(f"{name}: {self.session.said(error)}")
+                more = ""
+                if table.has_history and "DELETE HISTORY" in str(error.orig):
+                    schema = mysql.schema_of(connection, table.key[0])
+                    user = mysql_schema.user(connection)
+                    more = f"\n    Allow it:  GRANT DELETE HISTORY ON `{schema}`.* TO {user}"
+                found.append(f"{name}: {self.session.said(error)}{more}")
             finally:
                 transaction.rollback()
         return found
@@ -230,7 +244,7 @@ class Ownership:
                     facts={
                         "things": things,
                         "copies": [[*key, copy.name] for key, copy in self.copies.items()],
-                        "counters": session.counters(),
+                        "counters": session.stamps().counters,
                         "schemas": self._schemas,
                     },
                 )

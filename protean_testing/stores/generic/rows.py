@@ -20,8 +20,13 @@ from sqlalchemy.schema import sort_tables_and_constraints
 Key = tuple[str | None, str]
 """A table: its schema (None: the default one), and its name."""
 
+_HISTORY = "FOR SYSTEM_TIME ALL"
+
 Bag: TypeAlias = Counter[bytes]
 """The fingerprints of a table's rows; their order does not count."""
+
+_FEW = 5
+"""Tables that are read at once; of more, it is asked first which of them hold rows."""
 
 AT_ONCE = 200
 """Tables in one question."""
@@ -39,6 +44,9 @@ class Table:
         late: Columns that are written last, since they refer in a circle.
         parents: The tables that it refers to.
         always: Whether a column of it takes no value but the database's own.
+        has_history: Whether it is system-versioned: it holds the rows of earlier times, too.
+        counted: What is selected for all rows at once, if the server can compare them by itself.
+        kinds: The types of its columns, if they are known.
     """
 
     key: Key
@@ -48,6 +56,14 @@ class Table:
     late: Collection[str] = ()
     parents: frozenset[Key] = frozenset()
     always: bool = False
+    has_history: bool = False
+    counted: Sequence[sa.ColumnElement[Any]] = ()
+    kinds: Sequence[str] = ()
+
+    def select(self, *columns: sa.ColumnElement[Any] | sa.TextClause) -> sa.Select[Any]:
+        """Read all its rows."""
+        query = sa.select(*columns).select_from(self.clause)
+        return query.with_hint(self.clause, _HISTORY) if self.has_history else query
 
     @property
     def names(self) -> list[str]:
@@ -107,7 +123,7 @@ def filled(connection: sa.Connection, tables: Sequence[Table]) -> list[Table]:
         questions = [
             sa.select(
                 sa.literal_column(str(number)),
-                sa.case((sa.exists(sa.select(sa.text("1")).select_from(table.clause)), 1), else_=0),
+                sa.case((sa.exists(table.select(sa.text("1"))), 1), else_=0),
             )
             for number, table in enumerate(some)
         ]
@@ -118,7 +134,11 @@ def filled(connection: sa.Connection, tables: Sequence[Table]) -> list[Table]:
 
 def bag(connection: sa.Connection, table: Table, of: sa.TableClause | None = None) -> Bag:
     """Read the rows of a table, or of a copy of it."""
-    query = sa.select(*table.read).select_from(table.clause if of is None else of)
+    columns = table.counted or table.read
+    query = table.select(*columns) if of is None else sa.select(*columns).select_from(of)
+    if table.counted:
+        (found,) = connection.execute(query)
+        return Counter({str(found).encode(): int(found[0])} if int(found[0]) else ())
     return Counter(
         blake2b(
             repr([_plain(value) for value in row]).encode(errors="surrogatepass"), digest_size=16
@@ -129,13 +149,15 @@ def bag(connection: sa.Connection, table: Table, of: sa.TableClause | None = Non
 
 def shown(connection: sa.Connection, table: Table) -> Counter[str]:
     """Read the rows of a table to be shown."""
-    found = connection.execute(sa.select(*table.read).select_from(table.clause))
+    found = connection.execute(table.select(*table.read))
     return Counter(repr(tuple(_plain(value) for value in row)) for row in found)
 
 
 def bags(connection: sa.Connection, tables: Sequence[Table]) -> dict[Key, Bag]:
     """The rows of those tables that are not empty."""
-    return {table.key: rows for table in filled(connection, tables) if (rows := bag(connection, table))}
+    if len(tables) > _FEW:
+        tables = filled(connection, tables)
+    return {table.key: rows for table in tables if (rows := bag(connection, table))}
 
 
 def copy(connection: sa.Connection, table: Table, name: str, definition: str) -> Copy:
@@ -147,7 +169,10 @@ def copy(connection: sa.Connection, table: Table, name: str, definition: str) ->
         case "mssql":
             statement = f"SELECT {columns} INTO {there} FROM {here}"
         case "mysql" | "mariadb":
-            statement = f"CREATE TABLE {there} ENGINE = InnoDB AS SELECT {columns} FROM {here}"
+            keys = ", ".join(map(preparer.quote, table.primary))
+            key = f"(PRIMARY KEY ({keys})) " if keys else ""
+            history = f" {_HISTORY}" if table.has_history else ""
+            statement = f"CREATE TABLE {there} {key}ENGINE = InnoDB AS SELECT {columns} FROM {here}{history}"
         case _:
             statement = f"CREATE TABLE {there} AS SELECT {columns} FROM {here}"
     connection.exec_driver_sql(statement)
@@ -203,9 +228,12 @@ def probe(connection: sa.Connection, table: Table) -> None:
     """Try all that a restore would do to a table, on none of its rows, so that a missing privilege is met."""
     never = sa.literal_column("1") == sa.literal_column("0")
     columns = [table.clause.c[name] for name in table.names]
-    rows = sa.select(*columns).where(never)
+    rows = table.select(*columns).where(never)
     connection.execute(rows)
     connection.execute(sa.delete(table.clause).where(never))
+    if table.has_history:
+        named = connection.dialect.identifier_preparer.format_table(table.clause)
+        connection.exec_driver_sql(f"DELETE HISTORY FROM {named} BEFORE SYSTEM_TIME '1970-01-02'")
     connection.execute(sa.insert(table.clause).from_select(table.names, rows, include_defaults=False))
 
 

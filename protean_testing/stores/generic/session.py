@@ -5,23 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
-from time import monotonic
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from ...errors import OpenTransactionError, StoreError
+from ...errors import StoreError
 from ...ownership.marker import RUN
-from ...store import LeftBy
-from ...waiting import LONGEST, Patience
-from ..driver_errors import said, translated
 from ..sql.backend import Database
-from ..sql.urls import server_of, with_secrets
-from . import idle_locks, marker_table, mysql, rows, schema
+from . import idle_locks, marker_table, mysql, mysql_changes, mysql_rows, mysql_schema, rows, schema
+from .mysql_changes import Activity, Stamps
+from .own_connection import OwnConnection
 from .rows import Bag, Copy, Key, Table
 from .schema import Thing, shown
 from .transactions import Transactions
@@ -33,12 +28,8 @@ TRIES = 3
 _numbers = itertools.count(1)
 
 
-class Session:
-    """Works in one database, over a connection that is made again if it was lost.
-
-    Parameters:
-        database: Where it is.
-        regain: Called with a connection that replaces a lost one, before it is used.
+class Session(OwnConnection):
+    """Works in one database, over a connection of its own.
 
     Attributes:
         tables: Those that are there but the library's own, as they were seen last.
@@ -46,183 +37,30 @@ class Session:
         ended: The transactions of others that were in the way, in words.
         runs: Those whose tables are the library's own.
         more_schemas: In which an earlier run has made tables.
-        activity: See `mysql.activity`; None if it is not known.
+        activity: What the server counted, at the last look; None if it is not known.
+        since: No transaction of others that ends now or later began before this second of the server's.
         is_blind: Our user may not see transactions.
     """
 
     def __init__(self, database: Database, regain: Callable[[sa.Connection], None]) -> None:
-        self.database = database
-        self.is_mysql = database.url.get_backend_name() in mysql.NAMES
+        super().__init__(database, regain)
         self.tables: list[Table] = []
         self.definitions: dict[Thing, str] = {}
         self.ended: list[str] = []
         self.runs = {RUN}
         self.more_schemas: set[str] = set()
-        self._patience = Patience(server_of(database.url), database.wait)
-        self._regain = regain
-        self._open: sa.Connection | None = None
-        self._was_open = False
         self._ddl: object = None
-        self.activity: dict[str, int] | None = None
+        self.activity: Activity | None = None
+        self.since = 0
+        self._definitions = mysql_schema.Definitions()
+        self._tables: dict[Key, tuple[str, Table]] = {}
+        self._settled: dict[str, tuple[object, object]] = {}
+        self._is_locked = False
+        self._prepared: frozenset[idle_locks.Prepared] = frozenset()
         self.is_blind = False
-        self._is_separate = False
         self._transactions = Transactions()
-        self._number = self._first = 0
 
-    # The connection
-
-    def connection(self) -> sa.Connection:
-        if self._open is not None and (self._open.invalidated or self._patience.is_gone):
-            self.close()  # the first would connect again by itself, and without an end
-        if self._open is None:
-            connection = self._connected()
-            self._open = connection
-            if self._patience.is_gone:
-                self._patience.answered()
-                mysql.deadlines(connection.connection.dbapi_connection, self._patience.seconds)
-            if self._was_open:
-                self._regain(connection)
-            self._was_open = True
-        return self._open
-
-    def _connected(self) -> sa.Connection:
-        """On MySQL over an engine of our own, unless that reaches another place or none."""
-        if self._patience.is_spent:
-            raise StoreError(
-                f"store {self.database.name!r}: {self.database.shown} did not answer, and is not asked again "
-                "yet. Is the server stopped?",
-                store=self.database.name,
-            )
-        began = monotonic()
-        try:
-            given = self._connect(self.database.engine())
-        except DBAPIError:
-            self._was_silent(began)
-            raise
-        if not self.is_mysql:
-            given.detach()  # the application's pool keeps its size
-            with suppress(NotImplementedError, SQLAlchemyError):  # dialects that have no such thing
-                if given.get_isolation_level() == "AUTOCOMMIT":
-                    _isolate(given, given.default_isolation_level)
-            given.rollback()
-            return given
-        own: sa.Connection | None = None
-        with suppress(DBAPIError, TypeError):  # a password that only the application's engine knows
-            own = self._connect(mysql.own_engine(self.database.url))
-        locations = [mysql.server(one) for one in (given, own) if one is not None]
-        for one in (given, own):
-            if one is not None:
-                one.rollback()
-        self._is_separate = own is not None and len(set(locations)) == 1
-        if own is not None and self._is_separate:
-            given.close()
-            connection = own
-        else:
-            if own is not None:
-                own.close()
-            given.detach()
-            connection = given
-            _isolate(connection, "REPEATABLE READ")
-        with connection.begin():
-            mysql.settle(connection, self.database.wait)
-            idle_locks.ours.discard(self._number)
-            ((self._number,),) = mysql.rows(connection, "SELECT CONNECTION_ID()")
-            idle_locks.ours.add(self._number)
-        self._first = self._first or self._number
-        return connection
-
-    def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
-        """See `Store.free`. On a connection of its own, which is closed again."""
-        if not self.is_mysql or not self._first:
-            return []
-        engine = mysql.own_engine(self.database.url) if self._is_separate else self.database.engine()
-        connection = self._connect(engine)
-        try:
-            connection.detach()
-            _isolate(connection, "READ COMMITTED")
-            return idle_locks.free(connection, self._first, left_by)
-        finally:
-            connection.close()
-
-    def _connect(self, engine: sa.Engine) -> sa.Connection:
-        seconds = self._patience.seconds
-        with mysql.connecting(engine, seconds):
-            connection = engine.connect()
-        mysql.deadlines(connection.connection.dbapi_connection, seconds)
-        return connection
-
-    @contextmanager
-    def at_length(self) -> Iterator[None]:
-        """Inside, one statement may take as long as a large table needs."""
-        raw = self.connection().connection.dbapi_connection
-        mysql.deadlines(raw, LONGEST)
-        try:
-            yield
-        finally:
-            mysql.deadlines(raw, self._patience.seconds)
-
-    @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        connection = self.connection()
-        with connection.begin():
-            yield connection
-
-    def run(self, statements: Iterable[str]) -> None:
-        for statement in statements:
-            with self.transaction() as connection:
-                connection.exec_driver_sql(statement)
-
-    def close(self) -> None:
-        if self._open is not None:
-            idle_locks.ours.discard(self._number)
-            if self._patience.is_gone:
-                self._open.invalidate()  # else a ROLLBACK is waited for
-            self._open.close()
-            self._open = None
-
-    def retrying(self, what: str, work: Callable[[], Result]) -> Result:
-        """Do `work`, and once more if the connection had been lost."""
-        with self.translating(what):
-            began = monotonic()
-            try:
-                return work()
-            except DBAPIError as error:
-                if not error.connection_invalidated or self._was_silent(began):
-                    raise
-                self.close()
-                return work()
-
-    def _was_silent(self, began: float) -> bool:
-        """Whether a call that failed had waited in vain: then it is not tried again, and neither soon."""
-        if monotonic() - began < self._patience.seconds * 0.9:
-            return False
-        self._patience.gone(began)
-        self.close()
-        return True
-
-    @contextmanager
-    def translating(self, what: str) -> Iterator[None]:
-        """Say which store could not do it, without the password."""
-        url, began = with_secrets(self.database.url), monotonic()
-        explained = partial(self._explained, began)
-        try:
-            with translated(what, self.database.name, SQLAlchemyError, url, explained=explained):
-                yield
-        except KeyboardInterrupt:
-            self._patience.gone(began)
-            raise
-
-    def _explained(self, began: float, error: Exception, text: str) -> Exception | str:
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            self._was_silent(began)
-        if self.is_mysql and isinstance(error, SQLAlchemyError) and mysql.was_locked(error):
-            name = self.database.name
-            return OpenTransactionError(f"could not reset store {name!r}: {text}", store=name)
-        return text
-
-    def said(self, error: SQLAlchemyError) -> str:
-        """The driver's own words, without passwords."""
-        return said(error, with_secrets(self.database.url))
+    # Transactions of others
 
     def make_way(self, *, end: bool = True, readers: bool = False) -> None:
         """Wait until no other session is in a transaction, or end it; see `Transactions.make_way`."""
@@ -234,6 +72,8 @@ class Session:
                 self.ended += self._transactions.make_way(
                     connection, self.database.wait, keys, end=end, readers=readers
                 )
+            if self.activity is not None:
+                self.since = self.activity.at - self._transactions.oldest
         except DBAPIError as error:
             if not mysql.was_denied(error):
                 raise
@@ -245,21 +85,34 @@ class Session:
                 stacklevel=2,
             )
 
+    def _is_settled(self, what: str, counts: object) -> bool:
+        """Whether two looks before this one saw these counts: what was counted has been done since."""
+        last, before = self._settled.get(what, (None, None))
+        self._settled[what] = counts, last
+        return counts == last == before
+
     def prepared(self) -> frozenset[idle_locks.Prepared]:
         """The transactions that were prepared and not ended, of the whole server."""
-        if not self.is_mysql:
-            return frozenset()
-        with self.transaction() as connection:
-            return idle_locks.prepared(connection)
+        if self.activity is not None and not self._is_settled("prepared", self.activity.prepared):
+            with self.transaction() as connection:
+                self._prepared = idle_locks.prepared(connection)
+        return self._prepared
 
     def end_holders(self, since: float, before: frozenset[idle_locks.Prepared]) -> None:
         """End what has locked tables, and sleeps since a moment after `since`, or was prepared since."""
-        if not self.is_mysql:
+        if self.activity is None:
             return
         keys = [table.key for table in self.tables]
-        with self.transaction() as connection:
-            self.ended += idle_locks.end_holders(connection, keys, self._first, since, self.database.wait)
-            self.ended += idle_locks.end_prepared(connection, keys, before)
+        if not self._is_settled("locks", self.activity.locks) or self._is_locked:
+            with self.transaction() as connection:
+                self._is_locked = idle_locks.writes_wait(connection, keys)
+                if self._is_locked:
+                    self.ended += idle_locks.end_holders(
+                        connection, keys, self.first, since, self.database.wait
+                    )
+        if self.prepared() - before:
+            with self.transaction() as connection:
+                self.ended += idle_locks.end_prepared(connection, keys, before)
 
     # The schema
 
@@ -275,24 +128,29 @@ class Session:
         """
         if self.is_mysql:
             with self.transaction() as connection:
-                self.activity = mysql.activity(connection)
+                if not mysql.is_mariadb(connection):  # it counts what our questions write to temporary tables
+                    self.own_writes.clear()
+                self.activity = mysql_changes.activity(connection, self.own_writes)
 
     def see_schema(self, *, afresh: bool = False) -> None:
         """Look at the schema, if it may be another than at the last look."""
         if self.is_mysql:
             if self.activity is None or afresh:
                 self.see_activity()
-            count = mysql.of_schemas(self.activity or {})
+            count = self.activity and self.activity.schemas
             if count == self._ddl and not afresh:
                 return
             self._ddl = count
         definitions = self.look()
         if definitions != self.definitions or afresh:
             self.definitions = definitions
-            of_ours = {(None, name) for name in self.own_tables(rescued=True)}
-            read = mysql.tables if self.is_mysql else rows.reflected
+            of_ours = set() if self.is_mysql else {(None, name) for name in self.own_tables(rescued=True)}
             with self.transaction() as connection:
-                self.tables = read(connection, self.schemas, of_ours)
+                if self.is_mysql:
+                    self._tables = mysql_rows.tables(connection, definitions, self._tables)
+                    self.tables = [table for _, table in self._tables.values()]
+                else:
+                    self.tables = rows.reflected(connection, self.schemas, of_ours)
 
     def forget_schema(self) -> None:
         """Look again the next time, whatever says that nothing has changed."""
@@ -300,9 +158,12 @@ class Session:
 
     def look(self) -> dict[Thing, str]:
         """The definition of everything that is there but the library's own."""
-        read = mysql.definitions if self.is_mysql else schema.definitions
         with self.transaction() as connection:
-            found = read(connection, self.schemas)
+            if self.is_mysql:
+                counts = self.activity.counts if self.activity is not None else {}
+                found = self._definitions.read(connection, self.schemas, counts)
+            else:
+                found = schema.definitions(connection, self.schemas)
         return {
             thing: definition
             for thing, definition in found.items()
@@ -376,7 +237,7 @@ class Session:
                 store=self.database.name,
             )
         with self.transaction() as connection:
-            mysql.make(connection, again)
+            mysql_schema.make(connection, again)
         self.see_schema(afresh=True)
 
     # The rows
@@ -385,11 +246,13 @@ class Session:
         with self.at_length(), self.transaction() as connection:
             return rows.bags(connection, list(tables))
 
-    def copied(self, known: Collection[Copy]) -> dict[Key, Copy]:
-        """Copies of all tables that are not empty: known ones where these are the same, else new ones."""
+    def copied(self, known: Collection[Copy], tables: Collection[Table] | None = None) -> dict[Key, Copy]:
+        """Copies of tables (all, unless some are named) that are not empty: known ones where these are the
+        same, else new ones."""
         found: dict[Key, Copy] = {}
-        bags = self.bags(self.tables)
-        for table in self.tables:
+        chosen = self.tables if tables is None else tables
+        bags = self.bags(chosen)
+        for table in chosen:
             if (bag := bags.get(table.key)) is None:
                 continue
             definition = self.definitions["TABLE", *table.key]
@@ -402,34 +265,57 @@ class Session:
             found[table.key] = copy
         return found
 
-    def counters(self) -> dict[str, int]:
+    def stamps(self, only: Collection[Key] | None = None) -> Stamps:
+        """What tables and sequences (all, unless some are named) say of themselves, on MySQL."""
         if not self.is_mysql:
-            return {}
+            return Stamps()
         with self.transaction() as connection:
-            return mysql.counters(connection, self.schemas, self.definitions)
+            return mysql_changes.stamps(connection, self.schemas, self.definitions, only)
+
+    def empty_caches(self, stamps: Stamps, known: Mapping[str, int]) -> Stamps:
+        """Let sequences that are not known to stand where they say do so; what all say then."""
+        sequences = {(of, name) for kind, of, name in self.definitions if kind == "SEQUENCE"}
+        moved = {stamps.keys[key] for key, value in stamps.counters.items() if known.get(key) != value}
+        if not (moved & sequences):
+            return stamps
+        with self.transaction() as connection:
+            mysql_changes.empty_caches(connection, moved & sequences)
+        now = self.stamps(moved & sequences)
+        return Stamps(stamps.counters | now.counters, stamps.keys, stamps.updated)
 
     def restore(
-        self, tables: Collection[Table], wanted: Mapping[Key, Copy], counters: Mapping[str, int]
-    ) -> bool:
+        self,
+        tables: Collection[Table],
+        wanted: Mapping[Key, Copy],
+        counters: Mapping[str, int],
+        stamps: Stamps | None = None,
+    ) -> set[Key]:
         """Restore the rows of these tables, and the counters. Whatever was different is compared again.
 
+        Parameters:
+            stamps: What tables and sequences say now, if it is known.
+
         Returns:
-            Whether something was different.
+            What was different.
 
         Raises:
             StoreError: It did not become the same.
         """
-        changed = False
+        touched: set[Key] = set()
         for _ in range(TRIES):  # triggers that cannot be switched off may write elsewhere
-            wrong, moved = self._wrong(tables, wanted), self._moved(counters)
+            now = stamps or self.stamps()
+            wrong, moved = self._wrong(tables, wanted), _moved(counters, now)
             if not wrong and not moved:
-                return changed
-            changed = True
+                return touched
+            touched |= wrong | {now.keys[statement] for statement in moved}
             self.make_way(readers=bool(moved))
             self._write(tables, wrong, wanted)
             if self.is_mysql:  # neither triggers nor cascades act meanwhile
                 tables = [table for table in tables if table.key in wrong]
-            self.run(f"{statement} {value}" for statement, value in self._moved(counters).items())
+                if wrong & wanted.keys():  # writing rows moves counters, too
+                    moved = _moved(counters, self.stamps(touched))
+            self.run(f"{statement} {value}" for statement, value in moved.items())
+            stamps = self.stamps(touched)
         if wrong := self._wrong(tables, wanted):
             what = ", ".join(
                 f"{name!r} (in table {wanted[key].name})" if key in wanted else repr(name)
@@ -441,7 +327,7 @@ class Session:
                 "they were. Does a trigger change them?",
                 store=self.database.name,
             )
-        return changed
+        return touched
 
     def _wrong(self, tables: Collection[Table], wanted: Mapping[Key, Copy]) -> set[Key]:
         now = self.bags(tables)
@@ -451,10 +337,6 @@ class Session:
             for table in tables
             if now.get(table.key, nothing) != (wanted[table.key].bag if table.key in wanted else nothing)
         }
-
-    def _moved(self, counters: Mapping[str, int]) -> dict[str, int]:
-        now = self.counters()
-        return {key: value for key, value in counters.items() if now.get(key, value) != value}
 
     def _write(self, of: Collection[Table], wrong: set[Key], wanted: Mapping[Key, Copy]) -> None:
         if not wrong:
@@ -469,19 +351,15 @@ class Session:
         tables = [table for table in self.tables if table.key in chosen]
         names = {key: copy.name for key, copy in wanted.items()}
         with self.at_length(), self.transaction() as connection:
-            with (
-                mysql.without_triggers(connection, chosen, self.definitions)
-                if self.is_mysql
-                else nullcontext()
-            ):
+            if self.is_mysql:
+                with mysql_schema.without_triggers(connection, chosen, self.definitions):
+                    mysql_rows.write(connection, tables, names)
+            else:
                 rows.write(connection, tables, names)
 
 
-def _isolate(connection: sa.Connection, level: str | None) -> None:
-    """Leave the application's AUTOCOMMIT: what is written is written whole."""
-    raw = connection.connection.dbapi_connection
-    if level is not None and raw is not None:
-        connection.dialect.set_isolation_level(raw, level)  # type: ignore[arg-type]
+def _moved(counters: Mapping[str, int], now: Stamps) -> dict[str, int]:
+    return {key: value for key, value in counters.items() if now.counters.get(key, value) != value}
 
 
 def _table_of(definition: str) -> object:

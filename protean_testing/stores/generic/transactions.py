@@ -19,6 +19,9 @@ from .rows import Key
 _TRANSACTION = re.compile(r"^---TRANSACTION [^\n]*ACTIVE.*?(?=^---|\Z)", re.MULTILINE | re.DOTALL)
 
 
+_SECONDS = re.compile(r"^---TRANSACTION [^\n]*ACTIVE[^\n]*? (\d+) sec", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class OpenTransaction:
     """A session that is in a transaction.
@@ -44,9 +47,14 @@ class OpenTransaction:
 
 
 class Transactions:
-    """Finds the transactions that are open in one database."""
+    """Finds the transactions that are open in one database.
+
+    Attributes:
+        oldest: For how many seconds the oldest that is open on the whole server has been, at the last look.
+    """
 
     def __init__(self) -> None:
+        self.oldest = 0
         self._foreign: set[int] = set()  # sessions in other databases that are not of this process
 
     def make_way(
@@ -79,6 +87,7 @@ class Transactions:
         (row,) = rows(connection, "SHOW ENGINE INNODB STATUS")
         active: dict[int, str] = {}
         writers = set()
+        self.oldest = max(map(int, _SECONDS.findall(row[2])), default=0)
         for transaction in _TRANSACTION.findall(row[2]):
             if thread := re.search(r"thread id (\d+)", transaction):
                 number = int(thread[1])
