@@ -121,12 +121,53 @@ class GivenTests(unittest.TestCase):
         run.end()
         self.assertEqual(all_of(self.url), before)
 
-    def test_what_a_scope_deletes_of_an_outer_one_is_an_error(self) -> None:
+    def test_what_a_scope_changes_of_an_outer_one_is_restored(self) -> None:
+        write(self.url)
+        for store in (
+            MessageDBStore(self.url),
+            MessageDBStore(new(f"own_{time.monotonic_ns()}"), private=True),
+        ):
+            url = str(store._url)
+            with test_database(store) as db, psycopg.connect(url, autocommit=True) as connection:
+                write(url)
+                with db.scope():
+                    write(url, "order-2")
+                    before = all_of(url)
+                    for _ in range(2):
+                        for statement in (
+                            "UPDATE message_store.messages SET data = '{\"a\": 1}' WHERE global_position = 1",
+                            "UPDATE message_store.messages SET data = data",
+                            "DELETE FROM message_store.messages",
+                            "TRUNCATE message_store.messages RESTART IDENTITY",
+                            "UPDATE message_store.messages SET global_position = global_position + 10",
+                            "DELETE FROM message_store.messages WHERE stream_name = 'order-2'",
+                        ):
+                            with self.subTest(statement), db.scope():
+                                connection.execute(statement)
+                                write(url, "order-3")
+                            self.assertEqual(all_of(url), before)
+                outer = all_of(url)
+                with db.scope():
+                    write(url, "other")
+                    with db.scope():
+                        connection.execute("DELETE FROM message_store.messages")
+                    self.assertEqual(len(messages(url)), len(outer))
+                self.assertEqual(all_of(url), outer)
+            run.end()
+
+    def test_what_both_scopes_change_is_an_error(self) -> None:
+        write(self.url)
+        before = all_of(self.url)
+        change = "UPDATE message_store.messages SET data = '{{\"a\": {}}}'"
         with test_database(MessageDBStore(self.url)) as db:
-            write(self.url)
-            with self.assertRaisesRegex(StoreError, "1 messages that were there before are gone"):
-                with db.scope(), psycopg.connect(self.url) as connection:
-                    connection.execute("DELETE FROM message_store.messages")
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(change.format(1))
+                write(self.url)
+                with self.assertRaisesRegex(StoreError, "changed .*, since they had been changed outside"):
+                    with db.scope():
+                        connection.execute(change.format(2))
+        run.end()
+        self.assertEqual(all_of(self.url), before)
 
     def test_an_open_writer_is_named_and_waited_for(self) -> None:
         connection = psycopg.connect(self.url)

@@ -94,6 +94,24 @@ class DataTests(RedisTestCase):
         self.assertNotIn("scan", served)
         self.assertEqual(self.dumped(), before)
 
+    def test_no_scope_copies_more_keys_than_it_may(self) -> None:
+        store = self.store(copy_limit=50)
+        first = store.save_data()
+        self.theirs.mset({f"k{number}": "x" for number in range(51)})
+        with self.assertRaisesRegex(StoreError, r"51 keys were written .*(?s:.*)copy_limit=102\)"):
+            store.save_data()
+        self.theirs.delete("k0")
+        second = store.save_data()
+        self.theirs.mset({f"more{number}": "x" for number in range(40)})
+        third = store.save_data()  # those that an outer scope has copied are not copied again
+        self.theirs.flushdb()
+        self.assertTrue(store.reset_data(third))
+        self.assertEqual(self.theirs.dbsize(), 90)
+        store.reset_data(second)
+        self.assertEqual(self.theirs.dbsize(), 50)
+        store.reset_data(first)
+        self.assertEqual(self.theirs.dbsize(), 0)
+
     def test_an_empty_store_that_stayed_empty_costs_no_more_than_a_question(self) -> None:
         store = self.store()
         snapshot = store.save_data()

@@ -1,4 +1,4 @@
-"""Copy the messages that were there before a run, and judge whose the newer ones are if it was killed."""
+"""Copy messages that a test may change, and judge whose the newer ones are if the run was killed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from ...ownership import Left, Marker, all_left, new_marker
 from ...ownership.watching import uptime
+from .position import MESSAGES, SEQUENCE
 
 KIND = "message_db"
 SCHEMA = "protean_testing_messages"
-MESSAGES = "message_store.messages"
-SEQUENCE = "message_store.messages_global_position_seq"
-_COPY = f"{SCHEMA}.before"
+_COPY = f"{SCHEMA}.before"  # what was there before the run
+_OURS = f"{SCHEMA}.ours"  # what it has written since, and keeps for the scopes that begin now
 _LOCK = 0x6D657373616765  # an advisory lock is known by a number
 _WRITTEN = "extract(epoch FROM time AT TIME ZONE 'utc')"
 _CLOCKS = 1.0  # seconds by which clocks may have drifted apart
@@ -58,58 +58,83 @@ def read_marker(connection: Any) -> Marker | None:
     return Marker.from_json(found[0]) if found else None
 
 
-def write(connection: Any, handle: str, first: tuple[int, int, int, bool]) -> bool:
-    """Copy what is there, and say that it is this run's, in the transaction that is open.
+def prepare(connection: Any) -> bool:
+    """Make room for copies of the messages that the run writes, in the transaction that is open.
 
     Returns:
-        False if the role may not create a schema: then what a test deletes cannot be restored.
+        False if the role may not create a schema: then what a test changes or deletes cannot be restored.
     """
     may = "SELECT has_database_privilege(current_database(), 'CREATE')"
     if not connection.execute(may).fetchone()[0]:
         return False
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    connection.execute(f"CREATE UNLOGGED TABLE {_OURS} AS TABLE {MESSAGES} WITH NO DATA")
+    return True
+
+
+def write(connection: Any, handle: str, first: tuple[int, int, int, bool]) -> bool:
+    """Copy what is there, and say that it is this run's, in the transaction that is open.
+
+    Returns:
+        See `prepare`.
+    """
+    if not prepare(connection):
+        return False
     facts: dict[str, Any] = {"first": list(first), "clock": server_clock(connection) - uptime()}
     marker = new_marker(handle, ["messages"] if first[1] else [], **facts)
     connection.execute("SET LOCAL synchronous_commit = on")  # the copy must outlive the server, too
-    connection.execute(f"CREATE SCHEMA {SCHEMA}")
     connection.execute(f"CREATE TABLE {SCHEMA}.run (marker text NOT NULL)")
     connection.execute(f"CREATE TABLE {_COPY} AS TABLE {MESSAGES}")
     connection.execute(f"INSERT INTO {SCHEMA}.run VALUES (%s)", [marker.to_json()])
     return True
 
 
-def has_copy(connection: Any) -> bool:
-    """Whether there is a copy."""
-    return connection.execute(f"SELECT to_regclass('{_COPY}')").fetchone()[0] is not None
+def copies(connection: Any) -> list[str]:
+    """The tables with copies."""
+    query = "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NOT NULL"
+    return [name for (name,) in connection.execute(query, [[_COPY, _OURS]])]
 
 
-def missing(connection: Any) -> int:
-    """How many messages of the copy are gone, or not as they were."""
+def keep(connection: Any, after: int) -> None:
+    """Copy the messages behind a position: a scope begins, inside of which they may be changed."""
+    connection.execute(f"INSERT INTO {_OURS} SELECT * FROM {MESSAGES} WHERE global_position > {after}")
+
+
+def let_go(connection: Any, after: int) -> None:
+    """Drop the copies of messages that have been deleted."""
+    connection.execute(f"DELETE FROM {_OURS} WHERE global_position > {after}")
+
+
+def missing(connection: Any, copy: str = _COPY) -> int:
+    """How many messages of a copy are gone, or not as they were."""
     query = (
-        f"SELECT count(*) FROM {_COPY} b LEFT JOIN {MESSAGES} m USING (global_position) "
+        f"SELECT count(*) FROM {copy} b LEFT JOIN {MESSAGES} m USING (global_position) "
         "WHERE to_jsonb(m) IS DISTINCT FROM to_jsonb(b)"
     )
     return int(connection.execute(query).fetchone()[0])
 
 
-def restore(connection: Any) -> None:
-    """Make the messages that were there before as they were, in the transaction that is open."""
+def restore(connection: Any, copy: str = _COPY, last: int | None = None) -> None:
+    """Make the messages of a copy, up to the last one of a snapshot, as they were, in a transaction."""
     columns = connection.execute(
         "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
-        f"WHERE attrelid = '{_COPY}'::regclass AND attnum > 0 AND NOT attisdropped"
+        f"WHERE attrelid = '{copy}'::regclass AND attnum > 0 AND NOT attisdropped"
     ).fetchone()[0]
+    chosen = f"{last} >= b.global_position" if last is not None else "true"
     connection.execute(
-        f"DELETE FROM {MESSAGES} m USING {_COPY} b WHERE m.global_position = b.global_position "
-        "AND to_jsonb(m) IS DISTINCT FROM to_jsonb(b)"
+        f"DELETE FROM {MESSAGES} m USING {copy} b WHERE m.global_position = b.global_position "
+        f"AND to_jsonb(m) IS DISTINCT FROM to_jsonb(b) AND {chosen}"
     )
     connection.execute(
-        f"INSERT INTO {MESSAGES} ({columns}) SELECT {columns} FROM {_COPY} b "
-        f"WHERE NOT EXISTS (SELECT FROM {MESSAGES} m WHERE m.global_position = b.global_position)"
+        f"INSERT INTO {MESSAGES} ({columns}) SELECT {columns} FROM {copy} b "
+        f"WHERE {chosen} AND NOT EXISTS (SELECT FROM {MESSAGES} m "
+        "WHERE m.global_position = b.global_position)"
     )
 
 
 def erase(connection: Any) -> None:
     """Drop the copy and the marker. The messages must be seen to be right."""
-    connection.execute(f"DROP TABLE IF EXISTS {_COPY}, {SCHEMA}.run; DROP SCHEMA IF EXISTS {SCHEMA}")
+    connection.execute(f"DROP TABLE IF EXISTS {_COPY}, {_OURS}, {SCHEMA}.run; DROP SCHEMA IF EXISTS {SCHEMA}")
 
 
 def counted(messages: int) -> str:

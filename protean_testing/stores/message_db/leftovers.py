@@ -7,6 +7,7 @@ from typing import Any
 from ... import ownership
 from ...errors import UnsafeStoreError
 from . import before
+from .position import MESSAGES
 from .store import MessageDBStore
 
 
@@ -43,7 +44,7 @@ class Leftovers:
     def remove(self) -> None:
         if self._found is not None:
             with self._connection.transaction():
-                self._connection.execute(f"LOCK TABLE {before.MESSAGES} IN SHARE ROW EXCLUSIVE MODE")
+                self._connection.execute(f"LOCK TABLE {MESSAGES} IN SHARE ROW EXCLUSIVE MODE")
                 self._found.settle(self._connection, all_of_it=True)
             handle = before.identity(self._connection)
             ownership.acquire(f"{before.KIND} {handle}").release()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...core.leaks import bullet_list, report_leak
@@ -20,10 +20,8 @@ from ..sql.urls import parsed_url, readable
 from ..sql.worker_url import worker_database_of, worker_url
 from . import before
 from .install import find, install
+from .position import MESSAGES, SEQUENCE, Position, read_position, read_versions
 from .writers import end_sleepers, holders
-
-_MESSAGES = "message_store.messages"
-_SEQUENCE = "message_store.messages_global_position_seq"
 
 _in_use: set[str] = set()  # databases that this process has taken
 os.register_at_fork(after_in_child=_in_use.clear)
@@ -31,27 +29,12 @@ os.register_at_fork(after_in_child=_in_use.clear)
 Result = TypeVar("Result")
 
 
-class Position(NamedTuple):
-    """How far the store is written.
-
-    Attributes:
-        last: The last message's global position; 0 if there is none.
-        messages: How many there are.
-        value, called: The sequence's state.
-    """
-
-    last: int
-    messages: int
-    value: int
-    called: bool
-
-
 class MessageDBStore(LocatedStore):
     """The messages of a Message DB. Those that were there before are as they were afterwards.
 
-    Messages are only ever added to it, so what is newer than a snapshot came since: it is deleted, and the
-    sequence is set back. A given Message DB is used as it is, and copied for a worker process; a private
-    one is installed first.
+    What is newer than a snapshot came since: it is deleted, and the sequence is set back. Message DB only
+    ever adds messages; what a test changes or deletes all the same is restored from copies. A given Message
+    DB is used as it is, and copied for a worker process; a private one is installed first.
 
     Parameters:
         url: Where it is, for a role that may delete messages and set the sequence (the role
@@ -103,7 +86,11 @@ class MessageDBStore(LocatedStore):
         self._acquired: Acquired | None = None
         self._first: Position | None = None
         self._last: tuple[str, Position] | None = None  # when it was counted last, and what came of it
-        self._is_copied = False
+        self._can_copy = False
+        self._kept = 0  # the last message that is copied
+        self._versions = 0  # of the messages that are copied
+        self._restored: dict[int, int] = {}  # by the last message, the sum of versions since it was restored
+        self._lasts: set[int] = set()  # of the snapshots
         self._ended: list[str] = []
 
     def location(self) -> Hashable:
@@ -125,22 +112,22 @@ class MessageDBStore(LocatedStore):
 
     def _check(self) -> None:
         with self.connect() as connection:
-            if connection.execute(f"SELECT to_regclass('{_MESSAGES}')").fetchone() == (None,):
+            if connection.execute(f"SELECT to_regclass('{MESSAGES}')").fetchone() == (None,):
                 raise ConfigurationError(
                     f"store {self.name!r}: there is no Message DB in {self._handle()}.\n"
                     "Install it with the scripts of its npm package, or leave the URL out for a private one."
                 )
             may = (
-                f"SELECT has_table_privilege('{_MESSAGES}', 'SELECT, DELETE'), "
-                f"has_sequence_privilege('{_SEQUENCE}', 'UPDATE'), current_user"
+                f"SELECT has_table_privilege('{MESSAGES}', 'SELECT, DELETE'), "
+                f"has_sequence_privilege('{SEQUENCE}', 'UPDATE'), current_user"
             )
             deletes, sets, role = connection.execute(may).fetchone()
             if not (deletes and sets):
                 raise ConfigurationError(
                     f"store {self.name!r}: role {role!r} may not delete messages or set their sequence, "
                     f"so they could not be given back.\nGive a URL of a role that may, or let this one:\n"
-                    f"  GRANT SELECT, DELETE ON {_MESSAGES} TO {role};\n"
-                    f"  GRANT SELECT, UPDATE ON SEQUENCE {_SEQUENCE} TO {role};"
+                    f"  GRANT SELECT, DELETE ON {MESSAGES} TO {role};\n"
+                    f"  GRANT SELECT, UPDATE ON SEQUENCE {SEQUENCE} TO {role};"
                 )
             if before.identity(connection) not in _in_use:
                 self._refuse_live_run(before.is_locked(connection), connection)
@@ -182,8 +169,8 @@ class MessageDBStore(LocatedStore):
     def _refuse_too_many(self, connection: Any, going: int) -> None:
         """Refuse to copy more than was allowed; `going` messages will not be there any more."""
         limit = self._copy_limit
-        few = f"SELECT FROM {_MESSAGES} LIMIT {limit + going + 1}"
-        query = f"SELECT (SELECT count(*) FROM ({few}) few), pg_table_size('{_MESSAGES}') >> 10"
+        few = f"SELECT FROM {MESSAGES} LIMIT {limit + going + 1}"
+        query = f"SELECT (SELECT count(*) FROM ({few}) few), pg_table_size('{MESSAGES}') >> 10"
         there, kilobytes = connection.execute(query).fetchone()
         if there - going > limit or kilobytes > max(limit + going, 1024):
             large = f"more than {limit} messages" if there - going > limit else f"{kilobytes} kB of messages"
@@ -209,15 +196,17 @@ class MessageDBStore(LocatedStore):
                     f"run ({marked}), so it is not known what in it was there before.\nIf that run is dead:  "
                     f"{clean_line(self._handle())}"
                 )
-            self._first = self._now()
-            return
-        if self._private:
-            if self._execute(f"SELECT to_regclass('{_MESSAGES}')") == (None,):
+        elif self._private:
+            if self._execute(f"SELECT to_regclass('{MESSAGES}')") == (None,):
                 install(self._connection, self._package)
         else:
             self._take()
             return
-        self._first = self._now()
+        with self._alone() as connection:
+            before.erase(connection)
+            self._can_copy = before.prepare(connection)
+        self._restored, self._kept, self._versions = {}, 0, 0
+        self._first = self._save()
 
     def _take(self) -> None:
         """Settle what a killed run left, and copy what is there now."""
@@ -235,13 +224,14 @@ class MessageDBStore(LocatedStore):
         self._acquired.watch()
         with self._alone():
             self._first = self._now()
-            self._is_copied = before.write(connection, handle, self._first)
+            self._can_copy = before.write(connection, handle, self._first[:4])
+        self._restored, self._kept, self._versions = {}, self._first.last, self._first.versions
 
     def drop_schema(self) -> None:
         """Nothing but what came since: a given Message DB stays, a private one ends with its server."""
         if self._first is not None:
             self.reset_data(self._first)
-            if self._is_copied:
+            if self._can_copy:
                 self._again("drop", self._throw_away_copy)
             self._first = None
             if self._acquired is not None:
@@ -253,15 +243,19 @@ class MessageDBStore(LocatedStore):
         """Drop the copy, once the messages are seen to be as they were: a test may have changed one."""
         connection = self._open()
         with self._alone():
-            if before.has_copy(connection):
+            if before.copies(connection):
                 self._restore(connection)
                 before.erase(connection)
 
-    def _restore(self, connection: Any) -> None:
+    def _restore(self, connection: Any, last: int | None = None) -> None:
+        """Make messages as they were, up to the last one of a snapshot."""
         from ..postgresql.connection import psycopg
 
         try:
-            before.restore(connection)
+            for copy in before.copies(connection):
+                before.restore(connection, copy, last)
+            for one in self._lasts:  # they are of another version since, for every snapshot
+                self._restored[one] = read_versions(connection, one)
         except psycopg.Error as error:
             raise StoreError(
                 f"store {self.name!r}: messages that were there before are gone or changed, and could not be "
@@ -273,11 +267,17 @@ class MessageDBStore(LocatedStore):
         return self._again("save", self._save)
 
     def _save(self) -> Position:
-        known = self._known()
-        if known is not None:
-            return known
-        with self._alone():
-            return self._now()
+        now = self._known()
+        if now is None or (now.last > self._kept and self._can_copy):
+            with self._alone() as connection:
+                now = self._now()
+                if self._can_copy:
+                    before.keep(connection, self._kept)
+                    now = now._replace(is_copied=read_versions(connection, self._kept) == self._versions)
+                    self._kept, self._versions = now.last, now.versions
+                    self._last = (self._last[0], now) if self._last else None
+        self._lasts.add(now.last)
+        return now
 
     def reset_data(self, snapshot: Position) -> bool:
         self._ended = []
@@ -300,35 +300,53 @@ class MessageDBStore(LocatedStore):
         return self._again("look at", self._look)
 
     def _look(self) -> dict[str, list[Any]]:
-        messages = self._open().execute(f"SELECT stream_name, m::text FROM {_MESSAGES} m").fetchall()
-        found: dict[str, list[Any]] = {"positions": [self._now()]}
+        messages = self._open().execute(f"SELECT stream_name, m::text FROM {MESSAGES} m").fetchall()
+        found: dict[str, list[Any]] = {"positions": [self._now()[:4]]}
         for stream, message in messages:
             found.setdefault(f"stream {stream!r}", []).append(message)
         return found
 
     def _reset(self, snapshot: Position) -> bool:
-        if self._known() == snapshot:
+        if self._is_at(snapshot, self._known()):
             return False
         with self._alone(end=True) as connection:
             found = self._now()
-            if found == snapshot:
+            if self._is_at(snapshot, found):
                 return False
             connection.execute(
-                f"DELETE FROM {_MESSAGES} WHERE global_position > {snapshot.last}; "
-                f"SELECT setval('{_SEQUENCE}', {snapshot.value}, {snapshot.called})"
+                f"DELETE FROM {MESSAGES} WHERE global_position > {snapshot.last}; "
+                f"SELECT setval('{SEQUENCE}', {snapshot.value}, {snapshot.called})"
             )
             found = self._now()
-            if found != snapshot and self._is_copied and before.has_copy(connection):
-                self._restore(connection)
+            if not self._is_at(snapshot, found) and self._can_copy and snapshot.is_copied:
+                self._restore(connection, snapshot.last)
                 found = self._now()
-        if found != snapshot:
-            raise StoreError(
-                f"store {self.name!r}: {snapshot.messages - found.messages} messages that were there before "
-                "are gone and cannot be brought back. Message DB keeps every message: what deletes them in "
-                "the test?",
-                store=self.name,
-            )
+            if not self._is_at(snapshot, found):
+                raise self._not_restored(snapshot, found)
+            if self._can_copy:
+                before.let_go(connection, snapshot.last)
+            self._kept, self._versions = snapshot.last, found.versions
+            self._lasts = {last for last in self._lasts if last <= snapshot.last}
+            self._restored = {last: sum for last, sum in self._restored.items() if last <= snapshot.last}
         return True
+
+    def _is_at(self, snapshot: Position, found: Position | None) -> bool:
+        versions = self._restored.get(snapshot.last, snapshot.versions)
+        return found is not None and found[:-1] == snapshot._replace(versions=versions)[:-1]
+
+    def _not_restored(self, snapshot: Position, found: Position) -> StoreError:
+        gone = snapshot.messages - found.messages
+        why = (
+            "since there are no copies of them: the role of the URL may not create a schema"
+            if not self._can_copy
+            else "since they had been changed outside of this scope, too"
+        )
+        return StoreError(
+            f"store {self.name!r}: {f'{gone} messages' if gone else 'messages'} that were there before are "
+            f"{'gone' if gone else 'changed'} and cannot be brought back, {why}. Message DB keeps every "
+            f"message: what {'deletes' if gone else 'changes'} them in the test?",
+            store=self.name,
+        )
 
     def rest(self) -> None:
         if self._private and self._connection is not None:
@@ -423,7 +441,7 @@ class MessageDBStore(LocatedStore):
         connection, who = self._open(), ""
         for turn in turns(self._wait):
             try:
-                connection.execute(f"BEGIN; LOCK TABLE {_MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+                connection.execute(f"BEGIN; LOCK TABLE {MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
                 break
             except psycopg.errors.LockNotAvailable:
                 connection.execute("ROLLBACK")
@@ -442,12 +460,7 @@ class MessageDBStore(LocatedStore):
         connection.execute("COMMIT")
 
     def _now(self) -> Position:
-        transactions, *found = self._execute(
-            "SELECT txid_current_snapshot()::text, coalesce(max(global_position), 0), "
-            f"count(global_position), s.last_value, s.is_called "
-            f"FROM {_SEQUENCE} s LEFT JOIN {_MESSAGES} ON true GROUP BY s.last_value, s.is_called"
-        )
-        now = Position(*found)
+        transactions, now = read_position(self._open())
         self._last = (transactions, now)
         return now
 
@@ -466,8 +479,8 @@ class MessageDBStore(LocatedStore):
         transactions, last = self._last
         try:
             cursor = connection.execute(
-                f"BEGIN; LOCK TABLE {_MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT; "
-                f"SELECT txid_current_snapshot()::text, last_value, is_called FROM {_SEQUENCE}; COMMIT"
+                f"BEGIN; LOCK TABLE {MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT; "
+                f"SELECT txid_current_snapshot()::text, last_value, is_called FROM {SEQUENCE}; COMMIT"
             )
         except psycopg.errors.LockNotAvailable:
             connection.execute("ROLLBACK")

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...waiting import GRACE
-from .before import MESSAGES
+from .position import MESSAGES
 
 
 def end_sleepers(connection: Any) -> list[str]:

@@ -14,6 +14,10 @@ from .transactions import OpenMulti
 from .values import Value, Values
 
 
+class TooManyKeys(Exception):
+    """A snapshot would copy more keys than it may; its argument says how many."""
+
+
 class Data:
     """Read what was written since the last time, and everything only if that is not known.
 
@@ -24,6 +28,9 @@ class Data:
         prefix: Only the keys that begin with it are ours.
         wait: Seconds to wait for a transaction of the code under test.
         report: Called with what the user of the server may not do, and what that means here.
+
+    Attributes:
+        limit: How many keys that were written since the last snapshot a new one copies at most.
     """
 
     def __init__(
@@ -46,12 +53,21 @@ class Data:
         self._is_deaf = False
         self._clients = b""
         self._reported: set[int] = set()
+        self.limit: int | None = None
 
     def save(self) -> Snapshot:
-        """A snapshot of what is there now."""
+        """A snapshot of what is there now.
+
+        Raises:
+            TooManyKeys: They would be held in memory, each of them.
+        """
         count, _ = self._ask(end=False)
         if count or self._journal.now or self._tracking.written is not None:
-            self._journal.found(self._changed(self._read()))
+            names = self._candidates()
+            if self.limit is not None and len(names) - len(self._journal.now) > self.limit:
+                self._tracking.end()  # else they would not be asked for again
+                raise TooManyKeys(len(names))
+            self._journal.found(self._changed(self._read(names)))
         self._tracking.settled()
         snapshot = self._journal.push()
         snapshot.waiting = frozenset(transactions.waiting(self._clients, self._db, ()))
@@ -129,12 +145,14 @@ class Data:
                 return self.count(), ended
         return self.count() if isinstance(count, ResponseError) else count, ended
 
-    def _read(self) -> dict[bytes, Value | None]:
-        """What the keys hold that may have been written since the last time."""
+    def _candidates(self) -> set[bytes]:
+        """The keys that may have been written since the last time."""
         written = self._written()
         if written is None:
-            return dict.fromkeys(self._journal.now) | self.values.read(self.values.names())
-        names = written | self._journal.silent
+            return self._journal.now.keys() | set(self.values.names())
+        return written | self._journal.silent
+
+    def _read(self, names: set[bytes]) -> dict[bytes, Value | None]:
         return dict.fromkeys(names) | self.values.read(names)
 
     def _written(self) -> set[bytes] | None:
@@ -165,7 +183,7 @@ class Data:
         return changed
 
     def _restore(self, snapshot: Snapshot) -> bool:
-        fresh = self._read()
+        fresh = self._read(self._candidates())
         now = self._journal.now
         wanted = {name: now.get(name) for name in fresh} | self._journal.before(snapshot)
         wrong = {

@@ -26,7 +26,7 @@ from ...waiting import turns
 from . import acquire, server
 from .address import Address, from_client, from_url
 from .connection import LOST
-from .data import Data
+from .data import Data, TooManyKeys
 from .handle import RedisHandle, in_use
 from .transactions import OpenMulti
 from .values import dump
@@ -51,8 +51,8 @@ class RedisStore(LocatedStore):
         reset_after: ``"test"``, or ``"class"`` if the tests of a class build on each other.
         unsafe: Clear a database that holds keys of others.
         adopt: Keep the keys that are there: they are the baseline.
-        copy_limit: How many keys ``adopt=True`` copies at most, of 4 kB each on average: they are held in
-            memory and written to the disk once. More are refused.
+        copy_limit: How many keys are copied at most if a scope begins (and by ``adopt=True``, of 4 kB each on
+            average, which are written to the disk as well): they are held in memory. More are refused.
         wait: Seconds to wait for a server that does not answer, and for what is still at work in it.
         on_leak: ``"reset"``, ``"warn"`` or ``"fail"`` if a test left a MULTI open, a client that
             subscribes or waits for a key, or a thread that writes.
@@ -201,6 +201,7 @@ class RedisStore(LocatedStore):
         except UnsafeStoreError:
             in_use.discard(handle)
             raise
+        data.limit = self.copy_limit
         handle.data = data
 
     def drop_schema(self) -> None:
@@ -217,7 +218,17 @@ class RedisStore(LocatedStore):
             handle.acquired.release()
 
     def save_data(self) -> Snapshot:
-        return self._again("save", self._data().save)
+        try:
+            return self._again("save", self._data().save)
+        except TooManyKeys as error:
+            (count,) = error.args
+            raise StoreError(
+                f"a scope cannot begin on store {self.name!r}: {count} keys were written around it, and each "
+                f"would be copied to memory to be restored ({self._live()}).\nWrite fewer of them before "
+                "the scope begins, or in each test that needs them. If that may take its time and memory "
+                f"(30 s and 1 GB for a million):  RedisStore(..., copy_limit={2 * count:_})",
+                store=self.name,
+            ) from None
 
     def reset_data(self, snapshot: Snapshot) -> bool:
         data = self._data()
