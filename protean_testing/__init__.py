@@ -27,6 +27,7 @@ from .testcase import AsyncDatabaseTestCase, DatabaseTestCase
 if TYPE_CHECKING:
     from .stores.message_db.store import MessageDBStore
     from .stores.redis import RedisStore
+    from .stores.sql.alembic import alembic
     from .stores.sql.store import SQLAlchemyStore
 
 __all__ = [
@@ -57,6 +58,7 @@ _OPTIONAL = {
     "MessageDBStore": ("message_db.store", "postgresql"),
     "RedisStore": ("redis", "redis"),
     "SQLAlchemyStore": ("sql.store", "sqlalchemy"),
+    "alembic": ("sql.alembic", "sqlalchemy"),
 }
 
 # `import *` asks for all of them.
@@ -66,6 +68,8 @@ if find_spec("redis") is not None:
     __all__ += ["RedisStore"]
 if find_spec("sqlalchemy") is not None:
     __all__ += ["SQLAlchemyStore"]
+if find_spec("alembic") is not None:
+    __all__ += ["alembic"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,24 +74,22 @@ class Database:
         """A new session; it is closed at the end of the innermost open scope.
 
         Parameters:
-            arguments: As ``sqlalchemy.orm.Session`` takes them.
+            arguments: As the store's `session_factory` takes them, or ``sqlalchemy.orm.Session``.
         """
-        from sqlalchemy.orm import Session
-
-        session = Session(self.engine, **arguments)
-        self._scope().closing.append(partial(self._sql().close_session, session))
+        session, close = self._sql().new_session(**arguments)
+        self._scope().closing.append(close)
         return session
 
     def async_session(self, **arguments: Any) -> AsyncSession:
         """A new async session; it is closed at the end of the innermost open scope.
 
-        Parameters:
-            arguments: As ``sqlalchemy.ext.asyncio.AsyncSession`` takes them.
-        """
-        from sqlalchemy.ext.asyncio import AsyncSession
+        Its objects stay readable after a commit, unless the store's `session_factory` says otherwise.
 
-        session = AsyncSession(self.async_engine, **arguments)
-        self._scope().async_closing.append(session.close)
+        Parameters:
+            arguments: As that factory takes them, or ``sqlalchemy.ext.asyncio.AsyncSession``.
+        """
+        session, close = self._sql().new_async_session(**arguments)
+        self._scope().async_closing.append(close)
         return session
 
     def queries(self) -> Queries:
@@ -102,6 +99,26 @@ class Database:
             A list of the statements, in their order.
         """
         return self._sql().queries()
+
+    def connect(self, **arguments: Any) -> Any:
+        """A new connection of the driver itself; it is closed at the end of the innermost open scope.
+
+        Parameters:
+            arguments: As the driver takes them: ``psycopg.connect``, ``sqlite3.connect``.
+        """
+        connection = self._sql().connect(**arguments)
+        self._scope().closing.append(connection.close)
+        return connection
+
+    async def async_connect(self, **arguments: Any) -> Any:
+        """The same of an async driver: ``psycopg.AsyncConnection``, aiosqlite's or asyncpg's connection.
+
+        Parameters:
+            arguments: As the driver takes them.
+        """
+        connection = await self._sql().async_connect(**arguments)
+        self._scope().async_closing.append(connection.close)
+        return connection
 
     def serve(self, application: Callable[..., Any], **options: Any) -> LiveServer:
         """Serve an application on a port, from a thread, until the innermost open scope ends.

@@ -47,6 +47,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
     "drop": _ANSWERS,
     "traverse": _ANSWERS,
     "keep": (*_ANSWERS, None),
+    "dialect": ("sqlite", "postgresql", None),
 }
 
 

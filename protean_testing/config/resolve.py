@@ -78,7 +78,8 @@ def resolve(stores: Sequence[Store]) -> None:
     test_db = environ.test_db()
     open_ = [store for store in stores if isinstance(store, LocatedStore) and store.needs_url]
     kinds = {store.kind for store in open_}
-    if {"database", "redis"} <= kinds and test_db == "postgresql" and _given_database(test_db) is None:
+    wanted = {getattr(store, "dialect", None) or test_db for store in open_ if store.kind == "database"}
+    if "redis" in kinds and "postgresql" in wanted and _given_database(test_db) is None:
         if _given_redis() is None:
             _redis().begin()  # while PostgreSQL starts
     for store in open_:
@@ -138,11 +139,18 @@ def redis_url(db: int) -> tuple[str, bool]:
 
 
 def _bind_database(store: Any, test_db: str | None) -> None:
-    given = _given_database(test_db)
+    dialect = store.dialect or ("postgresql" if test_db == "postgresql" else "sqlite")
+    key = ("database", store.schema_key(), dialect)
+    given = _given_database(test_db) if store.dialect is None else None
     if given is not None:
         store.bind(given)
+    elif store.dialect is None:
+        store.bind(private_database(key, test_db or "memory"), private=True)
     else:
-        store.bind(private_database(("database", store.schema_key()), test_db or "memory"), private=True)
+        if test_db is not None and dialect != ("sqlite" if test_db == "memory" else test_db):
+            environ.unused("TEST_DB", f"store {store.name!r} has dialect={dialect!r} of its own.")
+        url, is_private = database_url(key, dialect)
+        store.bind(url, private=is_private)
 
 
 def _given_database(test_db: str | None) -> str | None:

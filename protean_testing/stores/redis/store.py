@@ -44,7 +44,8 @@ class RedisStore(LocatedStore):
     times to live as the moment when they end. Nothing of ours is written into the database.
 
     Parameters:
-        url: Where it is. Left out, the environment decides; a private server by default.
+        url: Where it is, or a callable that returns that on first use. Left out, the environment decides;
+            a private server by default.
         client: The application's own client in place of a URL: only where it leads to is used.
         prefix: Keys that begin with it are the store; the others in the database are left alone.
         name: What messages call the store; the name in `db.store(name)`.
@@ -66,7 +67,7 @@ class RedisStore(LocatedStore):
 
     def __init__(
         self,
-        url: str | None = None,
+        url: str | Callable[[], str] | None = None,
         *,
         client: Any = None,
         prefix: str = "",
@@ -90,8 +91,10 @@ class RedisStore(LocatedStore):
             )
         self.name, self.reset_after = name, reset_after
         self.prefix, self.unsafe, self.adopt, self.copy_limit = prefix, unsafe, adopt, copy_limit
-        url = None if url is None else Secret(url)
-        self._given = from_client(client) if client is not None else None if url is None else from_url(url)
+        self._url = url if callable(url) else None
+        self._given = None if client is None else from_client(client)
+        if url is not None and self._url is None:
+            self._given = from_url(Secret(url))
         self._client_given = client is not None
         self._wait = wait
         self.on_leak, self.verify = on_leak, verify
@@ -102,7 +105,7 @@ class RedisStore(LocatedStore):
     @property
     def needs_url(self) -> bool:
         """True if nobody has said yet where the database is."""
-        return self._given is None and (self._handle is None or self._handle.closed)
+        return self._given is None and self._url is None and (self._handle is None or self._handle.closed)
 
     def bind(self, url: str, *, private: bool = False) -> None:
         """Say where the database is. `private` means that its server was started for this run alone."""
@@ -120,6 +123,8 @@ class RedisStore(LocatedStore):
 
     def _live(self) -> RedisHandle:
         if self._handle is None or self._handle.closed:
+            if self._url is not None:
+                self._given = from_url(Secret(self._url()))
             if self._given is None:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
             is_client = self._client_given

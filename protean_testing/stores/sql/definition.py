@@ -24,6 +24,7 @@ from sqlalchemy.types import TypeEngine
 
 from ...errors import ConfigurationError
 from .inputs import Unclear, content, described, is_plain, text_of
+from .sources import Source
 
 _VERSION = "2"
 """Part of each digest: what an older version of this module has described is stale."""
@@ -50,7 +51,7 @@ class Definition:
 
 def define(
     metadatas: Iterable[MetaData],
-    schema: Callable[..., Any] | None,
+    schema: Callable[..., Any] | Source | None,
     dialect: Dialect,
     *more: object,
     inputs: Iterable[Any] | None = None,
@@ -59,7 +60,7 @@ def define(
 
     Parameters:
         metadatas: All that `dialect` creates of them counts, and what listens to that.
-        schema: A callable that makes the rest.
+        schema: What makes the rest.
         more: What else makes a difference, with a `repr` that tells it.
         inputs: What the callable and the listeners depend on, as `inputs.checked` returns it.
     """
@@ -107,8 +108,10 @@ def define(
     return Definition(digest.hexdigest()[:32], undeclared or unclear, unclear, schema is not None)
 
 
-def schema_key(schema: Callable[..., Any] | None) -> Hashable:
+def schema_key(schema: Callable[..., Any] | Source | None) -> Hashable:
     """Equal for two callables only if they are the same object with the same bound arguments."""
+    if isinstance(schema, Source):
+        return schema
     if type(schema) is partial:
         arguments = [*schema.args, *(pair for item in sorted(schema.keywords.items()) for pair in item)]
         return (partial, schema_key(schema.func), len(schema.args), *map(_argument_key, arguments))
@@ -136,6 +139,8 @@ class _Same:
 
 def name_of(thing: Any) -> str:
     """What messages call a callable."""
+    if isinstance(thing, Source):
+        return repr(thing)
     if isinstance(thing, partial):
         return f"partial({name_of(thing.func)}, ...)"
     return str(getattr(thing, "__qualname__", None) or type(thing).__qualname__)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sqlalchemy import URL, Engine, MetaData, create_engine
+from sqlalchemy.orm import scoped_session
 from sqlalchemy.pool import NullPool
 
 from ...errors import ConfigurationError, is_secret
@@ -65,6 +66,7 @@ class DatabaseHandle:
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
         self.checkouts = Checkouts()
+        self.scoped: list[Any] = []
         # Where it is. A private ``sqlite://`` database is known by its engine alone.
         self.key: Hashable = engine if engine is not None and in_private_memory(url) else _key(url)
 
@@ -73,6 +75,10 @@ class DatabaseHandle:
         if in_private_memory(self.url):
             return engine in self._engines()
         return _key(engine.url) == self.key
+
+    def has(self, engine: Engine) -> bool:
+        """Whether it is one of this place's own, or the application's."""
+        return any(engine.pool is own.pool for own in self._engines())
 
     @property
     def shown(self) -> str:
@@ -130,6 +136,18 @@ class DatabaseHandle:
         if self.own is not None:
             return not self.own.needs_backend
         return self.private and self.url.get_backend_name() == "postgresql"
+
+    def has_sessions_of(self, factory: Any) -> None:
+        """Note a ``scoped_session`` whose sessions are on this database."""
+        if isinstance(factory, scoped_session) and factory not in self.scoped:
+            self.scoped.append(factory)
+
+    def remove_sessions(self) -> None:
+        """Remove the session that each of them has in this thread, whoever began it."""
+        with self.limited():
+            for factory in self.scoped:
+                with suppress(RuntimeError):  # its scope is an application's, which is not there
+                    factory.remove()
 
     def watch(self) -> Checkouts:
         """Who has taken connections of the current engines."""

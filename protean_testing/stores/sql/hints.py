@@ -21,6 +21,8 @@ from ...core.remarks import remark
 from ...errors import NeverResetWarning, SchemaPerTestWarning, StaleTableWarning
 from ...store import ended_scope
 from ...workers import worker
+from .definition import name_of
+from .sources import Source
 
 if TYPE_CHECKING:
     from .handle import DatabaseHandle
@@ -118,35 +120,50 @@ def remark_on_unwritten(name: str, handle: DatabaseHandle) -> None:
 # A table that is not as the models say
 
 
-def warn_of_stale_tables(name: str, engine: Callable[[], Engine], metadata: Sequence[MetaData]) -> None:
-    """Compare the columns of tables that somebody else has made with those of the models.
+def warn_of_stale_tables(
+    name: str, engine: Callable[[], Engine], metadata: Sequence[MetaData], schema: object = None
+) -> None:
+    """Compare the columns of tables that something else has made with those of the models.
 
     Parameters:
         name: The store's.
         engine: Gives an engine to look by.
         metadata: The models' tables; nothing is compared if there is none.
+        schema: What has made them in this run; left out, they were there.
     """
     if not metadata:
         return
-    inspector: Any = inspect(engine())
-    lines = []
-    for table in (table for one in metadata for table in one.tables.values()):
-        if not inspector.has_table(table.name, schema=table.schema):
-            lines.append(f"table {table.fullname!r} is not there")
-            continue
-        there = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
-        wanted = {column.name for column in table.columns}
-        parts = [f"lacks {_listed(wanted - there)}"] * bool(wanted - there)
-        parts += [f"has {_listed(there - wanted)}"] * bool(there - wanted)
-        if parts:
-            lines.append(f"table {table.fullname!r} {' and '.join(parts)}")
-    if lines:
+    lines = schema.differences(engine(), metadata) if isinstance(schema, Source) else None
+    lines = list(_differences(engine(), metadata)) if lines is None else lines
+    if lines and schema is None:
         warnings.warn(
             f"the database of store {name!r}, which this run did not make, is stale:\n{bullet_list(lines)}"
             "Migrate it, or let its schema be made for the run: no adopt=True, no managed = false.",
             StaleTableWarning,
             stacklevel=2,
         )
+    elif lines:
+        warnings.warn(
+            f"the schema of store {name!r} is stale: {name_of(schema)} does not make what its models are. "
+            f"What differs:\n{bullet_list(lines)}"
+            "Write the migration, for example with  alembic revision --autogenerate",
+            StaleTableWarning,
+            stacklevel=2,
+        )
+
+
+def _differences(engine: Engine, metadata: Sequence[MetaData]) -> Iterator[str]:
+    inspector: Any = inspect(engine)
+    for table in (table for one in metadata for table in one.tables.values()):
+        if not inspector.has_table(table.name, schema=table.schema):
+            yield f"table {table.fullname!r} is not there"
+            continue
+        there = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
+        wanted = {column.name for column in table.columns}
+        parts = [f"lacks {_listed(wanted - there)}"] * bool(wanted - there)
+        parts += [f"has {_listed(there - wanted)}"] * bool(there - wanted)
+        if parts:
+            yield f"table {table.fullname!r} {' and '.join(parts)}"
 
 
 def _listed(names: set[str]) -> str:

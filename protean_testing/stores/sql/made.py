@@ -12,6 +12,7 @@ from sqlalchemy import inspect as inspect_database
 
 from ...config import environ
 from ...errors import ConfigurationError, StoreError
+from .sources import Source
 
 if TYPE_CHECKING:
     from .handle import DatabaseHandle
@@ -30,7 +31,7 @@ _DRIVERS = frozenset({"sqlalchemy", "sqlite3", "aiosqlite", "psycopg", "psycopg2
 
 
 @contextmanager
-def in_its_place(schema: Callable[..., Any], name: str, handle: DatabaseHandle) -> Iterator[None]:
+def in_its_place(schema: Callable[..., Any] | Source, name: str, handle: DatabaseHandle) -> Iterator[None]:
     """Run `schema` inside of this, and see that it makes something in the store's database.
 
     Objects count, not rows. Migrations that find everything done make nothing, and have been here at least.
@@ -67,7 +68,9 @@ def in_its_place(schema: Callable[..., Any], name: str, handle: DatabaseHandle) 
         f"store {name!r}: {own if handle.own is not None else ''}schema={called} made nothing in it "
         f"({handle.shown}). Does it go by another URL?"
     ]
-    if inspect.signature(schema).parameters:
+    if isinstance(schema, Source):
+        lines = [f"store {name!r}: schema={called} made nothing in {handle.shown}."]
+    elif inspect.signature(schema).parameters:
         lines.append("Use the engine that it is given, and commit:  with engine.begin() as connection: ...")
     else:
         lines.append(f"Let it take the engine:  def {called.rpartition('.')[2]}(engine): ...")
@@ -89,7 +92,8 @@ def explain_sqlite(name: str, handle: DatabaseHandle) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        module = type(error).__module__.partition(".")[0]
+        cause = error.__cause__ if isinstance(error, StoreError) else error
+        module = type(cause).__module__.partition(".")[0]
         if handle.url.get_backend_name() != "sqlite" or not (
             module in _DRIVERS or isinstance(error, NotImplementedError)
         ):

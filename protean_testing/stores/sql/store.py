@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
 from ...config import environ
-from ...core.run_sync import run_sync
 from ...errors import ConfigurationError, NotKeptWarning, StoreError
-from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, Store, validate
+from ...store import LeftBy, OnLeak, ResetAfter, Snapshot, Store, validate
 from ..driver_errors import said
 from . import hints
+from .access import SQLAccess, checked_factory
 from .backend import Backend, Database
 from .backends import backend_for
 from .checkouts import Taken
 from .definition import Definition, all_metadata, define, schema_key, unchanged
 from .handle import AnEngine, DatabaseHandle, empty_handle, engine_of
-from .inputs import Inputs, checked
+from .inputs import Inputs
 from .inputs import key as key_of_inputs
 from .made import explain_sqlite, in_its_place
-from .queries import Queries
-from .urls import parsed_url, readable, sync_url, with_secrets
+from .sources import Schema, inputs_of, run_source, source_of
+from .urls import parsed_url, sync_url, with_secrets
 from .worker_url import worker_url
 
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.orm import Session
-
 Reset = Literal["fast", "generic"]
+Dialect = Literal["sqlite", "postgresql"]
 
 logger = getLogger("protean_testing")
 _told: set[str] = set()  # why schemas are not kept, each once
@@ -57,20 +53,26 @@ class _Snapshot(NamedTuple):
     backend: Backend
 
 
-class SQLAlchemyStore(LocatedStore):
+class SQLAlchemyStore(SQLAccess):
     """A SQL database. Say what makes its schema, and where it is if that is not left to the environment.
 
     Parameters:
         metadata: Its tables are the schema; several may be given.
-        schema: Makes the schema in place of metadata: migrations, or the application's own call. It is
-            called with an engine if it takes one argument (an async one if it is ``async def``).
+        schema: Makes the schema: a callable, paths of ``.sql`` files in their order, or `alembic`. A callable
+            is given an engine if it takes one argument (an async one if it is ``async def``). With metadata
+            beside it, what that has otherwise is warned of.
         inputs: What `schema` depends on beside its own source, or what listens to the creation of tables:
             files, directories, plain values. A schema that is kept is made anew if one of them changes.
         adopt: The schema exists already: its rows are the baseline, and it is never dropped. With metadata
             beside it, tables that have other columns are warned of.
         empty: There is no schema: an empty database, for tests of migrations.
-        url: Where it is. Left out, the environment decides; SQLite in memory by default.
+        url: Where it is, or a callable that returns that on first use. Left out, the environment decides;
+            SQLite in memory by default.
+        dialect: ``"sqlite"`` or ``"postgresql"``, if no URL is given: a private database, or ``DATABASE_URL``
+            if ``TEST_DB`` asks for the same.
         engine: The application's own engine, or a callable that returns the current one.
+        session_factory: Makes what `db.session()` and `db.async_session()` return: a ``sessionmaker``, a
+            class, or a ``scoped_session``, whose session is removed at each test's end.
         name: What messages call the store; the name in `db.store(name)`.
         reset_after: ``"test"``, or ``"class"`` where the tests of a class build on each other.
         unsafe: Allow a database that is not plainly a test database, or that holds rows of others.
@@ -93,12 +95,14 @@ class SQLAlchemyStore(LocatedStore):
         self,
         metadata: MetaData | Sequence[MetaData] | None = None,
         *,
-        schema: Callable[..., Any] | None = None,
+        schema: Schema | None = None,
         inputs: Inputs = None,
         adopt: bool = False,
         empty: bool = False,
-        url: str | URL | None = None,
+        url: str | URL | Callable[[], str | URL] | None = None,
+        dialect: Dialect | None = None,
         engine: AnEngine | None = None,
+        session_factory: Any = None,
         name: str = "",
         reset_after: ResetAfter = "test",
         unsafe: bool = False,
@@ -109,36 +113,41 @@ class SQLAlchemyStore(LocatedStore):
         keep: bool | None = None,
     ) -> None:
         validate(self, name=name, reset_after=reset_after, on_leak=on_leak, reset=reset, wait=wait)
-        validate(self, adopt=adopt, empty=empty, unsafe=unsafe, verify=verify, keep=keep)
-        if [metadata is not None and not adopt, schema is not None, adopt, empty].count(True) != 1:
+        validate(self, adopt=adopt, empty=empty, unsafe=unsafe, verify=verify, keep=keep, dialect=dialect)
+        others = [schema is not None, adopt, empty].count(True)
+        if others > 1 or (metadata is None and not others) or (metadata is not None and empty):
             raise ConfigurationError(
                 "SQLAlchemyStore takes one of metadata, schema=, adopt=True and empty=True: it must know "
                 "what makes the schema."
             )
-        if url is not None and engine is not None:
+        if [url is not None, engine is not None, dialect is not None].count(True) > 1:
             raise ConfigurationError(
-                "SQLAlchemyStore takes url= or engine=, not both: an engine has its URL."
+                "SQLAlchemyStore takes one of url=, engine= and dialect=: an engine has its URL, and a URL "
+                "its dialect."
             )
         if inputs is not None and (adopt or empty):
             raise ConfigurationError(
                 "SQLAlchemyStore takes inputs= beside metadata or schema=: it says what they depend on."
             )
-        if schema is not None and not callable(schema):
-            raise ConfigurationError(
-                f"SQLAlchemyStore: schema= must be a callable that makes the schema, and {schema!r} is none."
-            )
-        given = all_metadata(metadata)
-        self.metadata: tuple[MetaData, ...] = () if adopt else given
-        self._models = given if adopt else ()
+        given, is_made = all_metadata(metadata), not others
+        self.metadata: tuple[MetaData, ...] = given if is_made else ()
+        self._models = () if is_made else given
         self.name = name or "database"
         self.reset_after, self.on_leak, self.verify = reset_after, on_leak, verify
         self.adopt, self.empty, self.unsafe = adopt, empty, unsafe
         self._keep = keep
-        self._schema = schema
-        self._inputs = checked(inputs)
-        self._schema_key = (self.metadata, schema_key(schema), key_of_inputs(self._inputs), adopt, empty)
+        self._schema = source_of(schema)
+        self._inputs = inputs_of(self._schema, inputs)
+        self._schema_key = (
+            self.metadata,
+            schema_key(self._schema),
+            key_of_inputs(self._inputs),
+            adopt,
+            empty,
+        )
         self._definition: tuple[DatabaseHandle, Definition] | None = None
-        self._url = None if url is None else parsed_url(url)
+        self._url = url if url is None or callable(url) else parsed_url(url)
+        self.dialect, self.session_factory = dialect, checked_factory(session_factory)
         self._engine = engine
         self._options: dict[str, Any] = {"reset": reset, "wait": wait, "on_leak": on_leak}
         self._handle: DatabaseHandle | None = None
@@ -169,7 +178,8 @@ class SQLAlchemyStore(LocatedStore):
             if self._engine is not None:
                 self._handle = DatabaseHandle(sync_url(engine_of(self._engine).url), engine=self._engine)
             elif self._url is not None:
-                self._handle = DatabaseHandle(worker_url(self._url))
+                url = self._url() if callable(self._url) else self._url
+                self._handle = DatabaseHandle(worker_url(parsed_url(url)))
             else:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
         return self._handle
@@ -187,6 +197,7 @@ class SQLAlchemyStore(LocatedStore):
     def share(self, first: Store) -> None:
         assert isinstance(first, SQLAlchemyStore)
         handle = first._live()
+        handle.has_sessions_of(self.session_factory)
         for other in handle.makers:
             if other.schema_key() == self.schema_key():
                 continue
@@ -202,31 +213,6 @@ class SQLAlchemyStore(LocatedStore):
         self._handle = handle
 
     # What a test uses
-
-    @property
-    def url(self) -> str:
-        """The URL for SQLAlchemy, with its driver and real password."""
-        return readable(self._live().url)
-
-    @property
-    def libpq_url(self) -> str:
-        """The URL without SQLAlchemy's driver."""
-        url = self._live().url
-        return readable(url.set(drivername=url.get_backend_name()))
-
-    @property
-    def engine(self) -> Engine:
-        """An engine on the database, the application's own if the store was given that."""
-        return self._live().engine()
-
-    @property
-    def async_engine(self) -> AsyncEngine:
-        """An async engine without a pool: it may be used in any event loop."""
-        return self._live().async_engine()
-
-    def queries(self) -> Queries:
-        """Record the statements on this database, whichever engine sends them."""
-        return Queries(self._live().is_at)
 
     def stamp(self, engine: Engine) -> None:
         """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` database.
@@ -256,11 +242,6 @@ class SQLAlchemyStore(LocatedStore):
                 f"could not {what} store {self.name!r} ({handle.shown}): {lost}", store=self.name
             ) from None
 
-    def close_session(self, session: Session) -> None:
-        """Close a session that was given out, also where its server does not answer any more."""
-        with self._live().limited():
-            session.close()
-
     # The lifecycle
 
     def check(self) -> None:
@@ -288,16 +269,20 @@ class SQLAlchemyStore(LocatedStore):
             hints.remark_on_test_db(self.name, handle)
         if not (self.adopt or self.empty):
             hints.watch_schema(handle)
+        handle.has_sessions_of(self.session_factory)
         is_first = not handle.claimed
         if is_first and handle.sibling is not None:
             handle.sibling.create(self.name)
         with self._own_database(handle) if is_first else nullcontext():
-            hints.warn_of_stale_tables(self.name, handle.engine, self._models)
+            if self.adopt:
+                hints.warn_of_stale_tables(self.name, handle.engine, self._models)
             is_made = self._claim(handle, backend) if is_first else self._drop_tables()
             handle.makers.append(self)
             if not is_made:
                 with self._made_here(handle):
                     self.make()
+            if self._schema is not None:
+                hints.warn_of_stale_tables(self.name, handle.engine, self._models, self._schema)
             backend.created()
             handle.made.append(self)
             if is_first and handle.own is not None and not is_made and not self.adopt:
@@ -345,6 +330,8 @@ class SQLAlchemyStore(LocatedStore):
 
     def reset_data(self, snapshot: _Snapshot) -> bool:
         handle = snapshot.handle
+        if handle.scoped:
+            handle.remove_sessions()
         if handle.may_change_engines:
             handle.watch()
         changed = snapshot.backend.reset(snapshot.kept)
@@ -378,7 +365,7 @@ class SQLAlchemyStore(LocatedStore):
     @property
     def decided_for(self) -> Hashable:
         private = self._handle is not None and self._handle.private and self._engine is None
-        return ("database", self.schema_key()) if private else None
+        return ("database", self.schema_key(), self._live().url.get_backend_name()) if private else None
 
     def discard(self) -> None:
         handle, self._handle = self._handle, None
@@ -457,7 +444,7 @@ class SQLAlchemyStore(LocatedStore):
     def _made_here(self, handle: DatabaseHandle) -> Iterator[None]:
         """Make the schema inside of this, and see that it was made here."""
         with ExitStack() as stack:
-            if self._url is None and self._engine is None:
+            if self._url is None and self._engine is None and self.dialect is None:
                 stack.enter_context(explain_sqlite(self.name, handle))
             if self._schema is not None:
                 stack.enter_context(in_its_place(self._schema, self.name, handle))
@@ -490,7 +477,4 @@ class SQLAlchemyStore(LocatedStore):
                 with unchanged([metadata]):
                     metadata.create_all(connection)
         if self._schema is not None:
-            takes_one = bool(inspect.signature(self._schema).parameters)
-            is_async = inspect.iscoroutinefunction(self._schema)
-            engines = [handle.async_engine() if is_async else handle.engine()] if takes_one else []
-            run_sync(self._schema(*engines))
+            run_source(self._schema, self.name, handle)

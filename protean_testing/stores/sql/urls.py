@@ -34,6 +34,8 @@ def with_secrets(url: URL) -> str:
 
 def parsed_url(url: str | URL) -> URL:
     """The URL with the driver that we mean: a bare ``postgresql://`` is psycopg 3."""
+    if not isinstance(url, str | URL):
+        raise ConfigurationError(f"url= must be a URL, or a callable that returns one, and is {url!r}.")
     url = url if isinstance(url, URL) else Secret(url)
     if isinstance(url, str) and url.startswith("postgres://"):
         url = Secret("postgresql://" + url.removeprefix("postgres://"))

@@ -1,0 +1,158 @@
+"""What a test uses of a SQL store: URLs, engines, sessions, connections of the driver."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Engine
+from sqlalchemy.orm import Session, scoped_session
+
+from ...errors import ConfigurationError
+from ...store import LocatedStore
+from .handle import DatabaseHandle
+from .queries import Queries
+from .urls import async_url, in_private_memory, readable, sync_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+_ASYNC_CONNECT: dict[str, Callable[[Any], Any]] = {
+    "psycopg": lambda driver: driver.AsyncConnection.connect,
+    "psycopg_async": lambda driver: driver.AsyncConnection.connect,
+}
+"""How an async driver connects, if not by a function ``connect`` of its module."""
+
+
+class SQLAccess(LocatedStore):
+    """The half of `SQLAlchemyStore` that tests see.
+
+    Attributes:
+        session_factory: Makes the sessions; None for those of SQLAlchemy.
+    """
+
+    session_factory: Any = None
+
+    @abstractmethod
+    def _live(self) -> DatabaseHandle: ...
+
+    @property
+    def url(self) -> str:
+        """The URL for SQLAlchemy, with its driver and real password."""
+        return readable(self._live().url)
+
+    @property
+    def libpq_url(self) -> str:
+        """The URL without SQLAlchemy's driver."""
+        url = self._live().url
+        return readable(url.set(drivername=url.get_backend_name()))
+
+    @property
+    def engine(self) -> Engine:
+        """An engine on the database, the application's own if the store was given that."""
+        return self._live().engine()
+
+    @property
+    def async_engine(self) -> AsyncEngine:
+        """An async engine without a pool: it may be used in any event loop."""
+        return self._live().async_engine()
+
+    def queries(self) -> Queries:
+        """Record the statements on this database, whichever engine sends them."""
+        return Queries(self._live().is_at)
+
+    # Sessions
+
+    def new_session(self, **arguments: Any) -> tuple[Session, Callable[[], object]]:
+        """A session of the factory, and what closes it.
+
+        Parameters:
+            arguments: As the factory takes them, or ``sqlalchemy.orm.Session``.
+        """
+        factory = self.session_factory
+        if isinstance(factory, scoped_session):
+            if arguments or not factory.registry.has():
+                factory.remove()
+                factory(**{"bind": self.engine, **arguments})
+            return factory, factory.remove  # type: ignore[return-value]
+        make = Session if factory is None or _is_async(factory) else factory
+        session: Session = make(**{"bind": self.engine, **arguments})
+        return session, lambda: self._close(session)
+
+    def new_async_session(self, **arguments: Any) -> tuple[AsyncSession, Callable[[], Awaitable[object]]]:
+        """The same for an async one; without a factory, a commit leaves its objects readable."""
+        from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+
+        factory = self.session_factory if _is_async(self.session_factory) else None
+        if isinstance(factory, async_scoped_session):
+            if arguments or not factory.registry.has():
+                factory.registry.clear()
+                factory(**{"bind": self.async_engine, **arguments})
+            return factory, factory().close  # type: ignore[return-value]  # its end is in another task
+        if factory is None:
+            arguments = {"expire_on_commit": False, **arguments}
+        session: AsyncSession = (factory or AsyncSession)(**{"bind": self.async_engine, **arguments})
+        return session, session.close
+
+    def _close(self, session: Session) -> None:
+        """Close a session that was given out, also where its server does not answer any more."""
+        with self._live().limited():
+            session.close()
+
+    # Connections
+
+    def connect(self, **arguments: Any) -> Any:
+        """A connection of the driver itself, such as ``psycopg.Connection`` or ``sqlite3.Connection``.
+
+        Parameters:
+            arguments: As the driver's ``connect`` takes them, over those of the URL.
+        """
+        dialect = self.engine.dialect
+        positional, named = self._arguments(dialect, sync_url, arguments)
+        return dialect.loaded_dbapi.connect(*positional, **named)
+
+    async def async_connect(self, **arguments: Any) -> Any:
+        """The same of an async driver: ``psycopg.AsyncConnection``, aiosqlite's or asyncpg's connection."""
+        dialect = self.async_engine.dialect
+        positional, named = self._arguments(dialect, async_url, arguments)
+        driver = getattr(dialect.loaded_dbapi, dialect.driver.removesuffix("_async"))
+        connect = _ASYNC_CONNECT.get(dialect.driver, lambda module: module.connect)(driver)
+        return await connect(*positional, **named)
+
+    def _arguments(
+        self, dialect: Any, kind: Callable[[URL], URL], more: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        url = self._live().url
+        if in_private_memory(url):
+            raise ConfigurationError(
+                f"store {self.name!r} is on sqlite://, memory that nothing but its engine can reach. Take a "
+                "connection from there:  self.engine.raw_connection()"
+            )
+        positional, named = dialect.create_connect_args(kind(url))
+        return positional, {**named, **more}
+
+
+def _is_async(factory: Any) -> bool:
+    """Whether a session factory makes async sessions."""
+    if factory is None:
+        return False
+    from sqlalchemy.ext import asyncio
+
+    made = factory.session_factory if isinstance(factory, asyncio.async_scoped_session) else factory
+    made = made.class_ if isinstance(made, asyncio.async_sessionmaker) else made
+    return isinstance(made, type) and issubclass(made, asyncio.AsyncSession)
+
+
+def checked_factory(factory: Any) -> Any:
+    """The session factory that was given.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if isinstance(factory, Session) or not (factory is None or callable(factory)):
+        raise ConfigurationError(
+            f"SQLAlchemyStore: session_factory= makes a session for each call, and {factory!r} does not.\n"
+            "Pass a sessionmaker, a scoped_session or a class:  session_factory=sessionmaker(autoflush=False)"
+        )
+    return factory

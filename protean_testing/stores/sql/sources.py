@@ -1,0 +1,118 @@
+"""What makes a schema beside metadata: a callable, files of SQL statements, the migrations of Alembic."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from ...core.run_sync import run_sync
+from ...errors import ConfigurationError
+from .inputs import Inputs, checked
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine, MetaData
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class Location(Protocol):
+    """A database, as what makes its schema sees it: `DatabaseHandle`."""
+
+    url: URL
+
+    def engine(self) -> Engine: ...
+
+    def async_engine(self) -> AsyncEngine: ...
+
+    def is_at(self, engine: Engine) -> bool: ...
+
+    def has(self, engine: Engine) -> bool: ...
+
+    def limited(self) -> AbstractContextManager[None]: ...
+
+
+class Source(ABC):
+    """Knows by itself what the schema is made from; two that are made from the same are equal."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[str, ...]:
+        """The files and directories that it depends on."""
+
+    @abstractmethod
+    def make(self, name: str, handle: Location) -> None:
+        """Make the schema.
+
+        Parameters:
+            name: The store's.
+            handle: Where to make it.
+        """
+
+    def differences(self, engine: Engine, metadata: Iterable[MetaData]) -> list[str] | None:
+        """What the models have otherwise than the database, a line each; None if this cannot tell."""
+        return None
+
+
+Schema: TypeAlias = "Callable[..., Any] | Source | str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
+"""What `schema=` takes."""
+
+
+def source_of(schema: Schema | None) -> Callable[..., Any] | Source | None:
+    """The callable or source that was given, or one that runs the files that were.
+
+    Raises:
+        ConfigurationError: It makes no schema.
+    """
+    if schema is None or callable(schema) or isinstance(schema, Source):
+        return schema
+    is_several = isinstance(schema, Iterable) and not isinstance(schema, str | os.PathLike)
+    several: list[Any] = [*schema] if is_several else [schema]  # type: ignore[misc]
+    files = [os.fspath(file) for file in several if isinstance(file, str | os.PathLike)]
+    if not files or len(files) < len(several):
+        raise ConfigurationError(
+            f"SQLAlchemyStore: schema= must be a callable that makes the schema, paths to .sql files, or "
+            f'alembic("alembic.ini"), and {schema!r} is none of them.'
+        )
+    from .sql_files import SQLFiles
+
+    for file in files:
+        if os.path.isfile(file) and not file.endswith(".ini"):
+            continue
+        if file.endswith(".ini"):
+            meant = f"Migrations are  schema=alembic({file!r}),  with  from protean_testing import alembic"
+        elif os.path.isdir(file):
+            meant = f"It is a directory: name its files, as  sorted(Path({file!r}).glob('*.sql'))"
+        elif file.strip().count(" ") > 1:
+            meant = "It looks like SQL: write that into a file, or execute it in a callable."
+        else:
+            meant = (
+                f"There is none in {Path.cwd()}. Beside a module it is  Path(__file__).with_name({file!r})"
+            )
+        raise ConfigurationError(f"SQLAlchemyStore: schema={file!r} is no file of SQL statements. {meant}")
+    return SQLFiles(tuple(map(os.path.abspath, files)))
+
+
+def inputs_of(schema: Callable[..., Any] | Source | None, more: Inputs) -> tuple[Any, ...] | None:
+    """What a schema depends on, and `more`; None if nobody has said so."""
+    known = checked([Path(path) for path in schema.inputs]) if isinstance(schema, Source) else None
+    given = checked(more)
+    return given if known is None else (*known, *(given or ()))
+
+
+def run_source(schema: Callable[..., Any] | Source, name: str, handle: Location) -> None:
+    """Make the schema of a callable or source.
+
+    Parameters:
+        name: The store's.
+    """
+    if isinstance(schema, Source):
+        schema.make(name, handle)
+        return
+    takes_one = bool(inspect.signature(schema).parameters)
+    is_async = inspect.iscoroutinefunction(schema)
+    engines = [handle.async_engine() if is_async else handle.engine()] if takes_one else []
+    run_sync(schema(*engines))
