@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
+from dataclasses import replace
 from functools import cache
 from pathlib import PurePath
 from typing import Any
@@ -17,11 +18,19 @@ from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ..errors import ConfigurationError, OpenTransactionError
-from ..ownership.names import refusal
+from ..ownership.names import is_test_name, refusal
 from ..store import Snapshot
+from ..stores.sql.backend import Database
+from ..stores.sql.handle import DatabaseHandle
 from ..stores.sql.store import SQLAlchemyStore
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite", "mysql": "mysql+mysqldb"}
+
+_OF_URLS = {
+    "sqlite": {"timeout"},
+    "mysql": {"charset", "collation", "read_default_file", "read_default_group", "unix_socket"},
+}
+"""Which ``OPTIONS`` tell a driver where and how to connect; of PostgreSQL they are libpq's."""
 
 declared_aliases: set[str] = set()
 """The alias of every store that was made in this process: a runner must make their test databases."""
@@ -54,6 +63,11 @@ class DjangoStore(SQLAlchemyStore):
         if not self._live().claimed:  # here it is refused for this time only, and not for the run
             self._refuse_atomic()
         return super().location()
+
+    def _database(self, handle: DatabaseHandle) -> Database:
+        """Django made it for tests, also where ``TEST: {"NAME": ...}`` has no word of that."""
+        database = super()._database(handle)
+        return database if is_test_name(str(handle.url.database)) else replace(database, unsafe=True)
 
     def create_schema(self) -> None:
         _reset_sequences(connections[self.alias])
@@ -213,17 +227,38 @@ def _on_memory(connection: Any) -> Engine:
 
 
 def _url(connection: Any) -> URL:
-    settings = connection.settings_dict
+    """Where Django's connection leads, with what its ``OPTIONS`` tell the driver of that."""
+    settings, query = connection.settings_dict, _query(connection)
     if connection.vendor == "sqlite":
-        return URL.create("sqlite", database=str(settings["NAME"]))
+        return URL.create("sqlite", database=str(settings["NAME"]), query=query)
+    host = settings["HOST"]
+    if connection.vendor == "mysql" and host.startswith("/"):
+        host, query["unix_socket"] = "", host
     return URL.create(
         DRIVERS[connection.vendor],
         username=settings["USER"] or None,
         password=settings["PASSWORD"] or None,
-        host=settings["HOST"] or None,
+        host=host or None,
         port=int(settings["PORT"]) if settings["PORT"] else None,
         database=settings["NAME"],
+        query=query,
     )
+
+
+def _query(connection: Any) -> dict[str, str]:
+    options = connection.settings_dict["OPTIONS"]
+    known = _OF_URLS.get(connection.vendor) or _of_libpq()
+    query = {name: str(value) for name, value in options.items() if name in known}
+    if "assume_role" in options:  # Django's own: SET ROLE, when it has connected
+        role = re.sub(r"([\\ ])", r"\\\1", options["assume_role"])
+        query["options"] = f"{query.get('options', '')} -c role={role}".strip()
+    return query
+
+
+def _of_libpq() -> Collection[str]:
+    from psycopg.pq import Conninfo
+
+    return {option.keyword.decode() for option in Conninfo.get_defaults()}
 
 
 def _reset_sequences(connection: Any) -> None:

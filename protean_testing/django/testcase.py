@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, TransactionTestCase
 from django.test.testcases import TestData
 
 from ..testcase import DatabaseTestCase
@@ -18,7 +19,8 @@ class DjangoTestCase(DatabaseTestCase, SimpleTestCase):  # type: ignore[misc]
     """As ``django.test.TransactionTestCase``: code under test really commits, ``on_commit`` really comes.
 
     But the reset costs by what was written, rows of migrations stay, and ids begin at 1 again.
-    ``self.client``, Django's assertions, ``setUpTestData`` and ``fixtures`` are there as ever.
+    ``self.client``, Django's assertions, ``setUpTestData``, ``fixtures`` and ``captureOnCommitCallbacks`` are
+    there as ever.
 
     Attributes:
         databases: The aliases that tests may use, or ``"__all__"``: each of these databases is restored.
@@ -27,6 +29,9 @@ class DjangoTestCase(DatabaseTestCase, SimpleTestCase):  # type: ignore[misc]
 
     databases: ClassVar[Collection[str]] = {DEFAULT_DB_ALIAS}
     fixtures: ClassVar[Sequence[str]] = ()
+
+    assertNumQueries = TransactionTestCase.assertNumQueries
+    assertQuerySetEqual = TransactionTestCase.assertQuerySetEqual
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -43,6 +48,41 @@ class DjangoTestCase(DatabaseTestCase, SimpleTestCase):  # type: ignore[misc]
     @classmethod
     def setUpTestData(cls) -> None:
         """Make rows that every test of the class finds."""
+
+    @classmethod
+    @contextmanager
+    def captureOnCommitCallbacks(
+        cls, *, using: str = DEFAULT_DB_ALIAS, execute: bool = False
+    ) -> Iterator[list[Callable[[], Any]]]:
+        """Collect the callbacks of what commits inside, in the order in which they came.
+
+        Parameters:
+            using: The alias.
+            execute: Call them too, at the commit as in production. In Django's ``TestCase`` nothing commits,
+                so that it calls them at the end of the block; so does this, inside an ``atomic()`` around it.
+        """
+        callbacks: list[Callable[[], Any]] = []
+        connection = connections[using]
+        on_commit, ours = connection.on_commit, []
+
+        def note(func: Callable[[], Any], robust: bool = False) -> None:
+            def called() -> None:
+                callbacks.append(func)
+                if execute:
+                    func()
+
+            ours.append(called)
+            on_commit(called, robust)
+
+        connection.on_commit = note
+        try:
+            yield callbacks
+            while pending := [entry for entry in connection.run_on_commit if entry[1] in ours]:
+                for entry in pending:
+                    connection.run_on_commit.remove(entry)
+                    entry[1]()
+        finally:
+            del connection.on_commit
 
     @classmethod
     def _declared(cls) -> Iterable[Any]:
