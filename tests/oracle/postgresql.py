@@ -760,6 +760,7 @@ def _dump(connection: psycopg.Connection[Any], rows: bool) -> Dump:
             label = sql.Literal(f"{what} of {space}.{relation}").as_string()
             queries.append(f"SELECT {label}, ({query})")
         if queries:
+            connection.execute("SET LOCAL search_path TO DEFAULT")  # functions of indexes are found by it
             parts |= dict(connection.execute(" UNION ALL ".join(queries).encode()).fetchall())
     return parts
 

@@ -280,6 +280,8 @@ class PostgreSQLBackend:
             self._make_way(transactions.LOCKERS)
             restored = self._restore_schema(snapshot)
             changed = kept.reset(snapshot) or restored
+        if self._connection.replaced:
+            self._take_replaced()
         if hidden or inner:
             self._end_idle_readers()
         if hidden:
@@ -288,6 +290,11 @@ class PostgreSQLBackend:
             snapshot.unexplained |= self._fast.pending or self._fast.unexplained
         snapshot.quick |= snapshot.unexplained or (changed and not hidden)
         return changed
+
+    def _take_replaced(self) -> None:
+        """Constraints were made again, which is no change of a test's."""
+        kept, schemas = self._kept
+        schemas.take_replaced(one.schema for one in kept.stack)
 
     def _reset_fast(self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool) -> bool:
         _, schemas = self._kept

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from . import constraints
 from .catalog import Catalog, Table
 from .connection import OURS, Connection, quoted
 
@@ -126,11 +127,13 @@ def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, Stat
         return
     if not connection.can_disable_triggers:
         return _restore_as_owner(connection, catalog, targets)
+    statements = []
+    for table in tables:
+        statements.append(_delete(table, targets[table.number]))
+        if targets[table.number] != EMPTY:
+            statements += _insert_missing(connection, table, targets[table.number])
     with switched_off(connection, tables):
-        for table in tables:
-            connection.run(_delete(table, targets[table.number]))
-            if targets[table.number] != EMPTY:
-                connection.run(_insert_missing(table, targets[table.number]))
+        constraints.write(connection, [table.oid for table in tables], "; ".join(statements))
 
 
 def insertion(table: Table, source: str) -> str:
@@ -150,9 +153,15 @@ def _delete(table: Table, state: State) -> str:
     )
 
 
-def _insert_missing(table: Table, state: State) -> str:
+def _insert_missing(connection: Connection, table: Table, state: State) -> list[str]:
+    """The rows that are missing are told by their texts, and written under other settings than these have."""
     missing = "SELECT line FROM kept LEFT JOIN now USING (line, n) WHERE now.n IS NULL"
-    return f"WITH {_counted(table, state)} {insertion(table, missing)}"
+    found = f"INSERT INTO {OURS}.kept (copy, number, line) WITH {_counted(table, state)}"
+    return [
+        f"{found} SELECT {_SCRATCH}, {table.number}, line FROM ({missing}) m",
+        f"{connection.evaluating} {insertion(table, lines(table, (_SCRATCH,)))}",
+        f"{connection.reading} DELETE FROM {OURS}.kept WHERE copy = {_SCRATCH}",
+    ]
 
 
 def _counted(table: Table, state: State) -> str:
@@ -171,15 +180,19 @@ def _restore_as_owner(connection: Connection, catalog: Catalog, targets: Mapping
     holding = [table for table in rewritten if table.holds_rows]
     with switched_off(connection, rewritten):
         others = keep(connection, (table for table in holding if table.number not in targets), _SCRATCH)
-        connection.run(f"TRUNCATE {', '.join(table.alone for table in rewritten)}")
         states = {number: state_of(rows, _SCRATCH) for number, rows in others.items()} | {**targets}
         inserts = [
             f"i{table.number} AS ({insertion(table, _in_order(table, states[table.number]))})"
             for table in holding
             if states[table.number] != EMPTY
         ]
-        if inserts:  # one statement, at whose end all references are right
-            connection.run(f"WITH {', '.join(inserts)} SELECT")
+        statements = [
+            f"TRUNCATE {', '.join(table.alone for table in rewritten)}",
+            # one statement, at whose end all references are right
+            f"{connection.evaluating} WITH {', '.join(inserts)} SELECT" if inserts else "SELECT",
+            f"{connection.reading} SET CONSTRAINTS ALL IMMEDIATE",  # no table is altered with checks pending
+        ]
+        constraints.write(connection, [table.oid for table in rewritten], "; ".join(statements))
         discard(connection, [_SCRATCH])
 
 
@@ -192,8 +205,6 @@ def switched_off(connection: Connection, tables: Iterable[Table]) -> Iterator[No
             for off, _ in table.always_firing:
                 connection.run(off)
         yield
-        if not connection.can_disable_triggers:
-            connection.run("SET CONSTRAINTS ALL IMMEDIATE")  # no table is altered with checks pending
         for table in tables:
             for _, on in table.always_firing:
                 connection.run(on)

@@ -186,7 +186,8 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
         connection: Where.
         numbers: The number of every name that ever had one; new names are added to it.
     """
-    found = connection.rows(sql.text("tables"))
+    with connection.naming_in_full():
+        found = connection.rows(sql.text("tables"))
     names = {oid: (schema, name) for oid, schema, name, *_ in found}
     order = _referring_first({oid: references for oid, *_, references in found})
     oids = {oid: numbers.setdefault(names[oid], len(numbers) + 1) for oid in order}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from .baseline import has_key, insertion, key_of
 from .catalog import Sequence, Table
-from .connection import OURS, quoted
+from .connection import OURS, Connection, quoted
 from .sequences import Position
 
 FEW_ROWS = 100  # that are compared one by one
@@ -51,13 +51,18 @@ def _function(head: str, body: str, variables: str = "", options: str = "") -> s
     )
 
 
-def put_function(table: Table, can_disable_triggers: bool) -> str:
+def performed(statement: str) -> str:
+    """A SELECT as plpgsql has it, where its result is nobody's."""
+    return statement.replace("SELECT", "PERFORM", 1)
+
+
+def put_function(table: Table, connection: Connection) -> str:
     """``put_<number>(since, copies)`` gives a table the rows of a state.
 
     Only those with keys that were written in the era `since` or later, where that is known (not NULL). For a
     plain owner it always is, and rows that are there stay, or references to them would be broken.
     """
-    if not can_disable_triggers:
+    if not connection.can_disable_triggers:
         _, put = parts(table)
         by_key = f"WITH {put} SELECT count(*) INTO done FROM w{table.number};\n" if table.key else ""
         return _put_function(
@@ -69,9 +74,15 @@ def put_function(table: Table, can_disable_triggers: bool) -> str:
         latest = f"SELECT DISTINCT ON (key) line, copy, ctid AS place {copies} ORDER BY key, copy DESC"
         all_lines = f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
     count = "GET DIAGNOSTICS done = ROW_COUNT;\n"
-    body = f"DELETE FROM ONLY {table.sql};\n{count}{insertion(table, all_lines)};\n"
+
+    def inserted(source: str) -> str:
+        on, off = performed(connection.evaluating), performed(connection.reading)
+        return f"{on}\n{insertion(table, source)};\n{off}\n"
+
+    body = f"DELETE FROM ONLY {table.sql};\n{count}{inserted(all_lines)}"
     if table.key:
-        body = _few_rows(table, f"{all_lines} ORDER BY copy, place LIMIT {FEW_ROWS + 1}") + body
+        few = f"{all_lines} ORDER BY copy, place LIMIT {FEW_ROWS + 1}"
+        body = _few_rows(table, few, inserted("SELECT l.line FROM unnest(lines) l (line)")) + body
         delete = f"DELETE FROM ONLY {table.sql} t USING unnest(keys) w (key) WHERE {has_key(table, 'w.key')}"
         if len(table.key) == 1:
             column, kind = table.key[0]
@@ -84,7 +95,7 @@ def put_function(table: Table, can_disable_triggers: bool) -> str:
         body = (
             f"IF since IS NOT NULL THEN\nkeys := ARRAY(SELECT DISTINCT key FROM {OURS}.touched "
             f"WHERE number = {table.number} AND era >= since);\n"
-            f"IF array_position(keys, NULL) IS NULL THEN\n{delete};\n{count}{insertion(table, latest)};\n"
+            f"IF array_position(keys, NULL) IS NULL THEN\n{delete};\n{count}{inserted(latest)}"
             f"RETURN done;\nEND IF;\nEND IF;\n{body}"
         )
     return _put_function(table, body)
@@ -97,7 +108,7 @@ def _put_function(table: Table, body: str) -> str:
     return _function(f"put_{table.number}(since bigint, copies int[])", body, variables, options + " ")
 
 
-def _few_rows(table: Table, lines: str) -> str:
+def _few_rows(table: Table, lines: str, insert: str) -> str:
     """Rows that are right stay where they are, or all are restored in the order that many a test expects."""
     line = '(t.*)::text COLLATE "C"'
     return (
@@ -105,7 +116,7 @@ def _few_rows(table: Table, lines: str) -> str:
         f"DELETE FROM ONLY {table.sql} t WHERE {line} <> ALL (lines);\nGET DIAGNOSTICS done = ROW_COUNT;\n"
         f"IF (SELECT count(*) FROM ONLY {table.sql}) <> cardinality(lines) THEN\n"
         f"DELETE FROM ONLY {table.sql};\nGET DIAGNOSTICS ignored = ROW_COUNT;\ndone := done + ignored;\n"
-        f"{insertion(table, 'SELECT l.line FROM unnest(lines) l (line)')};\nEND IF;\nRETURN done;\nEND IF;\n"
+        f"{insert}END IF;\nRETURN done;\nEND IF;\n"
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,9 @@ _TRIES = 20
 CONNECT_TIMEOUT = 10  # seconds; psycopg waits for at least 2
 LOCK_TIMEOUT = 300  # ms: well below deadlock_timeout, so that no session of the code under test is the victim
 
-# Inherited from the role or the database otherwise (ALTER DATABASE ... SET).
+# Inherited from the role or the database otherwise (ALTER DATABASE ... SET). The search_path is inherited:
+# functions in CHECK, in indexes, generated columns and views may call others by bare names, and those of an
+# index are looked at whenever a statement on its table is planned.
 _SETTINGS = {
     "application_name": OURS,
     "array_nulls": "on",
@@ -52,7 +54,6 @@ _SETTINGS = {
     "lock_timeout": str(LOCK_TIMEOUT),
     "plan_cache_mode": "force_generic_plan",  # what comes again and again is planned once
     "row_security": "off",  # an error where rows would be hidden from us
-    "search_path": "pg_catalog",
     "standard_conforming_strings": "on",
     "statement_timeout": "0",
     "synchronous_commit": "off",
@@ -60,6 +61,9 @@ _SETTINGS = {
     "xmloption": "content",
     f"{OURS}.backend": "on",  # our triggers pass over what this session writes
 }
+_EVALUATED_UNDER = ("TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits")
+"""On which the value of an expression may depend: rows are written under the application's."""
+
 _LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off where the server knows them
 
 _FAILED = psycopg.pq.ExecStatus.FATAL_ERROR
@@ -79,15 +83,26 @@ class Connection:
         can_disable_triggers: Triggers and foreign keys too (``session_replication_role``).
         superuser: True for a superuser.
         version: The server's major version.
+        evaluating, reading: Statements that switch, inside a transaction, to the settings under which rows
+            are written, and back to those under which they are read; empty if they are the same.
+        not_held: Constraints that rows were found not to keep, by the oid of table or domain and their names;
+            with the oids of the tables that may have such rows.
+        watch: A prepared statement that gives something else once the schema may have been altered, and what
+            it gives; empty if there is none.
+        replaced: What objects looked like before a constraint of theirs was made again, and since.
     """
 
     raw: psycopg.Connection[Any]
     can_disable_triggers: bool
     superuser: bool
     version: int
+    evaluating: str
+    reading: str
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.not_held: dict[tuple[int, str], Collection[int]] = {}
+        self.replaced: list[tuple[tuple[int, int], str, str]] = []
         self._patience = patience_for(database.url, database.wait)
         self.renew()
 
@@ -99,6 +114,7 @@ class Connection:
         """
         self.raw = self._connected()
         self._prepared: dict[str, str] = {}
+        self.watch = ("", "")
         self._statements = 0
         self.version = self.raw.info.server_version // 10000
         if self.version < OLDEST:
@@ -107,12 +123,16 @@ class Connection:
                 f"store {self._database.name!r} is on PostgreSQL {self.version}; {OLDEST} or later is needed."
             )
         later = {name: "0" for name, since in _LATER_SETTINGS.items() if self.version >= since}
-        pairs = (
-            f"set_config({literal(name)}, {literal(value)}, false)"
-            for name, value in (_SETTINGS | later).items()
-        )
         self._end_statement_timeout()
-        self.run(f"SELECT {', '.join(pairs)}")
+        names = ", ".join(f"current_setting({literal(name)})" for name in ("search_path", *_EVALUATED_UNDER))
+        ((self._search_path, *values),) = self.rows(f"SELECT {names}")
+        theirs = dict(zip(_EVALUATED_UNDER, values, strict=True))
+        # What ISO shows is read back in any order of day and month, so that order may be theirs.
+        settings = _SETTINGS | later | {"DateStyle": f"ISO, {theirs['DateStyle'].rpartition(' ')[2]}"}
+        self.run(f"SELECT {_set(settings, local=False)}")
+        other = {name: value for name, value in theirs.items() if value != settings[name]}
+        self.evaluating = f"SELECT {_set(other)};" if other else ""
+        self.reading = f"SELECT {_set({name: settings[name] for name in other})};" if other else ""
         self._patience.answered()
         self.superuser = bool(self.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         self.can_disable_triggers = self._disable_triggers()
@@ -151,6 +171,16 @@ class Connection:
         row = self.raw.execute(statement.encode()).fetchone()
         return None if row is None else row[0]
 
+    @contextmanager
+    def naming_in_full(self) -> Iterator[None]:
+        """Inside, the server writes names of the user's with their schemas, whatever the search_path is."""
+        self.run("SET search_path = pg_catalog")
+        try:
+            yield
+        finally:
+            if self.raw.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
+                self.run(f"SELECT set_config('search_path', {literal(self._search_path)}, false)")
+
     def make_durable(self) -> None:
         """Inside a transaction that has to outlive a crash of the server, as resets need not."""
         self.run("SET LOCAL synchronous_commit = on")
@@ -170,6 +200,11 @@ class Connection:
         if result.status == _FAILED:
             raise _error(result)
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
+
+    def watched(self, statement: str) -> tuple[str, str]:
+        """The name of a statement that is planned once, and the text that it gives now."""
+        (text,) = self.call(statement)
+        return self._prepare(statement), text
 
     def _prepare(self, statement: str) -> str:
         """The name of a statement that is planned once."""
@@ -282,6 +317,12 @@ def libpq_parameters(url: URL) -> dict[str, Any]:
     parameters |= {name: value for name, value in parts.items() if value is not None}
     hidden = parameters.keys() & {"password", "sslpassword", "passfile"}
     return parameters | {name: Secret(parameters[name]) for name in hidden}
+
+
+def _set(settings: Mapping[str, str], *, local: bool = True) -> str:
+    return ", ".join(
+        f"set_config({literal(name)}, {literal(value)}, {local})" for name, value in settings.items()
+    )
 
 
 def quoted(name: str) -> str:

@@ -24,8 +24,8 @@ VACUUM_ROWS = 10_000  # removed, after which it is time too
 UNKNOWN = ("0", "true")
 """Any transaction may have happened."""
 
-_RESET = f"SELECT {OURS}.reset($1, $2, $3, $4, $5, $6, $7, $8)"
-_LOOK = f"{OURS}.reset(0, $1, $2, 0, '{{}}', false, false, NULL)"
+_RESET = f"SELECT {OURS}.reset($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+_LOOK = f"{OURS}.reset(0, $1, $2, 0, '{{}}', false, false, NULL, '', '')"
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,15 @@ class Fast:
         ):
             return None
         (said,) = self.connection.call(
-            _RESET, snapshot.era, *self._seen, installed.newest, "{}", installed.held, installed.moved, None
+            _RESET,
+            snapshot.era,
+            *self._seen,
+            installed.newest,
+            "{}",
+            installed.held,
+            installed.moved,
+            None,
+            *self.connection.watch,
         )
         word, *rest = said.split()
         if word == "schema" or word == "look":
@@ -341,7 +349,10 @@ class Fast:
                 if everything
                 else self._suspects(findings, data.rows.dirty_since(snapshot.rows))
             )
+            known = self.connection.not_held
             changed = data.restore(snapshot, suspects)
+            if self.connection.not_held is not known:  # the reset function cannot restore these
+                self.installed.install()
             self._forget_notes(data.era)
             self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {snapshot.era}")
             self._set_targets(snapshot, known=data.era)
@@ -411,6 +422,7 @@ class Fast:
             self.installed.held,
             self.installed.moved,
             others,
+            *(("", "") if same_schema else self.connection.watch),
         )
         return said.split()
 

@@ -61,7 +61,8 @@ def take(connection: Connection, *, internal: bool = True) -> Fingerprint:
     """
     statement = sql.text("fingerprint").replace(":objects", sql.text("objects"))
     statement = statement.replace(":internal", str(internal).lower())
-    return {(classid, objid): looks for classid, objid, looks in connection.rows(statement, again=True)}
+    with connection.naming_in_full():
+        return {(classid, objid): looks for classid, objid, looks in connection.rows(statement, again=True)}
 
 
 def present(connection: Connection) -> set[Address]:
@@ -235,6 +236,20 @@ def untie(connection: Connection, doomed: Collection[Address]) -> None:
     ):
         for (line,) in connection.rows(statement):
             connection.run(line)
+
+
+def attach_half_detached(connection: Connection) -> None:
+    """Attach partitions again whose DETACH CONCURRENTLY was interrupted, without the CHECK that it left."""
+    for child, parent, bound, check in connection.rows(
+        "SELECT inhrelid::regclass::text, inhparent::regclass::text, pg_get_expr(relpartbound, inhrelid), "
+        "quote_ident(conname) FROM pg_inherits h JOIN pg_class c ON c.oid = inhrelid "
+        "LEFT JOIN pg_constraint k ON conrelid = inhrelid AND contype = 'c' AND k.xmin = h.xmin "
+        "WHERE inhdetachpending"
+    ):
+        connection.run(f"ALTER TABLE {parent} DETACH PARTITION {child} FINALIZE")
+        connection.run(f"ALTER TABLE {parent} ATTACH PARTITION {child} {bound}")
+        if check is not None:
+            connection.run(f"ALTER TABLE {child} DROP CONSTRAINT {check}")
 
 
 def _drop(connection: Connection, doomed: list[Object]) -> None:

@@ -135,7 +135,11 @@ class Installed:
         """What is restored in the slower way."""
         slow = self._data.tables(
             lambda table: (
-                bool(table.always_firing) or table.forced or table.kind == "m" or self._identified(table)
+                bool(table.always_firing)
+                or table.forced
+                or table.kind == "m"
+                or self._identified(table)
+                or any(table.oid in oids for oids in self._connection.not_held.values())
             )
         )
         numbers = {table.number for table in slow}
@@ -169,12 +173,15 @@ class Installed:
         for name, value in constants.items():
             text = text.replace(name, str(value).lower())
         text = text.replace("':knots'", listed(catalog.cycles()))
+        for name in ("evaluating", "reading"):
+            switch = "" if self._connection.can_disable_triggers else getattr(self._connection, name)
+            text = text.replace(f":{name}", clearing.performed(switch))
         if not self._connection.can_disable_triggers:
             run(sql.text("owner"))
         run(text)
         self._puts &= catalog.tables.keys()
         for number in self._puts:
-            run(clearing.put_function(catalog.tables[number], self._connection.can_disable_triggers))
+            run(clearing.put_function(catalog.tables[number], self._connection))
         run(clearing.put_switch(self._puts))
 
     def _write_lists(self) -> None:
@@ -289,7 +296,7 @@ class Installed:
             target[number] = (state, self.all_keys_logged(number, known))
             if number not in puts:
                 puts.add(number)
-                lines.append(clearing.put_function(table, self._connection.can_disable_triggers))
+                lines.append(clearing.put_function(table, self._connection))
         if puts != self._puts:
             self._puts = puts
             lines.append(clearing.put_switch(puts))

@@ -26,6 +26,7 @@ SELECT ARRAY(SELECT oid::int8 FROM pg_class WHERE oid >= 16384 AND relkind <> 't
        ARRAY(SELECT oid::int8 FROM pg_proc WHERE oid >= 16384
                 AND pronamespace <> to_regnamespace('protean_testing') ORDER BY 1)
 """
+_OF_SUPERUSER = f"SELECT concat_ws(' ', {OURS}.planned(), (SELECT max(oid) FROM pg_class))"
 
 
 class Invalidations:
@@ -33,7 +34,7 @@ class Invalidations:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._statement = ""
+        self._statement = self._of_superuser = ""
         self._known: list[str] = []
         self._latest: list[str] = []
 
@@ -53,6 +54,9 @@ class Invalidations:
     def accept(self) -> None:
         """What was read last is as it is to be: the catalogs have been compared after that."""
         self._known = self._latest
+        statement = self._of_superuser or self._statement
+        if statement:
+            self._connection.watch = self._connection.watched(statement)
 
     def read(self) -> None:
         """Begin to watch the relations that there are now. What they are like is compared after this."""
@@ -65,7 +69,11 @@ class Invalidations:
             .replace(":functions", listed(functions))
         )
         if statement != self._statement:
-            if self._statement:
-                self._connection.unprepare(self._statement)
+            for one in filter(None, (self._statement, self._of_superuser)):
+                self._connection.unprepare(one)
+            self._connection.watch = ("", "")
             self._statement = statement
+            if self._connection.superuser:  # whom event triggers tell the rest, almost always
+                mentioned = statement.rpartition("\n WHERE ")[2]
+                self._of_superuser = f"{_OF_SUPERUSER} WHERE {mentioned}"
         self._latest = self._connection.call(statement)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -145,6 +145,14 @@ class Schemas:
         self._read()
         return True
 
+    def take_replaced(self, schemas: Iterable[Schema]) -> None:
+        """What the library has made again itself, in place of the same, is what there was at any snapshot."""
+        replaced, self._connection.replaced = self._connection.replaced, []
+        for schema in {self.current, self._created, *schemas}:
+            for address, was, now in replaced:
+                if schema.looks.get(address) == was:
+                    schema.looks[address] = now
+
     def restore(self, schema: Schema) -> None:
         """Drop what came since `schema`, and make again what was altered or dropped.
 
@@ -156,6 +164,7 @@ class Schemas:
         added = now.keys() - looks.keys()
         left = fingerprint.drop_possible(self._connection, added)
         if altered:
+            fingerprint.attach_half_detached(self._connection)
             fingerprint.restore_names(self._connection, schema.names)
         if left:
             fingerprint.untie(self._connection, left)

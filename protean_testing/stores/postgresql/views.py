@@ -42,9 +42,11 @@ def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, Stat
     views.sort(key=lambda pair: pair[0].oid)  # one may read another that was there before it
     for view, state in views:  # by a query of the application's, with what its owner may see
         tail = " WITH NO DATA" if state == UNFILLED else ""
-        connection.run(f"SET LOCAL row_security = on; REFRESH MATERIALIZED VIEW {view.sql}{tail}")
+        connection.run(
+            f"SET LOCAL row_security = on; {connection.evaluating} REFRESH MATERIALIZED VIEW {view.sql}{tail}"
+        )
     if views:
-        connection.run("SET LOCAL row_security = off")
+        connection.run(f"SET LOCAL row_security = off; {connection.reading}")
     for number in changed(connection, views):
         view = catalog.tables[number]
         raise StoreError(

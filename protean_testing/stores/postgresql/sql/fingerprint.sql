@@ -6,7 +6,7 @@ WITH object (classid, objid) AS MATERIALIZED (
     SELECT 'pg_class'::regclass::int8, c.oid::int8,
            concat_ws(' ', 'c', relname, relnamespace, relowner, relam, reltablespace, relpersistence, relkind,
                      relrowsecurity, relforcerowsecurity, relreplident, relispartition, relacl, reloptions,
-                     relpartbound)
+                     pg_get_expr(relpartbound, c.oid))
       FROM pg_class c WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.oid >= 16384
     UNION ALL
     SELECT 'pg_class'::regclass, attrelid,

@@ -12,7 +12,9 @@ CREATE OR REPLACE FUNCTION protean_testing.reset(
     dirty int[],    -- tables written at inner levels, which end now
     held bool,      -- protean_testing.target has lines, or protean_testing.touched may have some
     moved bool,     -- sequences do not stand where they stood when the schema was made
-    others oid[]    -- sequences to look at though nobody wrote to their tables; empty: all; NULL: none
+    others oid[],   -- sequences to look at though nobody wrote to their tables; empty: all; NULL: none
+    watch text,     -- a statement that gives something else than what is known,
+    known text      --   if the schema may have been altered; both empty where it is known to be as it was
 ) RETURNS text LANGUAGE plpgsql AS $reset$
 DECLARE
     written int[];
@@ -25,6 +27,7 @@ DECLARE
     by_key bool;
     entry record;
     one int;
+    moment text;
     removed bigint := 0;
     restarted bigint := 0;
 BEGIN
@@ -49,8 +52,14 @@ BEGIN
     THEN
         RETURN concat_ws(' ', 'look', head, waiting, 0, written, unexplained);
     END IF;
-    IF newest <> 0 AND (unexplained OR newest <> (SELECT max(oid) FROM pg_class)) THEN
+    IF newest <> 0 AND newest <> (SELECT max(oid) FROM pg_class) THEN
         RETURN 'schema';
+    END IF;
+    IF unexplained AND watch <> '' THEN  -- by what no event trigger tells, or as somebody who has none
+        EXECUTE 'EXECUTE ' || watch INTO moment;
+        IF moment <> known THEN
+            RETURN 'schema';
+        END IF;
     END IF;
     IF dirty <> '{}' OR :heirs THEN
         written := ARRAY(
@@ -64,6 +73,7 @@ BEGIN
         RETURN concat_ws(' ', 'look', head, waiting, 0, written, unexplained);
     END IF;
 
+    :evaluating  -- a reference that is set to NULL is an UPDATE
     IF :owner THEN  -- one by one, those that refer to others first, where that will do
         IF held THEN
             kept := ARRAY(SELECT number FROM protean_testing.target WHERE number = ANY (written));
@@ -103,6 +113,7 @@ BEGIN
             removed := removed + protean_testing.clear(one);
         END IF;
     END LOOP;
+    :reading
     IF :cached THEN  -- nothing but a new file makes sessions forget the values that they keep
         FOR entry IN
             SELECT sequence::regclass AS name, last_value FROM protean_testing.position

@@ -1,0 +1,354 @@
+"""What real schemas hold comes back exactly: functions that are found by bare names, rows that no constraint
+would let in now, what DDL leaves that fails half-way."""
+
+from __future__ import annotations
+
+import sys
+import time
+import unittest
+from typing import Any, ClassVar
+
+import psycopg
+
+from .oracle.postgresql import ROLES, VERSIONS, dump
+from .oracle.program import Dump
+from .postgresql_testcase import Class, Mixin, PostgreSQLTestCase, libpq
+
+
+def for_every_role(mixin: Class) -> Class:
+    """Make a TestCase of `mixin` for each role of the oracle on each version, fast and generic."""
+    module = sys.modules[mixin.__module__]
+    for version in VERSIONS:
+        for who in ROLES:
+            for reset in ("fast", "generic"):
+                name = f"{mixin.__name__}_{version}_{who}_{reset}"
+                role = who if who in ("granted", "owner") else "postgres"
+                settings = {"version": version, "who": who, "role": role, "reset": reset}
+                settings["__module__"] = mixin.__module__
+                setattr(module, name, type(name, (mixin, PostgreSQLTestCase), settings))
+    return mixin
+
+
+class ExactTests(Mixin):
+    who: ClassVar[str]
+
+    @property
+    def indexable(self) -> str:
+        """The function that indexes may call: from 17 on the server finds no bare name while it makes one."""
+        return "b" if self.version == "15" else "c"
+
+    def setUp(self) -> None:
+        super().setUp()
+        with self.superuser() as connection:
+            for statement in (
+                "SET search_path = app, public",
+                "SET \"TimeZone\" = 'Asia/Tokyo'",
+                "SET \"DateStyle\" = 'SQL, DMY'",
+                "SET extra_float_digits = 0",
+            ):
+                connection.execute(f"ALTER DATABASE {self.name} {statement}")
+
+    def begin(self, schema: str, *class_rows: str, **options: Any) -> None:
+        """The schema is made, a class has begun, and its first test."""
+        grants = (
+            "GRANT USAGE ON SCHEMA app, public TO application; "
+            "GRANT ALL ON ALL TABLES IN SCHEMA app, public TO application"
+        )
+        self.kept = self.backend(
+            schema=f"CREATE SCHEMA app; SET search_path = app, public; {schema}; {grants}", **options
+        )
+        self.outer = self.kept.save()
+        self.run_sql(*class_rows)
+        self.snapshot, self.before = self.kept.save(), self.dump()
+
+    def dump(self) -> Dump:
+        return dump(libpq(self.server.url(self.name)))
+
+    def work(self, *statements: str) -> None:
+        self.run_sql(*statements, role="application" if self.who == "application" else None)
+
+    def assertRestored(self, but: str = "nothing") -> None:
+        """After a test, and once more after one that does nothing; `but` what is said to differ."""
+        for _ in range(2):
+            self.kept.reset(self.snapshot)
+            after = self.dump()
+            for name in self.before.keys() | after.keys():
+                if but not in name:
+                    self.assertEqual(after.get(name), self.before.get(name), name)
+
+    def assertTestsRestored(self, *tests: str, but: str = "nothing") -> None:
+        for test in tests:
+            with self.subTest(test):
+                self.work(test)
+                self.assertNotEqual(self.dump(), self.before)
+                self.assertRestored(but)
+        self.kept.forget(self.snapshot)
+        self.kept.reset(self.outer)
+
+
+FUNCTIONS = """
+CREATE FUNCTION a(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
+CREATE FUNCTION b(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT a($1)';
+CREATE FUNCTION c(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN a($1); END';
+CREATE FUNCTION day(timestamptz) RETURNS text IMMUTABLE LANGUAGE plpgsql
+    AS 'BEGIN RETURN CAST($1 AS date)::text; END';
+"""
+BARE_NAMES = {
+    "checked": "CREATE TABLE {0} (n int PRIMARY KEY, t text, CHECK (b(n) > 0), CHECK (c(n) > 0))",
+    "generated": "CREATE TABLE {0} (n int PRIMARY KEY, t text, g int GENERATED ALWAYS AS (b(n)) STORED)",
+    "domains": "CREATE DOMAIN positive AS int CHECK (c(VALUE) > 0); "
+    "CREATE TABLE {0} (n positive, t text, m positive[] DEFAULT '{{1}}')",
+    "excluded": "CREATE TABLE {0} (n int, t text, EXCLUDE USING btree ({1}(n) WITH =))",
+    "indexed": "CREATE TABLE {0} (n int PRIMARY KEY, t text); CREATE INDEX ON {0} ({1}(n)); "
+    "CREATE INDEX ON {0} (n) WHERE {1}(n) > 1",
+    "parted": "CREATE TABLE {0} (n int, t text) PARTITION BY RANGE (c(n)); "
+    "CREATE TABLE {0}_low PARTITION OF {0} FOR VALUES FROM (MINVALUE) TO (50); "
+    "CREATE TABLE {0}_high PARTITION OF {0} FOR VALUES FROM (50) TO (MAXVALUE)",
+    "zoned": "CREATE TABLE {0} (n int PRIMARY KEY, t text, at timestamptz DEFAULT '2020-01-01 05:00+09', "
+    "day date DEFAULT '1.1.2020', shown text DEFAULT '01/01/2020', "
+    "g text GENERATED ALWAYS AS (day(at)) STORED, "
+    "CHECK (at::date = day), CHECK (day::text = shown))",
+    "referring": "CREATE TABLE {0} (n int PRIMARY KEY, t text, CHECK (b(n) > 0)); "
+    "CREATE TABLE {0}_to (n int REFERENCES {0} ON DELETE SET NULL ON UPDATE CASCADE, t text, "
+    "CHECK (b(coalesce(n, 1)) > 0)); CREATE INDEX ON {0}_to (c(n))",
+}
+
+
+@for_every_role
+class BareNameTests(ExactTests):
+    """Functions in a schema of the search_path, and another TimeZone than ours."""
+
+    def test_rows_of_a_class(self) -> None:
+        self.begin(
+            FUNCTIONS + ";".join(text.format(name, self.indexable) for name, text in BARE_NAMES.items()),
+            *(f"INSERT INTO {name} SELECT n, 'x' FROM generate_series(1, 3) n" for name in BARE_NAMES),
+            "INSERT INTO referring_to SELECT n, 'x' FROM generate_series(1, 3) n",
+        )
+        for name in BARE_NAMES:
+            with self.subTest(name):
+                self.assertTestsRestored_(name)
+
+    def test_many_rows_of_a_class(self) -> None:
+        self.begin(
+            FUNCTIONS + ";".join(text.format(name, self.indexable) for name, text in BARE_NAMES.items()),
+            *(f"INSERT INTO {name} SELECT n, 'x' FROM generate_series(1, 150) n" for name in BARE_NAMES),
+            "INSERT INTO referring_to SELECT n, 'x' FROM generate_series(1, 3) n",
+        )
+        for name in BARE_NAMES:
+            with self.subTest(name):
+                self.assertTestsRestored_(name)
+
+    def assertTestsRestored_(self, name: str) -> None:
+        for test in (
+            f"DELETE FROM {name} WHERE n = 2",
+            f"UPDATE {name} SET t = 'new'",
+            f"DELETE FROM {name}; INSERT INTO {name} (n) VALUES (7)",
+            f"TRUNCATE {name} CASCADE",
+            f"INSERT INTO {name} VALUES (1000, 'new')",
+        ):
+            with self.subTest(test):
+                self.work(test)
+                self.assertRestored()
+
+    def test_rows_of_the_schema_itself(self) -> None:
+        self.begin(
+            FUNCTIONS
+            + ";".join(text.format(name, self.indexable) for name, text in BARE_NAMES.items())
+            + "; INSERT INTO checked VALUES (1); INSERT INTO generated VALUES (1); "
+            "INSERT INTO domains VALUES (1)"
+        )
+        self.assertTestsRestored("DELETE FROM checked", "DELETE FROM generated", "DELETE FROM domains")
+
+    def test_rows_are_the_only_thing_that_is_different_in_an_adopted_database(self) -> None:
+        self.run_sql(
+            f"CREATE SCHEMA app; SET search_path = app, public; {FUNCTIONS}; "
+            + BARE_NAMES["checked"].format("checked")
+            + "; INSERT INTO checked VALUES (1)"
+        )
+        before = self.dump()
+        backend = self.backend(adopt=True, rebuild=None)
+        backend.save()
+        self.run_sql("DELETE FROM checked")
+        backend.drop()
+        self.assertEqual(self.dump(), before)
+
+
+@for_every_role
+class ViewTests(ExactTests):
+    """Materialized views that call functions by bare names, as far as the server itself allows it."""
+
+    def test_refreshed_by_a_test(self) -> None:
+        path = "" if self.version == "15" else "SET search_path = app"
+        self.begin(
+            f"{FUNCTIONS}; ALTER FUNCTION c(int) {path or 'RESET search_path'}; CREATE TABLE t (n int); "
+            "CREATE MATERIALIZED VIEW shown AS SELECT c(n) AS n FROM t",
+            "INSERT INTO t VALUES (1), (2)",
+            "REFRESH MATERIALIZED VIEW shown",
+        )
+        for test in ("DELETE FROM t WHERE n = 1", "INSERT INTO t VALUES (7)"):
+            self.work(test)
+            self.run_sql("REFRESH MATERIALIZED VIEW shown")
+            self.assertRestored()
+
+
+@for_every_role
+class NotHeldTests(ExactTests):
+    """Rows that a constraint does not hold for now."""
+
+    def test_not_valid(self) -> None:
+        self.begin(
+            "CREATE TABLE t (n int, t text); CREATE TABLE u (n int PRIMARY KEY, t text); "
+            "CREATE TABLE inherited (n int, t text); CREATE TABLE heir () INHERITS (inherited)",
+            "INSERT INTO t VALUES (-1), (1)",
+            "INSERT INTO u SELECT n FROM generate_series(-100, 100) n",
+            "INSERT INTO inherited VALUES (-1); INSERT INTO heir VALUES (-1)",
+            "ALTER TABLE t ADD CONSTRAINT positive CHECK (n > 0) NOT VALID",
+            "COMMENT ON CONSTRAINT positive ON t IS 'said of it'",
+            "ALTER TABLE u ADD CHECK (n > 0) NOT VALID; ALTER TABLE u ADD CHECK (n <> -5) NOT VALID",
+            "ALTER TABLE inherited ADD CHECK (n > 0) NOT VALID",
+        )
+        self.assertTestsRestored(
+            "DELETE FROM t",
+            "UPDATE u SET n = 1000 WHERE n = -1",
+            "DELETE FROM u WHERE n < -98",
+            "TRUNCATE t; DELETE FROM u",
+            "DELETE FROM heir; DELETE FROM ONLY inherited",
+        )
+
+    def test_made_so_with_the_schema(self) -> None:
+        self.begin(
+            "CREATE TABLE t (n int, t text); INSERT INTO t VALUES (-1), (1); "
+            "ALTER TABLE t ADD CHECK (n > 0) NOT VALID"
+        )
+        self.assertTestsRestored("DELETE FROM t", "UPDATE t SET n = 3")
+
+    def test_a_domain(self) -> None:
+        self.begin(
+            "CREATE DOMAIN whole AS int; CREATE DOMAIN part AS whole; "
+            "CREATE TABLE t (n whole, m part, t text)",
+            "INSERT INTO t VALUES (-1, -1), (1, 1)",
+            "ALTER DOMAIN whole ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID",
+            "ALTER DOMAIN part ADD CHECK (VALUE > 0) NOT VALID",
+            "COMMENT ON CONSTRAINT positive ON DOMAIN whole IS 'said of it'",
+        )
+        self.assertTestsRestored("DELETE FROM t", "DELETE FROM t WHERE n < 0")
+
+    def test_a_foreign_key(self) -> None:
+        self.begin(
+            "CREATE TABLE whole (id int PRIMARY KEY); "
+            "CREATE TABLE part (id int PRIMARY KEY, whole int, t text)",
+            "INSERT INTO whole VALUES (1), (2)",
+            "INSERT INTO part VALUES (1, 1), (2, 77)",
+            "ALTER TABLE part ADD FOREIGN KEY (whole) REFERENCES whole NOT VALID",
+        )
+        self.assertTestsRestored(
+            "DELETE FROM part",
+            "UPDATE part SET whole = 2 WHERE id = 2",
+            "DELETE FROM part WHERE id = 2; INSERT INTO part VALUES (3, 1)",
+            "TRUNCATE whole CASCADE",
+        )
+
+    def test_a_foreign_key_that_somebody_was_not_held_to(self) -> None:
+        self.begin("CREATE TABLE whole (id int PRIMARY KEY); CREATE TABLE part (whole int REFERENCES whole)")
+        with self.superuser() as connection:
+            connection.execute("SET session_replication_role = replica; INSERT INTO part VALUES (77)")
+        self.snapshot, self.before = self.kept.save(), self.dump()
+        self.assertTestsRestored(
+            "DELETE FROM part", "TRUNCATE part", but="part_whole_fkey" if self.role == "owner" else "nothing"
+        )
+
+    def test_a_moment_that_has_passed(self) -> None:
+        self.begin(
+            "CREATE TABLE t (id int PRIMARY KEY, until timestamptz CONSTRAINT later "
+            "CHECK (until > clock_timestamp()), t text)",
+            "INSERT INTO t VALUES (1, clock_timestamp() + interval '0.2 s')",
+        )
+        time.sleep(0.3)
+        self.assertTestsRestored(
+            "DELETE FROM t",
+            "DELETE FROM t; INSERT INTO t VALUES (1, 'infinity')",
+            but="later" if self.role in ("granted", "owner") else "nothing",
+        )
+
+    def test_null(self) -> None:
+        if self.version == "15":
+            return
+        self.begin(
+            "CREATE TABLE t (n int, t text); CREATE TABLE u (id int PRIMARY KEY, n int)",
+            "INSERT INTO t VALUES (NULL), (1)",
+            "INSERT INTO u SELECT n, NULL FROM generate_series(1, 100) n",
+            "ALTER TABLE t ADD CONSTRAINT given NOT NULL n NOT VALID",
+            "ALTER TABLE u ADD CONSTRAINT given_too NOT NULL n NOT VALID",
+        )
+        self.assertTestsRestored(
+            "DELETE FROM t", "DELETE FROM t WHERE n IS NULL", "DELETE FROM u WHERE id < 5"
+        )
+
+
+@for_every_role
+class HalfWayTests(ExactTests):
+    """What DDL commits before it fails, and what no event trigger tells."""
+
+    def test_an_index_that_is_not_valid(self) -> None:
+        self.begin("CREATE TABLE t (n int)", "INSERT INTO t VALUES (1), (1)")
+        for _ in range(2):
+            self.fails("CREATE UNIQUE INDEX CONCURRENTLY made ON t (n)")
+            self.assertEqual(self.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 1)
+            self.assertRestored()
+            self.assertEqual(self.value("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 0)
+
+    def test_a_partition_half_detached(self) -> None:
+        for adopt in (False, True):
+            with self.subTest(adopt=adopt):
+                self.half_detached(adopt)
+                self.kept.drop()
+                self.kept.close()
+                self.run_sql("DROP SCHEMA IF EXISTS app CASCADE")
+
+    def half_detached(self, adopt: bool) -> None:
+        schema = (
+            "CREATE TABLE app.whole (n int) PARTITION BY RANGE (n); "
+            "CREATE TABLE app.low PARTITION OF app.whole FOR VALUES FROM (0) TO (10); "
+            "CREATE TABLE app.high PARTITION OF app.whole FOR VALUES FROM (10) TO (20)"
+        )
+        if adopt:
+            self.run_sql("CREATE SCHEMA app", *schema.split(";"))
+            self.kept = self.backend(adopt=True, rebuild=None)
+            self.kept.save()
+            self.run_sql("INSERT INTO app.whole VALUES (1), (11)")
+            self.snapshot, self.before = self.kept.save(), self.dump()
+        else:
+            self.begin(schema, "INSERT INTO whole VALUES (1), (11)")
+        for _ in range(2):
+            reader = self.connect()
+            reader.execute("BEGIN; SELECT * FROM app.whole")
+            self.interrupted()
+            reader.execute("COMMIT")
+            reader.close()
+            self.assertEqual(self.value("SELECT count(*) FROM app.whole"), 1)
+            self.assertRestored()
+            self.assertEqual(self.value("SELECT count(*) FROM app.whole"), 2)
+
+    def interrupted(self) -> None:
+        with self.connect() as connection, self.assertRaises(psycopg.errors.QueryCanceled):
+            connection.execute("SET statement_timeout = '300ms'")
+            connection.execute("ALTER TABLE app.whole DETACH PARTITION app.low CONCURRENTLY")
+
+    def test_ddl_that_no_event_trigger_tells(self) -> None:
+        off = "SELECT 1" if self.version == "15" else "SET event_triggers = off"
+        self.begin("CREATE TABLE t (n int); CREATE VIEW seen AS SELECT n FROM t", "INSERT INTO t VALUES (1)")
+        for ddl in (
+            "ALTER TABLE t ADD m int",
+            "DROP VIEW seen",
+            "CREATE TABLE made (n int)",
+            "CREATE INDEX ON t (n)",
+            "ALTER TABLE t ALTER n SET DEFAULT 7",
+        ):
+            with self.subTest(ddl), self.superuser() as connection:
+                connection.execute(f"{off}; SET search_path = app; {ddl}")
+                connection.close()
+                self.assertRestored()
+
+
+if __name__ == "__main__":
+    unittest.main()
