@@ -312,6 +312,9 @@ class PostgreSQL(Dialect):
             st.just("INSERT INTO unknown DEFAULT VALUES"),
             st.just("ALTER SEQUENCE alone RESTART"),
             st.just("ALTER SEQUENCE cached RESTART WITH 40"),
+            st.just("SELECT lo_from_bytea(0, 'made')"),
+            st.just("SELECT lo_put(oid, 1, 'XY') FROM pg_largeobject_metadata"),
+            st.just("SELECT lo_unlink(min(oid)) FROM pg_largeobject_metadata"),
             st.just("SET LOCAL \"DateStyle\" = 'German, DMY'; SET LOCAL timezone = 'Asia/Tokyo'"),
         ]
         if "few sequences" in schema.traits:
@@ -403,6 +406,17 @@ class PostgreSQL(Dialect):
             table.map(lambda name: f"CREATE TABLE later PARTITION OF {name} FOR VALUES FROM (5) TO (50)"),
             table.map(lambda name: f'CREATE TABLE "later heir" () INHERITS ({name})'),
             table.map(lambda name: f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"),
+            st.sampled_from(
+                [
+                    "DROP SCHEMA public CASCADE; CREATE SCHEMA public",
+                    "ALTER SCHEMA public RENAME TO elsewhere; CREATE SCHEMA public",
+                    "GRANT CREATE ON SCHEMA public TO application",
+                    "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+                    "COMMENT ON SCHEMA public IS 'of a test'",
+                ]
+            ),
+            st.tuples(table, st.sampled_from(_PARTS)).map(lambda drawn: drawn[1].format(drawn[0])),
+            st.sampled_from(_BESIDE),
             st.tuples(table, table).map(
                 lambda names: (
                     f"ALTER TABLE {names[0]} ADD made integer; CREATE UNIQUE INDEX ON {names[0]} (made); "
@@ -426,7 +440,59 @@ class PostgreSQL(Dialect):
             world.close()
 
 
+_PARTS = [
+    "ALTER TABLE {} ADD CONSTRAINT made CHECK (true)",
+    "ALTER TABLE {} ADD made serial PRIMARY KEY",
+    "ALTER TABLE {} ADD made text DEFAULT 'x' COLLATE \"C\"",
+    "ALTER TABLE {} ALTER COLUMN id SET STATISTICS 7",
+    "ALTER TABLE {} ALTER COLUMN ref0 SET DEFAULT 2",
+    "ALTER TABLE {} RENAME COLUMN ref0 TO made",
+    "ALTER TABLE {} SET (fillfactor = 50)",
+    "ALTER TABLE {} REPLICA IDENTITY FULL",
+    "ALTER TABLE {} DISABLE TRIGGER logging",
+    "DROP TRIGGER logging ON {}",
+    "DROP POLICY most ON {}",
+    "DROP RULE kept ON {}",
+    "CREATE POLICY made ON {} FOR SELECT USING (false)",
+    "CREATE RULE made AS ON UPDATE TO {} DO INSTEAD NOTHING",
+    "CREATE TRIGGER made BEFORE INSERT ON {} FOR EACH STATEMENT EXECUTE FUNCTION logging()",
+    "CREATE STATISTICS made ON tableoid, ctid FROM {}",
+    "CREATE PUBLICATION made FOR TABLE {}",
+    "GRANT TRIGGER ON {} TO application",
+    "REVOKE ALL ON {} FROM application",
+    "GRANT UPDATE (ref0) ON {} TO application WITH GRANT OPTION",
+    "COMMENT ON COLUMN {}.ref0 IS 'of a test'",
+]
+"""Changes to one table, each of which can be undone alone."""
+
+_BESIDE = [
+    "CREATE FOREIGN DATA WRAPPER made; CREATE SERVER made FOREIGN DATA WRAPPER made",
+    "CREATE CONVERSION made FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+    "CREATE TEXT SEARCH DICTIONARY made (template = simple)",
+    "CREATE OPERATOR FAMILY made USING btree",
+    "CREATE ACCESS METHOD made TYPE TABLE HANDLER heap_tableam_handler",
+    "CREATE LANGUAGE made HANDLER plpgsql_call_handler",
+    "CREATE SUBSCRIPTION made CONNECTION '' PUBLICATION p WITH (connect = false, slot_name = 'made')",
+    "CREATE OR REPLACE FUNCTION logging() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+    "ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO application",
+    "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TYPES TO application",
+]
+"""What belongs to the database and to no table."""
+
 _worlds: dict[str, Any] = {}
+
+_STAYS = (
+    "CREATE ",
+    "GRANT ",
+    "REVOKE ",
+    "COMMENT ",
+    "SELECT lo_",
+    "ALTER DEFAULT ",
+    "ALTER SCHEMA ",
+    "DROP SCHEMA ",
+)
+"""How what nobody undoes begins, where it is done while no scope is open."""
 
 
 class World:
@@ -521,7 +587,7 @@ class World:
             s
             for s in work.statements
             if not (self.scopes.altered and s.startswith(("ALTER", "DROP", "COMMENT", "CREATE INDEX")))
-            and (self.scopes.is_open or not s.startswith("CREATE ") or s.startswith("CREATE TEMP"))
+            and (self.scopes.is_open or not s.startswith(_STAYS) or s.startswith("CREATE TEMP"))
         ]
         if work.where == "process":
             _process(self.url, [s for s in statements if not s.startswith("COPY")], work.end)
@@ -691,49 +757,7 @@ def _libpq(url: str) -> str:
     return url.replace("+psycopg", "")
 
 
-_SCHEMA = """
-WITH n AS MATERIALIZED (
-    SELECT oid, nspname FROM pg_namespace
-     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'protean_testing')
-), c AS MATERIALIZED (SELECT c.*, nspname FROM pg_class c JOIN n ON n.oid = c.relnamespace)
-SELECT 'relation', nspname, c.relname, concat_ws(' ', c.relkind, c.relpersistence, c.relispopulated,
-       c.relrowsecurity, c.relforcerowsecurity, c.relacl, pg_get_expr(c.relpartbound, c.oid),
-       obj_description(c.oid, 'pg_class'), pg_get_viewdef(CASE WHEN c.relkind IN ('v', 'm') THEN c.oid END),
-       (SELECT string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-               a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid)), ', ' ORDER BY a.attnum)
-          FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
-  FROM c
-UNION ALL
-SELECT 'constraint', nspname, concat_ws('.', relname, conname),
-       concat_ws(' ', pg_get_constraintdef(k.oid), k.convalidated)
-  FROM pg_constraint k JOIN c ON c.oid = k.conrelid
-UNION ALL
-SELECT 'trigger', nspname, concat_ws('.', relname, tgname),
-    concat_ws(' ', tgenabled, pg_get_triggerdef(t.oid))
-  FROM pg_trigger t JOIN c ON c.oid = t.tgrelid WHERE NOT tgisinternal AND tgname !~ '^protean_testing'
-UNION ALL
-SELECT 'internal trigger', nspname, relname, concat_ws(' ', tgenabled, count(*))
-  FROM pg_trigger t JOIN c ON c.oid = t.tgrelid WHERE tgisinternal GROUP BY 2, 3, tgenabled
-UNION ALL
-SELECT 'rule', nspname, concat_ws('.', relname, rulename), concat_ws(' ', ev_enabled, pg_get_ruledef(r.oid))
-  FROM pg_rewrite r JOIN c ON c.oid = r.ev_class
-UNION ALL
-SELECT 'policy', nspname, concat_ws('.', relname, polname), pg_get_expr(polqual, polrelid)
-  FROM pg_policy p JOIN c ON c.oid = p.polrelid
-UNION ALL
-SELECT 'function', nspname, p.oid::regprocedure::text, prosrc FROM pg_proc p JOIN n ON n.oid = pronamespace
-UNION ALL
-SELECT 'type', nspname, typname,
-       (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum e WHERE enumtypid = t.oid)
-  FROM pg_type t JOIN n ON n.oid = typnamespace
-UNION ALL
-SELECT 'schema', nspname, '', '' FROM n
-UNION ALL
-SELECT 'sequence', nspname, relname,
-    concat_ws(' ', seqstart, seqincrement, seqcycle, seqcache, seqtypid::regtype)
-  FROM pg_sequence s JOIN c ON c.oid = s.seqrelid
-"""
+_SCHEMA = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
 
 def dump(url: str, rows: bool = True) -> Dump:

@@ -19,9 +19,10 @@ from . import (
     ownership,
     schema_cache,
 )
+from .catalogs import Address
 from .connection import OURS, Connection, psycopg, quoted
 from .content import TableName
-from .fingerprint import Address, EntangledError
+from .fingerprint import EntangledError
 
 
 def refuse_unsafe(database: Database, connection: Connection, tables: Iterable[TableName]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from . import (
     schema_cache,
     transactions,
 )
+from .catalogs import Address
 from .connection import Connection, NoAnswer, psycopg
 from .data import Data
 from .fast import EVERYTHING, Fast, Findings
@@ -278,7 +279,7 @@ class PostgreSQLBackend:
             changed = self._reset_fast(self._fast, snapshot, hidden, everywhere)
         else:
             self._make_way(transactions.LOCKERS)
-            restored = self._restore_schema(snapshot)
+            restored, _ = self._restore_schema(snapshot)
             changed = kept.reset(snapshot) or restored
         if self._connection.replaced:
             self._take_replaced()
@@ -314,11 +315,12 @@ class PostgreSQLBackend:
                 findings = EVERYTHING
         if findings.done:
             return findings.changed
-        restored = findings.schema and self._restore_schema(snapshot)
+        restored, altered = self._restore_schema(snapshot) if findings.schema else (False, None)
         if fast.installed.renew:
             with fast.installed.transaction():
                 fast.installed.install()
-        return fast.reset_by_comparing(snapshot, everything=restored or findings.everything) or restored
+        everything = (restored or findings.everything) and altered is None
+        return fast.reset_by_comparing(snapshot, everything=everything, altered=altered) or restored
 
     def _altered(self, fast: Fast, snapshot: Snapshot) -> bool:
         """Whether the schema is another one than at `snapshot`, or our triggers in it are."""
@@ -348,7 +350,7 @@ class PostgreSQLBackend:
             if sleeps and pid not in (snapshot.holders or ()):
                 self._connection.run(f"SELECT pg_terminate_backend({pid}, 1000)")
         self._make_way(transactions.LOCKERS)
-        restored = self._restore_schema(snapshot)
+        restored, _ = self._restore_schema(snapshot)
         if self._fast is not None:
             return self._fast.reset_by_comparing(snapshot, everything=True) or restored
         return kept.reset(snapshot) or restored
@@ -375,24 +377,32 @@ class PostgreSQLBackend:
 
     # The schema
 
-    def _restore_schema(self, snapshot: Snapshot) -> bool:
-        """Give the schema back, and our own triggers in it. Returns whether either was another one."""
+    def _restore_schema(self, snapshot: Snapshot) -> tuple[bool, set[int] | None]:
+        """Give the schema back, and our own triggers in it.
+
+        Returns:
+            Whether either was another one; the oids of what was altered, if whatever was written besides is
+            noted all the same.
+        """
         kept, schemas = self._kept
+        altered: set[int] | None = None
         changed = schemas.changed(snapshot.schema)
         if changed:
             self._make_way(transactions.READERS)
-            schemas.restore(snapshot.schema)
+            altered = schemas.restore(snapshot.schema)
             kept.catalog = schemas.catalog
         if self._fast is not None and (changed or self._fast.installed.damaged()):
-            changed = True  # nobody knows what was written without our triggers
-            with self._fast.installed.transaction():
-                self._fast.installed.install()
+            if altered is None or self._fast.installed.damaged(since=schemas.newest):
+                altered = None
+                with self._fast.installed.transaction():
+                    self._fast.installed.install()
+            changed = True
         schemas.accept_current()
-        return changed
+        return changed, altered
 
     # What `Schemas` needs to know
 
-    def is_made(self, address: fingerprint.Address) -> bool:
+    def is_made(self, address: Address) -> bool:
         """Whether making the schema has made it."""
         assert self._marker is not None
         return f"{address[0]}:{address[1]}" in self._marker.made
@@ -406,7 +416,19 @@ class PostgreSQLBackend:
         self.database.rebuild()
         self._note_made()
 
-    def rescue(self, addresses: Collection[fingerprint.Address]) -> list[str]:
+    def replaced(self, pairs: Mapping[Address, Address]) -> None:
+        """What was at the first address was made again, and is at the second one."""
+        assert self._marker is not None
+        keys = {f"{was[0]}:{was[1]}": f"{at[0]}:{at[1]}" for was, at in pairs.items()}
+        made, there = (
+            frozenset(keys.get(key, key) for key in found)
+            for found in (self._marker.made, self._marker.before)
+        )
+        self._marker = replace(self._marker, made=made, before=there)
+        before.replace(self._connection, pairs)
+        ownership.write_marker(self._connection, self._marker)
+
+    def rescue(self, addresses: Collection[Address]) -> list[str]:
         """Copy the rows of tables of the user's that cannot be restored to where they stay."""
         return before.rescue_all(self._connection, addresses)
 

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ...errors import StoreError
 from ...ownership import Marker
-from . import baseline, change_log, fingerprint, sequences, views
+from . import baseline, change_log, fingerprint, large_objects, parts, sequences, views
 from .baseline import State
 from .catalog import Catalog, Table, read_catalog
+from .catalogs import Address
 from .connection import OURS, Connection, listed, literal, psycopg, quoted
 from .data import Data
-from .fingerprint import Address, Object
+from .fingerprint import Object
 
 RESCUED = "protean_testing_rescued"
 """The schema of tables that hold the rows of those that are gone. It is the user's."""
 
 # A line for each object, with its name. Of a table also its number in the copies, its columns and the numbers
-# of the copies of its rows (NULL: none is owed any more); of a sequence where it stood.
+# of the copies of its rows (NULL: none is owed any more); of a sequence where it stood; of a schema the
+# statements that make it.
 INSTALL = f"""
 CREATE TABLE {OURS}.before (
     classid oid, objid oid, kind text, identity text, schema text, name text,
     number int, columns text, copies int[], rescued text, last_value bigint, is_called bool,
+    made text,
     PRIMARY KEY (classid, objid)
 );
 """
@@ -30,7 +33,7 @@ CREATE TABLE {OURS}.before (
 _CLASS = 1259  # the oid of pg_class, on every server
 
 
-def write_names(connection: Connection, objects: Iterable[Object]) -> None:
+def write_names(connection: Connection, objects: Collection[Object]) -> None:
     """Write down what is there and what it is called. Inside a transaction."""
     columns = "classid, objid, kind, identity, schema, name"
     lines = []
@@ -40,11 +43,34 @@ def write_names(connection: Connection, objects: Iterable[Object]) -> None:
     connection.run(f"DELETE FROM {OURS}.before")
     if lines:
         connection.run(f"INSERT INTO {OURS}.before ({columns}) VALUES {', '.join(lines)}")
+    for address, found in parts.take(
+        connection, [one.address for one in objects if one.kind == "schema"]
+    ).items():
+        made = "; ".join(part.line for part in found.values())
+        connection.run(f"UPDATE {OURS}.before SET made = {literal(made)} WHERE {_at(address)}")
+
+
+def replace(connection: Connection, pairs: Mapping[Address, Address]) -> None:
+    """What was at the first address was made again, and is at the second one."""
+    for was, at in pairs.items():
+        connection.run(f"UPDATE {OURS}.before SET objid = {at[1]} WHERE {_at(was)}")
+
+
+def _at(address: Address) -> str:
+    return f"classid = {address[0]} AND objid = {address[1]}"
 
 
 def write_rows(connection: Connection, data: Data, marker: Marker) -> None:
     """Write down where the copies of rows are, and where sequences stand. Inside a transaction."""
-    tables = {t.number: t for t in data.catalog.tables.values() if f"{_CLASS}:{t.oid}" in marker.before}
+    tables = {
+        t.number: t
+        for t in data.catalog.tables.values()
+        if f"{_CLASS}:{t.oid}" in marker.before or t.kind == "l"
+    }
+    large = data.catalog.tables[data.catalog.large_objects].oid
+    connection.run(
+        f"INSERT INTO {OURS}.before (classid, objid) VALUES ({_CLASS}, {large}) ON CONFLICT DO NOTHING"
+    )
     lines = [
         f"({table.oid}, {number}, {literal(table.shape)}, {listed(data.rows.base[number])}::int[])"
         for number, table in tables.items()
@@ -107,6 +133,7 @@ def restore(connection: Connection, *, killed: bool) -> Restored:
     """
     if connection.value(f"SELECT to_regclass('{OURS}.before')") is None:
         return Restored()
+    _restore_schemas(connection)
     renamed = fingerprint.restore_names(connection, _names(connection))
     lost = [
         f"{was} is called {now.identity} now, and what is called {was.identity} came since"
@@ -131,6 +158,18 @@ def restore(connection: Connection, *, killed: bool) -> Restored:
     return Restored(lost, rescued)
 
 
+def _restore_schemas(connection: Connection) -> None:
+    """Make schemas again that are gone, and find those of their names that came in their place."""
+    found = connection.rows(
+        f"SELECT classid::int8, objid::int8, identity, made FROM {OURS}.before "
+        "WHERE made IS NOT NULL AND objid NOT IN (SELECT oid FROM pg_namespace)"
+    )
+    for classid, objid, identity, made in found:
+        connection.run(made)
+        at = connection.value(f"SELECT to_regnamespace({literal(identity)})::oid::int8")
+        replace(connection, {(classid, objid): (classid, at)})
+
+
 def _names(connection: Connection) -> dict[Address, Object]:
     found = connection.rows(
         "SELECT classid::int8, objid::int8, kind, identity, schema, name "
@@ -141,7 +180,8 @@ def _names(connection: Connection) -> dict[Address, Object]:
 
 def _kept(connection: Connection) -> list[_Kept]:
     found = connection.rows(
-        "SELECT objid::int8, identity, number, columns, copies, coalesce(rescued, '') "
+        "SELECT objid::int8, coalesce(identity, 'of large objects'), number, columns, copies, "
+        "coalesce(rescued, '') "
         f"FROM {OURS}.before WHERE copies IS NOT NULL ORDER BY number"
     )
     return [
@@ -182,6 +222,8 @@ def _restore_rows(
     altered = [one for t, one in there if t.number in wrong and t.shape != one.columns]
     targets = {t.number: s for t, s in tables if t.number in wrong - {one.number for one in altered}}
     baseline.restore(connection, catalog, targets)
+    large = [(t, one.state) for t, one in there if t.kind == "l"]
+    large_objects.restore(connection, [pair for pair in large if large_objects.changed(connection, [pair])])
     shown = [(t, one.state) for t, one in there if t.kind == "m" and t.shape == one.columns]
     stale = views.changed(connection, shown)
     try:

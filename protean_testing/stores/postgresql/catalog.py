@@ -10,17 +10,20 @@ from functools import cached_property
 from . import sql
 from .connection import Connection, quoted
 
+LARGE_OBJECTS = "pg_largeobject_metadata"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table, partitioned table or materialized view.
+    """A table, partitioned table or materialized view; or all large objects together.
 
     Attributes:
         number: Its number in our notes; the same for one name as long as the run lasts. Of tables that come
             at once, one that refers to another one has the lower number, cycles apart.
         oid: In pg_class.
         schema, name: As they are, not quoted.
-        kind: As in pg_class.relkind: ``r``, ``p`` (partitioned, holds no rows itself) or ``m``.
+        kind: As in pg_class.relkind: ``r``, ``p`` (partitioned, holds no rows itself) or ``m``; ``l``
+            for large objects.
         columns: Those that an INSERT may name, in order: all but generated ones.
         shape: Every column with its type: what a row that was kept must fit into again.
         key: Columns of a unique index without NULLs, with their types; the primary key if that will do.
@@ -126,6 +129,11 @@ class Catalog:
         """Every table that holds rows itself."""
         return [table for table in self.tables.values() if table.holds_rows]
 
+    @cached_property
+    def large_objects(self) -> int:
+        """The number of what stands for them."""
+        return next((table.number for table in self.tables.values() if table.kind == "l"), 0)
+
     def views(self) -> list[Table]:
         """Every materialized view."""
         return [table for table in self.tables.values() if table.kind == "m"]
@@ -225,6 +233,8 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             references=tuple(oids[other] for other in references if other in oids),
             changeable=changeable,
         )
+    number = numbers.setdefault(("pg_catalog", LARGE_OBJECTS), len(numbers) + 1)
+    tables[number] = _large_objects(number)
     sequences = {}
     for oid, schema, name, owners, cached, unlogged in connection.rows(sql.text("sequences")):
         owning = tuple(oids[owner] for owner in owners if owner in oids)
@@ -232,6 +242,26 @@ def read_catalog(connection: Connection, numbers: dict[tuple[str, str], int]) ->
             oid=oid, schema=schema, name=name, tables=owning, cached=cached, unlogged=unlogged
         )
     return Catalog(tables, sequences)
+
+
+def _large_objects(number: int) -> Table:
+    return Table(
+        number=number,
+        oid=2995,
+        schema="pg_catalog",
+        name=LARGE_OBJECTS,
+        kind="l",
+        columns=(),
+        shape="",
+        key=(),
+        identities=frozenset(),
+        notable=False,
+        children=(),
+        forced=False,
+        always_firing=(),
+        references=(),
+        changeable=True,
+    )
 
 
 def _referring_first(references: Mapping[int, Iterable[int]]) -> list[int]:

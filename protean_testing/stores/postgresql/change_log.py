@@ -82,9 +82,17 @@ def logged(connection: Connection) -> set[int]:
     return {oid for (oid,) in connection.rows(_TRIGGERED)}
 
 
-def damaged(connection: Connection, expected: Iterable[tuple[int, str]]) -> bool:
-    """Whether a test dropped one of our triggers, or switched it off."""
-    found = {(oid, name) for oid, name in connection.rows(_INTACT, again=True)}
+def damaged(connection: Connection, expected: Iterable[tuple[int, str]], since: int = 0) -> bool:
+    """Whether a test dropped one of our triggers, or switched it off, be it for a while.
+
+    Parameters:
+        since: The latest transaction that may have written one; 0: it may have been off for a while.
+    """
+    found = {
+        (oid, name)
+        for oid, name, newer in connection.rows(f"EXECUTE {connection.prepare(_INTACT)}('{since or 3}')")
+        if not (since and newer)
+    }
     return not found.issuperset(expected)
 
 
@@ -93,4 +101,4 @@ _OURS = f"""
  WHERE n.nspname = '{OURS}' AND NOT t.tgisinternal
 """
 _TRIGGERED = f"SELECT t.tgrelid::int8 {_OURS} AND t.tgname = '{TRIGGER}' AND t.tgenabled = 'A'"
-_INTACT = f"SELECT t.tgrelid::int8, t.tgname::text {_OURS} AND t.tgenabled = 'A'"
+_INTACT = f"SELECT t.tgrelid::int8, t.tgname::text, age(t.xmin) < age($1::xid) {_OURS} AND t.tgenabled = 'A'"

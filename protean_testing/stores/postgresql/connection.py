@@ -163,7 +163,7 @@ class Connection:
             again: It comes again and again, and takes longer to plan than to execute.
         """
         if again:
-            statement = f"EXECUTE {self._prepare(statement)}"
+            statement = f"EXECUTE {self.prepare(statement)}"
         return self.raw.execute(statement.encode()).fetchall()
 
     def value(self, statement: str) -> Any:
@@ -191,7 +191,7 @@ class Connection:
         Raises:
             psycopg.Error: As `run` would.
         """
-        name = self._prepared.get(statement) or self._prepare(statement)
+        name = self._prepared.get(statement) or self.prepare(statement)
         pgconn = self.raw.pgconn
         pgconn.send_query_prepared(
             name.encode(), [None if value is None else str(value).encode() for value in values]
@@ -204,9 +204,9 @@ class Connection:
     def watched(self, statement: str) -> tuple[str, str]:
         """The name of a statement that is planned once, and the text that it gives now."""
         (text,) = self.call(statement)
-        return self._prepare(statement), text
+        return self.prepare(statement), text
 
-    def _prepare(self, statement: str) -> str:
+    def prepare(self, statement: str) -> str:
         """The name of a statement that is planned once."""
         if (name := self._prepared.get(statement)) is None:
             self._statements += 1

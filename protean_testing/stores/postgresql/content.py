@@ -9,8 +9,9 @@ from ...ownership.clean import clean_line
 from ...ownership.examine import VERSION_TABLES, listed
 from ..sql.backend import Database
 from . import fingerprint, ownership
+from .catalogs import Address
 from .connection import Connection, literal, quoted
-from .fingerprint import Address, Object
+from .fingerprint import Object
 
 TableName = tuple[str | None, str]
 
@@ -19,7 +20,13 @@ _CHUNK = 200  # tables that one statement looks into
 
 def is_empty(objects: Iterable[Object]) -> bool:
     """Whether nothing of anybody's is there: a new database has a schema, and extensions of its template."""
-    return all(str(one) == "schema public" or one.kind == "extension" for one in objects)
+    return all(str(one) == "schema public" or one.kind in ("extension", "default acl") for one in objects)
+
+
+def removable(objects: Iterable[Object], marker: Marker | None) -> list[Object]:
+    """Those that a run may have left: a test may have dropped `public` and created it again."""
+    made = frozenset() if marker is None else marker.made
+    return [one for one in objects if str(one) != "schema public" or one.key in made]
 
 
 def things(connection: Connection, objects: Iterable[Object], planned: Iterable[str] = ()) -> list[Thing]:
@@ -110,7 +117,7 @@ def examined(
     """
     tables = [] if database.adopt else list(tables)
     return examine(
-        things(connection, fingerprint.objects(connection), _locations(database, tables)),
+        things(connection, removable(fingerprint.objects(connection), marker), _locations(database, tables)),
         marker,
         identity=ownership.identity(connection),
         store=database.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import baseline, schema_cache, sequences, views
+from . import baseline, large_objects, schema_cache, sequences, views
 from .baseline import State
 from .catalog import Catalog, Sequence, Table
 from .connection import Connection
@@ -129,6 +129,7 @@ class Data:
             rows = baseline.keep(self.connection, [t for t in found if t.kind == "r"], copy)
         self.counted |= rows
         kept = {number: baseline.state_of(count, copy) for number, count in rows.items()}
+        kept |= large_objects.keep(self.connection, [t for t in found if t.kind == "l"], copy)
         return kept | views.keep(self.connection, [t for t in found if t.kind == "m"], copy)
 
     def next_copy(self) -> int:
@@ -154,6 +155,9 @@ class Data:
             number: self.rows.state(number, snapshot.rows) for number in self.written(snapshot.rows, tables)
         }
         baseline.restore(self.connection, self.catalog, targets)
+        others = [(t, self.rows.state(t.number, snapshot.rows)) for t in suspects if t.kind == "l"]
+        wrong = large_objects.changed(self.connection, others)
+        large_objects.restore(self.connection, [pair for pair in others if pair[0].number in wrong])
         shown = [table for table in suspects if table.kind == "m"]  # by the rows that are right again
         outdated = {
             number: self.rows.state(number, snapshot.rows) for number in self.written(snapshot.rows, shown)
@@ -161,7 +165,7 @@ class Data:
         views.restore(self.connection, self.catalog, outdated)
         moved = self.moved(snapshot)
         sequences.restore(self.connection, moved)
-        return bool(targets or outdated or moved)
+        return bool(targets or wrong or outdated or moved)
 
     def written(self, snapshot: Changes[int, State], suspects: list[Table]) -> set[int]:
         """Which of these tables and views are not as they were at `snapshot`."""
@@ -169,6 +173,7 @@ class Data:
         tables = [pair for pair in known if pair[0].kind == "r"]
         with baseline.unforced(self.connection, [table for table, _ in tables]):
             found = baseline.changed(self.connection, tables)
+        found |= large_objects.changed(self.connection, [pair for pair in known if pair[0].kind == "l"])
         return found | views.changed(self.connection, [pair for pair in known if pair[0].kind == "m"])
 
     def ended(self, snapshot: Snapshot) -> None:
@@ -195,6 +200,12 @@ class Data:
             return set()
         outer = self.stack[: self.stack.index(snapshot)]
         return self._stored - {copy for one in outer for state in one.rows.kept.values() for copy in state}
+
+    def large_objects(self, snapshot: Snapshot | None = None) -> set[int]:
+        """The number of what stands for them, if there were any at `snapshot`, or at the innermost now."""
+        number = self.catalog.large_objects
+        state = self.rows.state_now(number) if snapshot is None else self.rows.state(number, snapshot.rows)
+        return set() if state == baseline.EMPTY else {number}
 
     def position(self, name: Name, snapshot: Changes[Name, Position]) -> Position | None:
         """Where a sequence stood at `snapshot`; None for one that came later."""

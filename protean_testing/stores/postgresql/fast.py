@@ -136,7 +136,8 @@ class Fast:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is open.
         """
         era = self.data.era + 1
-        if self.data.rows.top.owed or self.data.positions.top.owed or not self._nothing_to_save(era):
+        owed = self.data.rows.top.owed or self.data.positions.top.owed or self.data.large_objects()
+        if owed or not self._nothing_to_save(era):
             return self._save_written(era, accept_schema)
         return self.data.saved(set(), {}, {}, era)
 
@@ -158,7 +159,8 @@ class Fast:
             findings, seen = self._findings()
             changed = findings.schema and accept_schema()
             findings = replace(findings, everything=findings.everything or changed)
-            owed = {table.number for table in self._suspects(findings, data.rows.top.owed | data.unknown())}
+            more = data.rows.top.owed | data.unknown() | data.large_objects()
+            owed = {table.number for table in self._suspects(findings, more)}
             kept = self._keep(owed, by_key=not findings.everything)
             moved = self._moved(owed, everywhere=findings.everything or findings.unexplained)
             self._notice(moved)
@@ -250,6 +252,7 @@ class Fast:
         """
         data = self.data
         dirty = data.rows.dirty_since(snapshot.rows) & data.catalog.tables.keys()
+        dirty |= data.large_objects(snapshot)  # nothing tells if all of them are gone
         displaced = data.positions.dirty_since(snapshot.positions)
         thorough |= bool(displaced)
         others = self.installed.others(displaced, everywhere=everywhere) if thorough else None
@@ -333,8 +336,13 @@ class Fast:
             rows.kept_since(outer.rows) or positions.kept_since(outer.positions)
         )
 
-    def reset_by_comparing(self, snapshot: Snapshot, *, everything: bool) -> bool:
+    def reset_by_comparing(
+        self, snapshot: Snapshot, *, everything: bool, altered: set[int] | None = None
+    ) -> bool:
         """As `reset`, but what may have been written is compared; all that there is, if asked for.
+
+        Parameters:
+            altered: The oids of what was altered, and of all that may have been written without a note.
 
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is in the way.
@@ -344,11 +352,12 @@ class Fast:
             findings, seen = self._findings()
             if findings.crashed:
                 self.installed.install_after_crash(data.era)
-            suspects = (
-                data.tables()
-                if everything
-                else self._suspects(findings, data.rows.dirty_since(snapshot.rows))
-            )
+                self.connection.run(f"SELECT setval('{OURS}.era', {data.era})")
+            more = data.rows.dirty_since(snapshot.rows)
+            if altered is not None:
+                findings = replace(findings, everything=findings.crashed)
+                more |= {number for number, table in data.catalog.tables.items() if table.oid in altered}
+            suspects = data.tables() if everything else self._suspects(findings, more)
             known = self.connection.not_held
             changed = data.restore(snapshot, suspects)
             if self.connection.not_held is not known:  # the reset function cannot restore these

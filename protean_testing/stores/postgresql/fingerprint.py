@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from . import sql
+from . import catalogs, parts, sql
+from .catalogs import Address
 from .connection import Connection, psycopg
 
-Address = tuple[int, int]
-"""classid and objid of an object, as in pg_depend."""
-
 Fingerprint = dict[Address, str]
-"""What every object of the user's schemas looks like, by a hash."""
+"""The version of every object of the user's: another one where it, or a part of it, was written."""
+
+
+Quick = list[tuple[Any, ...]]
+"""How many lines the catalogs have, and who wrote the latest one: a number that decreases."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +50,23 @@ def addresses(keys: Iterable[str]) -> set[Address]:
     return {(int(classid), int(objid)) for classid, _, objid in found}
 
 
-def take_quick(connection: Connection) -> object:
+def take_quick(connection: Connection) -> Quick:
     """Equal to an earlier one where the schema is as it was then; it may differ where it is, too."""
-    return connection.rows(sql.text("quick_fingerprint"), again=True)
+    return connection.rows(catalogs.quick(superuser=connection.superuser), again=True)
 
 
-def take(connection: Connection, *, internal: bool = True) -> Fingerprint:
+def take(connection: Connection, oids: Iterable[int] | None = None, *, internal: bool = True) -> Fingerprint:
     """Look at every object of the database that is not the server's, an extension's or ours.
 
     Parameters:
+        oids: Objects of others may be looked at in part.
         internal: Triggers of the server's own and publications count as well, by which what refers to a
             table shows in the table.
     """
-    statement = sql.text("fingerprint").replace(":objects", sql.text("objects"))
-    statement = statement.replace(":internal", str(internal).lower())
-    with connection.naming_in_full():
-        return {(classid, objid): looks for classid, objid, looks in connection.rows(statement, again=True)}
+    some = oids is not None
+    statement = catalogs.fingerprint(superuser=connection.superuser, internal=internal, some=some)
+    name = connection.prepare(statement) + (f"('{{{','.join(map(str, oids))}}}')" if oids is not None else "")
+    return {(classid, objid): looks for classid, objid, looks in connection.rows(f"EXECUTE {name}")}
 
 
 def present(connection: Connection) -> set[Address]:
@@ -190,13 +194,13 @@ def drop(
         return {address: looks for address, looks in found.items() if address not in going}
 
     locations = {kind: number for number, kind in enumerate(_FIRST)}
-    there = sorted(objects(connection, doomed), key=lambda one: locations.get(one.kind, len(_FIRST)))
+    found = sorted(objects(connection, doomed), key=lambda one: locations.get(one.kind, len(_FIRST)))
     going = set(doomed) | set(may_go)
-    for begin in range(0, len(there), _TOGETHER):
+    for begin in range(0, len(found), _TOGETHER):
         harmed: list[Address] = []
         with connection.raw.transaction() as transaction:
             stay = others()
-            _drop(connection, there[begin : begin + _TOGETHER])
+            _drop(connection, found[begin : begin + _TOGETHER])
             left = others()
             harmed = [address for address, looks in stay.items() if left.get(address) != looks]
             if harmed:
@@ -207,6 +211,8 @@ def drop(
 
 def drop_possible(connection: Connection, doomed: Collection[Address]) -> set[Address]:
     """Drop what can be dropped without anything else. Returns the rest."""
+    if not doomed:
+        return set()
     try:
         drop(connection, doomed, parts=False)
         return set()
@@ -258,10 +264,21 @@ def _drop(connection: Connection, doomed: list[Object]) -> None:
     for one in doomed:
         kinds.setdefault(one.kind, []).append(one)
     for kind, waiting in kinds.items():
-        names = [one.identity for one in objects(connection, [one.address for one in waiting])]
+        there = objects(connection, [one.address for one in waiting])
+        if kind == "default acl":
+            for found in parts.take(connection, [one.address for one in there]).values():
+                connection.run(found["privileges"].undo)
+            continue
+        names = [one.identity for one in there]
         drops = [", ".join(names)] if kind in _LISTED else names
         for dropped in filter(None, drops):
-            connection.run(f"DROP {_ALTERED_AS.get(kind, kind)} IF EXISTS {dropped} CASCADE")
+            if kind == "subscription":  # what it has on the publisher's server stays: that may not be there
+                connection.run(f"ALTER SUBSCRIPTION {dropped} DISABLE")
+                connection.run(f"ALTER SUBSCRIPTION {dropped} SET (slot_name = NONE)")
+            if kind == "user mapping":
+                dropped = f"FOR {dropped.replace(' on server ', ' SERVER ')}"
+            tail = "" if kind == "user mapping" else " CASCADE"
+            connection.run(f"DROP {_ALTERED_AS.get(kind, kind)} IF EXISTS {dropped}{tail}")
 
 
 _FIRST = ("schema", "extension", "table")  # most of the rest goes with them

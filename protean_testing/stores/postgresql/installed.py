@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-from . import baseline, change_log, clearing, sql
+from . import baseline, change_log, clearing, large_objects, sql
 from .baseline import State
 from .catalog import Sequence, Table
 from .connection import OURS, Connection, listed, literal
@@ -100,7 +100,7 @@ class Installed:
     def _know_watched(self) -> None:
         superuser = self._connection.superuser
         self.watched = self._data.tables(
-            lambda table: not table.notable and not (table.kind == "m" and superuser)
+            lambda table: not table.notable and table.kind != "l" and not (table.kind == "m" and superuser)
         )
 
     def know_newest(self) -> None:
@@ -108,12 +108,12 @@ class Installed:
         if not self._connection.superuser:
             self.newest = self._connection.value("SELECT max(oid)::int8 FROM pg_class")
 
-    def damaged(self) -> bool:
-        """Whether a test dropped one of our triggers or switched it off."""
+    def damaged(self, since: int = 0) -> bool:
+        """Whether a test dropped one of our triggers or switched it off. See `change_log.damaged`."""
         tables = self._data.catalog.tables
         expected = {(table.oid, change_log.TRIGGER) for table in tables.values() if table.notable}
         expected |= {(tables[n].oid, f"{change_log.TRIGGER}_keys") for n in self._keys_since if n in tables}
-        return change_log.damaged(self._connection, expected)
+        return change_log.damaged(self._connection, expected, since)
 
     def log_keys(self, numbers: Iterable[int], era: int) -> None:
         """Note keys from now on where there are many rows and a key. Inside a transaction."""
@@ -176,6 +176,7 @@ class Installed:
         for name in ("evaluating", "reading"):
             switch = "" if self._connection.can_disable_triggers else getattr(self._connection, name)
             text = text.replace(f":{name}", clearing.performed(switch))
+        text = text.replace(":large", str(catalog.large_objects)).replace(":mine", large_objects.MINE)
         if not self._connection.can_disable_triggers:
             run(sql.text("owner"))
         run(text)

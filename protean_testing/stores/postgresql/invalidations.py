@@ -10,7 +10,7 @@ asked for by itself: it is little.
 
 from __future__ import annotations
 
-from . import sql
+from . import catalogs, sql
 from .connection import OURS, Connection, listed, psycopg
 
 FUNCTION = f"""
@@ -67,6 +67,7 @@ class Invalidations:
             .replace(":relations", constants)
             .replace(":types", listed(types))
             .replace(":functions", listed(functions))
+            .replace(":counts", catalogs.counts(superuser=self._connection.superuser))
         )
         if statement != self._statement:
             for one in filter(None, (self._statement, self._of_superuser)):

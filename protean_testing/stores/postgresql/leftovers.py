@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from ...ownership import Marker
 from ..sql.backend import Database
 from ..sql.urls import parsed_url
-from . import acquire, before, change_log, fingerprint, ownership
+from . import acquire, before, change_log, content, fingerprint, ownership
 from .connection import OURS, Connection
 from .fingerprint import Object
 
@@ -80,7 +80,7 @@ class Leftovers:
         connection = self._connection
         if marker.identity != ownership.identity(connection):
             return []
-        there = fingerprint.objects(connection)
+        there = content.removable(fingerprint.objects(connection), marker)
         return [one for one in there if one.key in marker.made or marker.came_since(one.key)]
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...errors import StoreError
 from ..sql.backend import Database
-from . import fingerprint
+from . import fingerprint, parts
 from .catalog import Catalog, read_catalog
-from .connection import Connection
-from .fingerprint import Address, EntangledError, Fingerprint, Object
+from .catalogs import Address
+from .connection import Connection, psycopg
+from .fingerprint import EntangledError, Fingerprint, Object
 from .invalidations import Invalidations
+from .parts import Part, Parts
 from .schema_cache import State, of_catalog
 
 
@@ -23,10 +26,14 @@ class Schema:
     Attributes:
         looks: What everything in it looks like.
         names: What it was called.
+        parts: What it was made of.
+        catalog: What of it holds data.
     """
 
     looks: Fingerprint
     names: dict[Address, Object] = field(default_factory=dict)
+    parts: Parts = field(default_factory=dict)
+    catalog: Catalog = field(default_factory=lambda: Catalog({}, {}))
 
 
 class Owner(Protocol):
@@ -37,6 +44,9 @@ class Owner(Protocol):
 
     def remake(self) -> None:
         """Make the schema again, in place of what is left of it."""
+
+    def replaced(self, pairs: Mapping[Address, Address]) -> None:
+        """What was at the first address was made again, and is at the second one."""
 
     def rescue(self, addresses: Collection[Address]) -> list[str]:
         """Copy the rows of the user's tables to where they stay. Returns a line for each."""
@@ -63,11 +73,11 @@ class Schemas:
         self.current = self._created = Schema({})
         self._numbers: dict[tuple[str, str], int] = {}
         self._made: dict[str, str] = {}
-        self._quick: object = None
-        self._seen: tuple[object, Fingerprint] = (
-            None,
+        self._quick: fingerprint.Quick = []
+        self._seen: tuple[fingerprint.Quick, Fingerprint] = (
+            [],
             {},
-        )  # what it looked like last, and the quick fingerprint of then
+        )  # when it was looked at last, and what was seen
 
     def created(self) -> Catalog:
         """It was made, or more was added to it."""
@@ -84,6 +94,7 @@ class Schemas:
                 [*one.address, one.kind, one.identity, one.schema, one.name]
                 for one in self._created.names.values()
             ],
+            "parts": [[*address, found] for address, found in self._created.parts.items()],
             "catalog": of_catalog(self.catalog),
         }
 
@@ -93,7 +104,11 @@ class Schemas:
         self._created.looks = {(classid, objid): looks for classid, objid, looks in state["looks"]}
         names = [Object((classid, objid), *parts) for classid, objid, *parts in state["names"]]
         self._created.names = {one.address: one for one in names}
-        self.catalog = state["catalog"]
+        self._created.parts = {
+            (classid, objid): {name: Part(*part) for name, part in found.items()}
+            for classid, objid, found in state["parts"]
+        }
+        self.catalog = self._created.catalog = state["catalog"]
         self._made = _shapes(self.catalog)
         return self.catalog
 
@@ -101,12 +116,18 @@ class Schemas:
         """Nothing was changed, though the catalogs may say so: it was ourselves."""
         self._accept(self._take_quick())
 
-    def _take_quick(self) -> object:
+    @property
+    def newest(self) -> int:
+        """The latest transaction that had written to the catalogs when they were last accepted."""
+        ((_, newest),) = self._quick
+        return max(3, 3 - int(newest))
+
+    def _take_quick(self) -> fingerprint.Quick:
         if self._invalidations is not None:
             self._invalidations.read()  # first: what is altered in between shows later
         return fingerprint.take_quick(self._connection)
 
-    def _accept(self, quick: object) -> None:
+    def _accept(self, quick: fingerprint.Quick) -> None:
         self._quick = quick
         if self._invalidations is not None:
             self._invalidations.accept()
@@ -128,21 +149,31 @@ class Schemas:
         schema = schema or self.current
         if self.is_quickly_the_same(schema):
             return False
-        now = self._take_quick()
-        self._seen = now, fingerprint.take(self._connection)
-        if self._seen[1] != schema.looks:
+        quick = fingerprint.take_quick(self._connection)
+        looks = fingerprint.take(self._connection)
+        self._seen = quick, looks
+        if looks != schema.looks and self._is_changed(schema, looks):
             return True
+        schema.looks = looks  # written, and as it was: a TRUNCATE does that
         self.current = schema
-        self._accept(now)
+        if self._take_quick() == quick:
+            self._accept(quick)
         return False
+
+    def _is_changed(self, schema: Schema, looks: Fingerprint) -> bool:
+        if looks.keys() != schema.looks.keys():
+            return True
+        altered = [address for address, one in looks.items() if schema.looks[address] != one]
+        there = parts.take(self._connection, altered)
+        return any(parts.differ(there.get(one, {}), schema.parts.get(one, {})) for one in altered)
 
     def accept(self) -> bool:
         """What an outer scope changed is there for its inner scopes. Returns whether anything was."""
         if not self.changed():
             return False
-        self.current = Schema(self._looks_now(), self._names_now())
+        self.current = Schema(self._looks_now())
+        self._describe()
         self.accept_current()
-        self._read()
         return True
 
     def take_replaced(self, schemas: Iterable[Schema]) -> None:
@@ -153,27 +184,70 @@ class Schemas:
                 if schema.looks.get(address) == was:
                     schema.looks[address] = now
 
-    def restore(self, schema: Schema) -> None:
+    def restore(self, schema: Schema) -> set[int] | None:
         """Drop what came since `schema`, and make again what was altered or dropped.
+
+        Returns:
+            The oids of what was altered, if nothing else was touched; None if there are new objects.
 
         Raises:
             StoreError: It cannot be made again.
         """
         looks, now = schema.looks, self._looks_now()
-        altered = any(now.get(address) != one for address, one in looks.items())
-        added = now.keys() - looks.keys()
-        left = fingerprint.drop_possible(self._connection, added)
+        altered = {address for address in looks.keys() & now.keys() if now[address] != looks[address]}
+        missing, added = looks.keys() - now.keys(), now.keys() - looks.keys()
+        pairs = self._made_again(schema, missing, added) if missing else {}
+        left = fingerprint.drop_possible(self._connection, added - set(pairs.values()))
         if altered:
             fingerprint.attach_half_detached(self._connection)
-            fingerprint.restore_names(self._connection, schema.names)
+            names = {one: schema.names[one] for one in altered if one in schema.names}
+            fingerprint.restore_names(self._connection, names)
         if left:
             fingerprint.untie(self._connection, left)
             self._drop_rest(left)
-        if altered and (now := fingerprint.take(self._connection)) != looks:
-            self._rebuild(schema, [address for address in looks if now.get(address) != looks[address]])
-        else:
-            self.current = schema
-            self._read()
+        there = {address: pairs.get(address, address) for address in {*altered, *pairs}}
+        wrong = parts.restore(self._connection, there, schema.parts) | (missing - pairs.keys())
+        lost = {pairs.pop(address) for address in wrong & pairs.keys() if not self._owner.is_made(address)}
+        fingerprint.drop_possible(self._connection, lost)
+        self._replace(schema, pairs)
+        if wrong or not self._is_settled(schema, there.keys() - pairs.keys() | set(pairs.values())):
+            self._rebuild(schema, [pairs.get(address, address) for address in wrong])
+            return None
+        self.current = schema
+        if not pairs:
+            self.catalog = schema.catalog
+            return {objid for _, objid in altered}
+        schema.catalog = self._read()
+        return None
+
+    def _is_settled(self, schema: Schema, restored: Collection[Address]) -> bool:
+        """Know the fingerprint of what was restored. Returns whether all of it is there."""
+        looks = fingerprint.take(self._connection, [objid for _, objid in restored]) if restored else {}
+        schema.looks = schema.looks | {one: looks[one] for one in restored if one in looks}
+        return looks.keys() >= set(restored)
+
+    def _made_again(
+        self, schema: Schema, missing: Collection[Address], added: Collection[Address]
+    ) -> dict[Address, Address]:
+        """Where that is now what was dropped, and was made again by the test, or can be by one statement."""
+        statements = {address: _creation(schema.parts.get(address, {})) for address in missing}
+        for address, statement in statements.items():
+            if statement and (all(statements.values()) or not self._owner.is_made(address)):
+                with suppress(psycopg.ProgrammingError):  # the comparison tells
+                    self._connection.run(statement)
+        came = set(added) | (fingerprint.present(self._connection) - schema.looks.keys())
+        there = {str(one): one.address for one in fingerprint.objects(self._connection, came)}
+        names = {address: str(schema.names.get(address)) for address in missing}
+        return {address: there[name] for address, name in names.items() if name in there}
+
+    def _replace(self, schema: Schema, pairs: Mapping[Address, Address]) -> None:
+        if not pairs:
+            return
+        self._owner.replaced(pairs)
+        schema.looks = {pairs.get(address, address): one for address, one in schema.looks.items()}
+        schema.parts = {pairs.get(address, address): one for address, one in schema.parts.items()}
+        schema.names = {address: one for address, one in schema.names.items() if address not in pairs}
+        schema.names |= {one.address: one for one in fingerprint.objects(self._connection, pairs.values())}
 
     def _drop_rest(self, left: Collection[Address]) -> None:
         try:
@@ -217,12 +291,18 @@ class Schemas:
 
     def _take(self) -> None:
         self._created.looks = fingerprint.take(self._connection)
-        self._created.names = self._names_now()
         self.current = self._created
-        self._read()
+        self._describe()
 
-    def _read(self) -> None:
+    def _describe(self) -> None:
+        """Write down all that is known of the current schema but its fingerprint."""
+        self.current.names = self._names_now()
+        self.current.parts = parts.take(self._connection, self.current.names)
+        self.current.catalog = self._read()
+
+    def _read(self) -> Catalog:
         self.catalog = read_catalog(self._connection, self._numbers)
+        return self.catalog
 
     def _lost(self, names: list[str], why: str) -> StoreError:
         what = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -233,7 +313,15 @@ class Schemas:
         )
 
 
+def _creation(found: Mapping[str, Part]) -> str:
+    """The statement that makes a schema, a routine or a view; empty for all else."""
+    for name in ("schema", "routine", "view"):
+        if name in found and found[name].how == "set":
+            return found[name].line
+    return ""
+
+
 def _shapes(catalog: Catalog) -> dict[str, str]:
     """What making a schema again must give again, for kept rows to fit into it."""
-    tables = {f"table {table.sql}": table.shape for table in catalog.tables.values()}
+    tables = {f"table {table.sql}": table.shape for table in catalog.tables.values() if table.shape}
     return tables | {f"sequence {sequence.sql}": "" for sequence in catalog.sequences.values()}

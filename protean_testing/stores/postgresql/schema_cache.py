@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import baseline, fingerprint, sequences, views
+from . import baseline, fingerprint, large_objects, sequences, views
 from .catalog import Catalog, Sequence, Table
 from .connection import OURS, Connection, listed, literal
 
@@ -71,6 +71,7 @@ def _data_is_right(connection: Connection, catalog: Catalog, data: State) -> boo
         tables = [(one, rows) for one, rows in known if one.kind == "r" and (rows or one.oid in filled)]
         with baseline.unforced(connection, [table for table, _ in tables]):
             wrong = baseline.changed(connection, tables)
+        wrong |= large_objects.changed(connection, [pair for pair in known if pair[0].kind == "l"])
         return not wrong and not views.changed(connection, [pair for pair in known if pair[0].kind == "m"])
 
 

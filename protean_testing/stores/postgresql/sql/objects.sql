@@ -27,6 +27,10 @@ WITH space AS (
     SELECT 'pg_ts_config'::regclass, oid, cfgnamespace FROM pg_ts_config
     UNION ALL
     SELECT 'pg_ts_dict'::regclass, oid, dictnamespace FROM pg_ts_dict
+    UNION ALL
+    SELECT 'pg_ts_parser'::regclass, oid, prsnamespace FROM pg_ts_parser
+    UNION ALL
+    SELECT 'pg_ts_template'::regclass, oid, tmplnamespace FROM pg_ts_template
 ), chosen (classid, objid) AS (
     SELECT classid, objid FROM every WHERE objid >= 16384 AND space IN (SELECT oid FROM space)
     UNION ALL
@@ -43,6 +47,19 @@ WITH space AS (
     SELECT 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
     UNION ALL
     SELECT 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper WHERE oid >= 16384
+    UNION ALL
+    SELECT 'pg_user_mapping'::regclass, umid FROM pg_user_mappings
+    UNION ALL
+    SELECT 'pg_am'::regclass, oid FROM pg_am WHERE oid >= 16384
+    UNION ALL
+    SELECT 'pg_language'::regclass, oid FROM pg_language WHERE oid >= 16384
+    UNION ALL
+    SELECT 'pg_transform'::regclass, oid FROM pg_transform WHERE oid >= 16384
+    UNION ALL
+    SELECT 'pg_default_acl'::regclass, oid FROM pg_default_acl
+    UNION ALL
+    SELECT 'pg_subscription'::regclass, oid FROM pg_subscription
+     WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 )
 SELECT classid::int8, objid::int8 FROM chosen o
  WHERE NOT EXISTS (SELECT FROM pg_depend d

@@ -32,7 +32,9 @@ DECLARE
     restarted bigint := 0;
 BEGIN
     LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
-    written := ARRAY(SELECT number FROM protean_testing.note);
+    written := ARRAY(SELECT number FROM protean_testing.note
+                     UNION ALL  -- nothing notes large objects
+                     SELECT :large FROM (SELECT FROM pg_largeobject_metadata WHERE :mine LIMIT 1) l);
     IF written = '{0}' AND age(seen::text::xid8::xid) = 0 AND NOT (pending OR :unlogged)  -- none has begun
        AND dirty = '{}' AND others IS NULL
     THEN
@@ -69,7 +71,7 @@ BEGIN
     ELSIF cardinality(written) > 8 OR :owner AND cardinality(written) > 2 THEN
         written := ARRAY(SELECT DISTINCT number FROM unnest(written) number ORDER BY number);
     END IF;
-    IF :slow AND EXISTS (SELECT FROM protean_testing.slow WHERE number = ANY (written)) THEN
+    IF :large = ANY (written) OR :slow AND EXISTS (SELECT FROM protean_testing.slow WHERE number = ANY (written)) THEN
         RETURN concat_ws(' ', 'look', head, waiting, 0, written, unexplained);
     END IF;
 
