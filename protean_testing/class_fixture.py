@@ -6,7 +6,7 @@ import asyncio
 import sys
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from inspect import iscoroutinefunction
 from sys import _getframe
@@ -127,8 +127,7 @@ class ClassFixture:
 
     def enter_hooks(self) -> None:
         if self.has_test_hooks:
-            with self._entered("test") as stack:
-                self._test_hooks = stack.pop_all()
+            self._test_hooks = self._entered("test")
 
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
@@ -169,13 +168,13 @@ class ClassFixture:
             strictest(store.on_leak for store in self.stores),
         )
 
-    @contextmanager
-    def _entered(self, around: str) -> Iterator[ExitStack]:
+    def _entered(self, around: str) -> ExitStack:
+        """All hooks of a kind are entered, or none."""
         with ExitStack() as stack:
             for hook in self._hooks:
                 if hook.around == around:
                     stack.enter_context(hook.context())
-            yield stack
+            return stack.pop_all()
 
 
 def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:

@@ -193,18 +193,25 @@ class Registry:
 
     def restore(self) -> bool:
         """Forget what was registered since. Returns True if something was."""
-        if self._now() == self._classes:
+        now = self._now()
+        if now == self._classes:
             return False
-        for kind, records in self._elements.items():
-            held = self._registry._elements[kind]
-            held.clear()
-            held.update(records)
-            for record, cls in zip(records.values(), self._classes.get(kind, ()), strict=True):
-                record.cls = cls
-        self._registry._elements_by_name.clear()
-        self._registry._elements_by_name.update(
-            {name: list(records) for name, records in self._names.items()}
-        )
+        for kind in (
+            now.keys() | self._classes.keys()
+        ):  # mostly one: a repository is registered when asked for
+            then = self._classes.get(kind, [])
+            if now.get(kind) != then:
+                held, records = self._registry._elements[kind], self._elements.get(kind, {})
+                held.clear()
+                held.update(records)
+                for record, cls in zip(records.values(), then, strict=True):
+                    record.cls = cls
+        names = self._registry._elements_by_name
+        for name in names.keys() - self._names.keys():
+            del names[name]
+        for name, named in self._names.items():
+            if names.get(name) != named:
+                names[name] = list(named)
         return True
 
     def _now(self) -> dict[str, list[Any]]:
