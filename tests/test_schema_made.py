@@ -246,6 +246,40 @@ class SQLiteByDefaultTests(SuiteTestCase):
             self.assertEqual(outcome.err.count(why), 12, outcome.err)
             self.assertEqual(outcome.err.count("set  TEST_DB=postgresql"), 12)
 
+    def test_what_a_private_postgresql_lacks(self) -> None:
+        """Of what its programs were built without, the error names the variable and what to install."""
+        self.write(
+            "test_lacking.py",
+            """
+            from sqlalchemy import Column, MetaData, String, Table
+            number = 0
+            def tests_of(store):
+                global number
+                number += 1
+                return type(f"Lacking{number}Tests", (DatabaseTestCase,), {
+                    "stores": [store], "test_1": lambda self: None, "__module__": __name__
+                })
+            german = MetaData()
+            Table("names", german, Column("name", String(collation="de-x-icu")))
+            Of1 = tests_of(SQLAlchemyStore(german))
+            for statement in (
+                "CREATE EXTENSION pgcrypto", 'CREATE EXTENSION "uuid-ossp"',
+                "CREATE TABLE t (x xml DEFAULT '<a/>')",
+                "CREATE COLLATION c (provider = icu, locale = 'de')",
+            ):
+                def make(engine, statement=statement):
+                    with engine.begin() as connection:
+                        connection.execute(text(statement))
+                        connection.execute(text("CREATE TABLE made (id int)"))
+                globals()[f"Of{number}More"] = tests_of(SQLAlchemyStore(schema=make))
+            """,
+            before=MODELS,
+        )
+        outcome = self.unittest("test_lacking", TEST_DB="postgresql")
+        self.assertFailed(outcome, "FAILED (errors=5)")
+        self.assertEqual(outcome.err.count("PROTEAN_TESTING_POSTGRESQL=/usr"), 5, outcome.err)
+        self.assertEqual(outcome.err.count("docs/platforms.md"), 5, outcome.err)
+
     def test_an_error_of_the_code_itself(self) -> None:
         self.write(
             "test_own.py",

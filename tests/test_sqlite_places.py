@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sqlite3
@@ -10,19 +11,30 @@ import subprocess
 import threading
 import time
 import unittest
+import warnings
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
-from protean_testing import ConfigurationError, LeakWarning, OpenTransactionError, UnsafeStoreError
+from protean_testing import (
+    ConfigurationError,
+    LeakWarning,
+    OpenTransactionError,
+    UnsafeStoreError,
+)
+from protean_testing.errors import NeverResetWarning
 from protean_testing.stores.sqlite import SQLiteBackend
 from protean_testing.stores.sqlite.location import location_of
 
 from .sqlite_testcase import SHOP, SQLiteTestCase, closed
+
+_numbers = itertools.count()
 
 RUN = """
 import sys
@@ -390,8 +402,72 @@ class PrivateMemoryTests(SQLiteTestCase):
                     with engine.connect() as connection:
                         self.assertEqual(connection.scalar(text("SELECT count(*) FROM country")), 2)
                         self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 1)
-                with self.assertRaisesRegex(ConfigurationError, "only an engine on sqlite://"):
+                with self.assertRaisesRegex(ConfigurationError, "only an engine on sqlite://|its own"):
                     backend.stamp(create_engine(memory))
+                self.stamp_files(backend)
+
+    def stamp_files(self, backend: SQLiteBackend) -> None:
+        """An application's file is stamped if it is new, empty or was stamped, whatever has it open."""
+        file = self.directory / f"app{next(_numbers)}.db"
+        for pragma in ("delete", "wal"):
+            for change in ("DELETE FROM country", "DROP TABLE item", "CREATE TABLE more (id int)"):
+                engine = create_engine(f"sqlite:///{file}")
+                backend.stamp(engine)
+                with engine.begin() as connection:
+                    self.assertEqual(connection.scalar(text("SELECT count(*) FROM country")), 2)
+                    self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), 1)
+                    connection.execute(text(change))
+                with engine.connect() as connection:
+                    connection.exec_driver_sql(f"PRAGMA journal_mode = {pragma}")
+                engine.dispose()
+        theirs = self.directory / f"theirs{next(_numbers)}.db"
+        with closing(sqlite3.connect(theirs)) as connection:
+            connection.execute("CREATE TABLE kept (id int)")
+            before = theirs.read_bytes()
+            with self.assertRaisesRegex(UnsafeStoreError, "refusing to stamp .*theirs.*holds tables"):
+                backend.stamp(create_engine(f"sqlite:///{theirs}"))
+        self.assertEqual(theirs.read_bytes(), before)
+
+    def test_a_stamp_copies_anew_only_what_has_changed(self) -> None:
+        for url in ("sqlite:///file:/once?vfs=memdb&uri=true", f"sqlite:///{self.directory / 'one_test.db'}"):
+            self.now = create_engine(url)
+            self.addCleanup(self.now.dispose)
+            backend = self.backend(url)
+            backend.claim()
+            self.on(SHOP)
+            backend.created()
+            with patch.object(backend._base, "image", wraps=backend._base.image) as image:
+                for rows in (0, 0, 1, 1, 2):
+                    if rows:
+                        self.on(f"INSERT OR IGNORE INTO item VALUES ({rows}, 1, 'x')")
+                    engine = self.fresh()
+                    backend.stamp(engine)
+                    with engine.connect() as connection:
+                        self.assertEqual(connection.scalar(text("SELECT count(*) FROM item")), rows)
+                self.assertLessEqual(image.call_count, 4)  # a statement that inserts nothing may commit, too
+                before = image.call_count
+                for _ in range(5):
+                    backend.stamp(self.fresh())
+                self.assertEqual(image.call_count, before)
+
+    def test_another_thread_has_another_memory(self) -> None:
+        engine = create_engine("sqlite://")
+        self.addCleanup(engine.dispose)
+        self.kept(engine)
+        caught: list[warnings.WarningMessage] = []
+
+        def request() -> None:
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                engine.raw_connection().invalidate()
+            caught.extend(seen)
+
+        thread = threading.Thread(target=request, name="request")
+        thread.start()
+        thread.join()
+        (said,) = (str(one.message) for one in caught if issubclass(one.category, NeverResetWarning))
+        self.assertIn("thread 'request' has connected", said)
+        self.assertIn("poolclass=StaticPool", said)
 
     def test_an_async_engine(self) -> None:
         engine = create_async_engine("sqlite+aiosqlite://")

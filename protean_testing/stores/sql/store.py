@@ -26,7 +26,7 @@ from .definition import Definition, all_metadata, define, schema_key, unchanged
 from .handle import AnEngine, DatabaseHandle, empty_handle, engine_of
 from .inputs import Inputs
 from .inputs import key as key_of_inputs
-from .made import explain_sqlite, in_its_place
+from .made import explain_location, in_its_place
 from .sources import Schema, inputs_of, run_source, source_of
 from .urls import parsed_url, sync_url, with_secrets
 from .worker_url import worker_url
@@ -215,7 +215,7 @@ class SQLAlchemyStore(SQLAccess):
     # What a test uses
 
     def stamp(self, engine: Engine) -> None:
-        """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` database.
+        """Put the schema and data of this moment into a fresh engine's ``sqlite://`` memory, or its new file.
 
         Raises:
             ConfigurationError: This is no SQLite store.
@@ -444,8 +444,8 @@ class SQLAlchemyStore(SQLAccess):
     def _made_here(self, handle: DatabaseHandle) -> Iterator[None]:
         """Make the schema inside of this, and see that it was made here."""
         with ExitStack() as stack:
-            if self._url is None and self._engine is None and self.dialect is None:
-                stack.enter_context(explain_sqlite(self.name, handle))
+            is_given = self._url is not None or self._engine is not None or self.dialect is not None
+            stack.enter_context(explain_location(self.name, handle, is_given=is_given))
             if self._schema is not None:
                 stack.enter_context(in_its_place(self._schema, self.name, handle))
             yield

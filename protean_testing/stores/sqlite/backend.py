@@ -12,14 +12,15 @@ from typing import Any
 from sqlalchemy import Engine
 
 from ...core.leaks import report_leak
-from ...errors import ConfigurationError, OpenTransactionError, StoreError
+from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy
 from ..sql.backend import Database
-from .image import copy, everything
+from .image import everything
 from .location import location_of
 from .open_transactions import StillOpen
-from .private import PrivateMemory, within
+from .private import PrivateMemory
 from .shared import SharedDatabase
+from .stamps import Stamps
 
 
 class SQLiteBackend:
@@ -43,6 +44,7 @@ class SQLiteBackend:
         self._base: PrivateMemory | SharedDatabase = (
             PrivateMemory(database) if location.private else SharedDatabase(location, database)
         )
+        self._stamps = Stamps(database, self._base)
         self._numbers = itertools.count(1)
         self._snapshots: dict[int, Any] = {}  # by number, in the order of their making
 
@@ -93,21 +95,21 @@ class SQLiteBackend:
         self._forget_newest()
 
     def stamp(self, engine: Engine) -> None:
-        """Put the schema and the data of this moment into a fresh engine's private ``sqlite://`` memory.
+        """Put the schema and the data of this moment into another database.
+
+        It is the private memory of a fresh engine, or a file that is new, empty or was stamped before.
 
         Raises:
-            ConfigurationError: The engine's database is not private memory.
+            ConfigurationError: The engine's database is shared memory, or this very one.
+            UnsafeStoreError: The file holds something else.
         """
-        if not location_of(engine.url, self._database.name).private:
-            raise ConfigurationError(
-                f"store {self._database.name!r}: only an engine on sqlite:// is stamped, not {engine.url!r}."
-            )
-        with self._translating("read"), closing(self._base.image()) as now:
-            within(engine, lambda connection: copy(now.connection, connection))
+        with self._translating("read"):
+            self._stamps.stamp(engine)
 
     def drop(self) -> None:
         """See Backend.drop."""
         self._forget_all()
+        self._stamps.close()
         with self._translating("dropped"):
             self._base.drop()
 
@@ -134,6 +136,7 @@ class SQLiteBackend:
     def close(self) -> None:
         """See Backend.close."""
         self._forget_all()
+        self._stamps.close()
         self._base.close()
 
     def _end_after(self, snapshot: int) -> None:

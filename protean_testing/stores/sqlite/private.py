@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import threading
+import warnings
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import NullPool, SingletonThreadPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, NeverResetWarning
 from ...waiting import turns
 from ..sql.backend import Database
 from .content import objects, refuse_rows
@@ -54,6 +56,7 @@ class PrivateMemory:
         self._before = Image()
         self._prepared: Image | None = None
         self._taken: list[PrivateSnapshot] = []
+        self._threads: set[int] = set()  # in which it was looked at
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """Nothing in it can matter to anybody else but the application."""
@@ -160,7 +163,27 @@ class PrivateMemory:
             self._prepared.close()
 
     def _within(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return within(self._database.engine(), work)
+        engine = self._database.engine()
+        self._threads.add(threading.get_ident())
+        if isinstance(engine.pool, SingletonThreadPool) and not event.contains(
+            engine.pool, "connect", self._see_connect
+        ):
+            event.listen(engine.pool, "connect", self._see_connect)
+        return within(engine, work)
+
+    def _see_connect(self, *_: object) -> None:
+        """Warn if another thread connects: it finds an empty database, and nothing that it writes is seen."""
+        thread = threading.current_thread()
+        if thread.ident not in self._threads:
+            warnings.warn(
+                f"store {self._database.name!r}: thread {thread.name!r} has connected to an engine on "
+                "sqlite://, which gives every thread an empty database of its own (no such table). Make it "
+                "with  "
+                'create_engine("sqlite://", poolclass=StaticPool, '
+                'connect_args={"check_same_thread": False})  or take self.engine.',
+                NeverResetWarning,
+                stacklevel=2,
+            )
 
     def _close_unused(self, image: Image) -> None:
         if all(one.image is not image for one in self._taken):
