@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from .errors import LeakError, ScopeError
@@ -15,7 +15,9 @@ TRIES = 10
 Step = Callable[[], Awaitable[object]]
 
 
-async def end_tasks(report: Callable[[str], None], close: Step) -> list[Exception]:
+async def end_tasks(
+    report: Callable[[str], None], close: Step, before: Collection[asyncio.Task[Any]] = ()
+) -> list[Exception]:
     """Cancel what the test left running in its loop, close its handles, and wait for the tasks.
 
     A task that writes in its ``finally`` may wait for the lock of a session that was left open. Cancelled
@@ -25,12 +27,13 @@ async def end_tasks(report: Callable[[str], None], close: Step) -> list[Exceptio
     Parameters:
         report: Called with what it was.
         close: Closes the handles that were given out.
+        before: Tasks that are not the test's, and go on.
 
     Returns:
         The errors of tasks that failed instead of ending, or do not end at all.
     """
     loop = asyncio.get_running_loop()
-    left = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    left = asyncio.all_tasks(loop) - {asyncio.current_task(), *before}
     tasks = set(left)
     found: list[Exception] = []
     if tasks:

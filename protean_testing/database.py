@@ -139,6 +139,10 @@ class Database:
         scope.keep_companion(server)
         return server
 
+    async def close_async(self) -> None:
+        """Close the async handles that were given out: in the event loop that they were used in."""
+        await self._scope().close_async()
+
     def scope(self) -> Block:
         """A scope inside this one: ``with db.scope():``, or ``async with``. Real commits, gone at its end."""
         return Block(self.stores, label=f"the scope at {caller()}", outer=self._current)

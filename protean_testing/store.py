@@ -46,6 +46,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
     "empty": _ANSWERS,
     "drop": _ANSWERS,
     "traverse": _ANSWERS,
+    "stagger": _ANSWERS,
     "keep": (*_ANSWERS, None),
     "dialect": ("sqlite", "postgresql", None),
 }

@@ -15,6 +15,7 @@ SUMMARY_VARIABLE = "PROTEAN_TESTING_SUMMARY"
 
 _used: set[str] = set()
 _unused: dict[str, str] = {}
+_remarks: dict[str, None] = {}
 
 
 def test_db() -> str | None:
@@ -78,6 +79,11 @@ def unused(variable: str, why: str) -> None:
         _unused.setdefault(variable, why)
 
 
+def remark(line: str) -> None:
+    """Say at the end of the run that something else has no effect."""
+    _remarks.setdefault(line)
+
+
 def without_effect() -> list[str]:
     """A line for each variable that is set and decided nothing in the run that ends; it is then forgotten."""
     lines = [
@@ -85,8 +91,10 @@ def without_effect() -> list[str]:
         for variable, why in _unused.items()
         if variable not in _used
     ]
+    lines += _remarks
     _used.clear()
     _unused.clear()
+    _remarks.clear()
     return lines
 
 

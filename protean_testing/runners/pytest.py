@@ -9,12 +9,16 @@ import sys
 import traceback
 import unittest
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
 
 from ..core import run_end
 from ..core.remarks import remark, remarks
+from .pytest_fixtures import database_fixture, domain_fixture, end_in_loop
+
+__all__ = ["database_fixture", "domain_fixture"]
 
 WORKER_OUTPUT = "protean_testing"
 
@@ -32,6 +36,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     run_end.owned_by(None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Around an async test: what it leaves is bound to its event loop."""
+    if not iscoroutinefunction(getattr(item, "obj", None)):
+        return (yield)
+    test = item.obj  # type: ignore[attr-defined]
+    end_in_loop(item)
+    try:
+        return (yield)
+    finally:
+        item.obj = test  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True)

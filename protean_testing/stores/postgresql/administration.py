@@ -145,6 +145,7 @@ class Administration:
         Parameters:
             name: Its name.
             like: The given one: what an administrator has put in it, or set for it, the new one has too.
+                Empty if there is none.
             template: A copy of such a one, with a schema in it.
 
         Raises:
@@ -152,9 +153,12 @@ class Administration:
         """
         if template:
             self._copy(name, template)
-        else:
+        elif like:
             self._create_like(name, like)
-        for statement, what in likeness.beside(self.rows, like, name):
+        else:
+            with self.locked(MAKING, ""):
+                self._run(f"CREATE DATABASE {quoted(name)}")
+        for statement, what in likeness.beside(self.rows, like, name) if like else ():
             try:
                 self._run(statement)
             except psycopg.errors.InsufficientPrivilege as error:

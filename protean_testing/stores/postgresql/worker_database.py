@@ -42,6 +42,7 @@ class Clone:
         self._like = ""  # what the given database holds, if the template is to outlive this run
         self._is_there = False
         self._examined: set[TableName] | None = None
+        self._pattern = ""  # what it takes after: the given database, if that is there
 
     def check(self, store: str, *, unsafe: bool) -> None:
         """See Own.check.
@@ -64,11 +65,7 @@ class Clone:
                     f"role {role!r} may not create databases. Allow it with:  "
                     f"ALTER ROLE {quoted(role)} CREATEDB"
                 )
-            if not administration.is_there(name):
-                raise ConfigurationError(
-                    f"store {store!r}: there is no database {name!r} on the server of its URL. "
-                    "Create it: the workers' own take after it."
-                )
+            self._pattern = name if administration.is_there(name) else ""
 
     def examine(self, database: Database, tables: Collection[TableName]) -> None:
         """See Own.examine. Our connection would be in the way of a worker that copies the given one.
@@ -76,7 +73,7 @@ class Clone:
         Raises:
             UnsafeStoreError: Something is in the way, or holds data of others.
         """
-        if self._examined is not None and self._examined.issuperset(tables):
+        if not self._pattern or (self._examined is not None and self._examined.issuperset(tables)):
             return
         every = (self._examined or set()).union(tables)
         administration = self._administration
@@ -117,7 +114,7 @@ class Clone:
                 return
         with self._administration.translating("create the database of a worker"):
             self._begin()
-            self._administration.create(self._name, like=str(self.given.database))
+            self._administration.create(self._name, like=self._pattern)
             self._is_there = True
 
     @contextmanager
@@ -139,7 +136,7 @@ class Clone:
                 with administration.locked(BUILDING, kept):
                     administration.drop(kept)
             administration.lock(BUILDING, self._template)
-            self._like = digest(administration.content(given)) if keep else ""
+            self._like = digest(administration.content(given)) if keep and self._pattern else ""
         try:
             with administration.translating("create the database of a worker"):
                 if not (adopt and self._is_there):
@@ -174,6 +171,11 @@ class Clone:
                         )
 
     def _create(self, given: str, adopt: bool, alone: Alone) -> None:
+        if adopt and not self._pattern:
+            raise ConfigurationError(
+                f"store {self._administration.store!r}: adopt=True takes what is there, and there is no "
+                f"database {given!r} on the server of its URL."
+            )
         if adopt and not self._fits():
             self._build(given)
         fits = self._fits()
@@ -181,13 +183,13 @@ class Clone:
             self._administration.write_comment(self._template, self._facts())
         if not fits:
             if not self._is_there:
-                self._administration.create(self._name, like=given)
+                self._administration.create(self._name, like=self._pattern)
         elif self._is_there:
             with alone():
                 self._administration.drop(self._name)
-                self._administration.create(self._name, template=self._template, like=given)
+                self._administration.create(self._name, template=self._template, like=self._pattern)
         else:
-            self._administration.create(self._name, template=self._template, like=given)
+            self._administration.create(self._name, template=self._template, like=self._pattern)
         self._is_there = True
 
     def share(self, alone: Alone) -> None:

@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session, scoped_session
 
 from ...errors import ConfigurationError
 from ...store import LocatedStore
+from .backend import Backend
 from .handle import DatabaseHandle
 from .queries import Queries
+from .roles import make_role
 from .urls import async_url, in_private_memory, readable, sync_url
 
 if TYPE_CHECKING:
@@ -30,33 +32,62 @@ class SQLAccess(LocatedStore):
 
     Attributes:
         session_factory: Makes the sessions; None for those of SQLAlchemy.
+        role: What they connect as; empty for the role of the URL.
     """
 
     session_factory: Any = None
+    role: str = ""
 
     @abstractmethod
     def _live(self) -> DatabaseHandle: ...
 
+    @abstractmethod
+    def _backend(self) -> Backend: ...
+
     @property
     def url(self) -> str:
         """The URL for SQLAlchemy, with its driver and real password."""
-        return readable(self._live().url)
+        return readable(self._url_of_tests())
 
     @property
     def libpq_url(self) -> str:
         """The URL without SQLAlchemy's driver."""
-        url = self._live().url
+        url = self._url_of_tests()
         return readable(url.set(drivername=url.get_backend_name()))
 
     @property
     def engine(self) -> Engine:
         """An engine on the database, the application's own if the store was given that."""
-        return self._live().engine()
+        handle = self._live()
+        return self._role_engine(handle) if self.role else handle.engine()
 
     @property
     def async_engine(self) -> AsyncEngine:
         """An async engine without a pool: it may be used in any event loop."""
-        return self._live().async_engine()
+        handle = self._live()
+        return self._role_engine(handle, is_async=True) if self.role else handle.async_engine()
+
+    def _url_of_tests(self) -> URL:
+        url = self._live().url
+        return url.set(username=self.role) if self.role else url
+
+    def _role_engine(self, handle: DatabaseHandle, *, is_async: bool = False) -> Any:
+        if self.role not in handle.roles:
+            make_role(self.role, self.name, handle)
+        return handle.engine_as(self.role, is_async=is_async)
+
+    def stamp(self, engine: Engine) -> None:
+        """Put the schema and data of this moment into a fresh engine's ``sqlite://`` memory, or its new file.
+
+        Raises:
+            ConfigurationError: This is no SQLite store.
+        """
+        stamp = getattr(self._backend(), "stamp", None)
+        if stamp is None:
+            raise ConfigurationError(
+                f"store {self.name!r} is not SQLite: a new engine on its URL needs no stamp."
+            )
+        stamp(engine)
 
     def queries(self) -> Queries:
         """Record the statements on this database, whichever engine sends them."""
@@ -123,7 +154,7 @@ class SQLAccess(LocatedStore):
     def _arguments(
         self, dialect: Any, kind: Callable[[URL], URL], more: dict[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
-        url = self._live().url
+        url = self._url_of_tests()
         if in_private_memory(url):
             raise ConfigurationError(
                 f"store {self.name!r} is on sqlite://, memory that nothing but its engine can reach. Take a "

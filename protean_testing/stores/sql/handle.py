@@ -14,6 +14,7 @@ from ...errors import ConfigurationError, is_secret
 from ...waiting import Patience, limited
 from .backend import Backend
 from .checkouts import Checkouts
+from .missing import Missing
 from .sibling import Sibling
 from .urls import async_url, in_private_memory, server_of, shown, sync_url
 from .worker_url import empty_url, worker_database_of
@@ -54,7 +55,8 @@ class DatabaseHandle:
         self.private = private
         self.own = worker_database_of(url)
         self.sibling = sibling
-        self._at_end = at_end
+        self.at_end = at_end
+        self.missing: Missing | None = None
         self.closed = False
         self.claimed = False
         self.was_written: bool | None = None  # since the schema was made; None before the first reset
@@ -67,6 +69,8 @@ class DatabaseHandle:
         self._async_engine: AsyncEngine | None = None
         self.checkouts = Checkouts()
         self.scoped: list[Any] = []
+        self.roles: set[str] = set()  # that are there, for tests to connect as
+        self._as_roles: dict[tuple[str, bool], Any] = {}
         # Where it is. A private ``sqlite://`` database is known by its engine alone.
         self.key: Hashable = engine if engine is not None and in_private_memory(url) else _key(url)
 
@@ -111,6 +115,16 @@ class DatabaseHandle:
             self._async_engine = _made(_create_async_engine, async_url(self.url), poolclass=NullPool)
             self.watch()
         return self._async_engine
+
+    def engine_as(self, role: str, *, is_async: bool = False) -> Any:
+        """An engine that connects as another role."""
+        url = self.url.set(username=role)
+        if (role, is_async) not in self._as_roles:
+            create = _create_async_engine if is_async else create_engine
+            named, kind = {"poolclass": NullPool} if is_async else {}, async_url if is_async else sync_url
+            self._as_roles[role, is_async] = _made(create, kind(url), **named)
+            self.watch()
+        return self._as_roles[role, is_async]
 
     async def leave_loop(self) -> None:
         """Close what the application's async engine keeps in its pool: it is bound to the loop that ends."""
@@ -163,7 +177,7 @@ class DatabaseHandle:
 
     def _engines(self) -> Iterator[Engine]:
         """The current ones; of an async one the engine inside of it."""
-        engines: list[Any] = [self._engine, self._async_engine]
+        engines: list[Any] = [self._engine, self._async_engine, *self._as_roles.values()]
         for one in [*engines, *([] if self._given is None else [engine_of(self._given)])]:
             if one is not None:
                 yield getattr(one, "sync_engine", one)
@@ -201,9 +215,12 @@ class DatabaseHandle:
             self.backend.close()
         if self._engine is not None:
             self._engine.dispose()
+        for (_, is_async), engine in self._as_roles.items():
+            if not is_async:
+                engine.dispose()
         if self.own is not None:
             self.own.drop()
-        self._at_end()
+        self.at_end()
 
 
 def empty_handle(url: URL) -> DatabaseHandle:

@@ -15,7 +15,6 @@ from weakref import WeakSet
 
 from sqlalchemy import Engine, MetaData, Table, TableClause, event, inspect, literal, select
 
-from ...config import environ
 from ...core.leaks import bullet_list
 from ...core.remarks import remark
 from ...errors import NeverResetWarning, SchemaPerTestWarning, StaleTableWarning
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 _AROUND_A_TEST = ("setUp", "tearDown", "asyncSetUp", "asyncTearDown", "_callCleanup")
 _NOT_THE_USERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_AROUND_A_FIXTURE = ("execute", "finish")
 _made: WeakSet[DatabaseHandle] = WeakSet()
 _warned: set[str] = set()  # files
 
@@ -69,7 +69,7 @@ def _schema_changes(target: Any, connection: Any, **_: Any) -> None:
 
 
 def _around_a_test() -> tuple[str, str, FrameType] | None:
-    """The test class, its method and the frame in which tables are made; None for all others."""
+    """The test class or fixture, its method and the frame in which tables are made; None for all others."""
     frame: FrameType | None = sys._getframe(2)
     maker: FrameType | None = None
     while frame is not None:
@@ -78,6 +78,10 @@ def _around_a_test() -> tuple[str, str, FrameType] | None:
             return None
         if maker is None and not frame.f_code.co_filename.startswith(_NOT_THE_USERS):
             maker = frame
+        if module == "_pytest" and frame.f_code.co_name in _AROUND_A_FIXTURE:
+            fixture: Any = frame.f_locals.get("self")
+            if getattr(fixture, "scope", "") == "function":
+                return f"fixture {fixture.argname!r}", "it is one of each test", maker or frame
         case = next(iter(frame.f_locals.values()), None) if frame.f_code.co_name in _AROUND_A_TEST else None
         if isinstance(case, unittest.TestCase):
             method = frame.f_code.co_name.replace("_callCleanup", "a cleanup")
@@ -87,14 +91,6 @@ def _around_a_test() -> tuple[str, str, FrameType] | None:
 
 
 # A database that nobody uses
-
-
-def remark_on_test_db(name: str, handle: DatabaseHandle) -> None:
-    """Note that ``TEST_DB`` asks for another kind of database than the one that was given."""
-    test_db, given = environ.test_db(), handle.url.get_backend_name()
-    if test_db is not None and given != ("sqlite" if test_db == "memory" else test_db):
-        variable = "TEST_DB" if environ.test_infra() is None else "TEST_INFRA"
-        environ.unused(variable, f"store {name!r} has a url= or engine= of its own, which is {given}.")
 
 
 def remark_on_unwritten(name: str, handle: DatabaseHandle) -> None:

@@ -150,3 +150,11 @@ def _objects(handle: DatabaseHandle) -> set[tuple[str, Hashable]]:
                 ]
                 rows = [(kind, name) for kind, name in rows if not name.startswith("protean_testing")]
         return {(kind, what) for kind, what in rows}
+
+
+def report_test_db(name: str, handle: DatabaseHandle) -> None:
+    """Note that ``TEST_DB`` asks for another kind of database than the one that was given."""
+    test_db, given = environ.test_db(), handle.url.get_backend_name()
+    if test_db is not None and given != ("sqlite" if test_db == "memory" else test_db):
+        variable = "TEST_DB" if environ.test_infra() is None else "TEST_INFRA"
+        environ.unused(variable, f"store {name!r} has a url= or engine= of its own, which is {given}.")

@@ -52,6 +52,14 @@ class Sibling:
             )
         return True
 
+    def is_missing(self) -> bool:
+        """Whether the server answers, and has no such database."""
+        try:
+            with _connected(self._engine) as connection:
+                return str(self._beside.database) not in inspect(connection).get_schema_names()
+        except DBAPIError:
+            return False
+
     def create(self, store: str) -> None:
         """Create it, unless an earlier run has left it.
 
@@ -66,8 +74,8 @@ class Sibling:
                 connection.execute(text(f"CREATE DATABASE {self._name}"))
         except DBAPIError as error:
             raise ConfigurationError(
-                f"store {store!r} with empty=True needs a database of its own, and {self._name} could not be "
-                f"created: {type(error.orig).__name__}.\n"
+                f"store {store!r}: its database {self._name} is not there, and could not be created: "
+                f"{type(error.orig).__name__}.\n"
                 "Let the role create databases, or give that store its own url=."
             ) from None
         self._is_ours = True

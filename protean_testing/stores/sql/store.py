@@ -7,27 +7,30 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from logging import getLogger
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from sqlalchemy import URL, Connection, Engine, MetaData
+from sqlalchemy import URL, Connection, MetaData
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
 from ...config import environ
 from ...errors import ConfigurationError, NotKeptWarning, StoreError
-from ...store import LeftBy, OnLeak, ResetAfter, Snapshot, Store, validate
+from ...store import LeftBy, OnLeak, ResetAfter, Store, validate
 from ..driver_errors import said
 from . import hints
 from .access import SQLAccess, checked_factory
 from .backend import Backend, Database
 from .backends import backend_for
-from .checkouts import Taken
 from .definition import Definition, all_metadata, define, schema_key, unchanged
 from .handle import AnEngine, DatabaseHandle, empty_handle, engine_of
 from .inputs import Inputs
 from .inputs import key as key_of_inputs
-from .made import explain_location, in_its_place
+from .made import explain_location, in_its_place, report_test_db
+from .missing import dropping, missing_database
+from .roles import declared, make_roles
+from .snapshot import SQLSnapshot
 from .sources import Schema, inputs_of, run_source, source_of
+from .stagger import stagger
 from .urls import parsed_url, sync_url, with_secrets
 from .worker_url import worker_url
 
@@ -36,21 +39,6 @@ Dialect = Literal["sqlite", "postgresql"]
 
 logger = getLogger("protean_testing")
 _told: set[str] = set()  # why schemas are not kept, each once
-
-
-class _Snapshot(NamedTuple):
-    """What `SQLAlchemyStore.save_data` returns.
-
-    Attributes:
-        kept: The backend's own.
-        taken: The connections that were checked out.
-        handle, backend: Whose they are: a reset looks nothing up.
-    """
-
-    kept: Snapshot
-    taken: Taken
-    handle: DatabaseHandle
-    backend: Backend
 
 
 class SQLAlchemyStore(SQLAccess):
@@ -85,6 +73,11 @@ class SQLAlchemyStore(SQLAccess):
             changed. Left out, ``PROTEAN_TESTING_KEEP`` decides. Only in a given PostgreSQL database or SQLite
             file; a callable `schema` needs `inputs`.
 
+        stagger: The ids of each table begin elsewhere, the same in every run: 1001, 2001, ... in the order of
+            their names. So an id of another table is never right by chance.
+        role: What tests connect as, on a private PostgreSQL server: a role that is no superuser, and owns
+            nothing. The schema is made without it, and grants to it what it may.
+
     Raises:
         ConfigurationError: The arguments contradict each other.
     """
@@ -111,9 +104,12 @@ class SQLAlchemyStore(SQLAccess):
         on_leak: OnLeak = "warn",
         verify: bool = False,
         keep: bool | None = None,
+        stagger: bool = False,
+        role: str = "",
     ) -> None:
         validate(self, name=name, reset_after=reset_after, on_leak=on_leak, reset=reset, wait=wait)
         validate(self, adopt=adopt, empty=empty, unsafe=unsafe, verify=verify, keep=keep, dialect=dialect)
+        validate(self, stagger=stagger, role=role)
         others = [schema is not None, adopt, empty].count(True)
         if others > 1 or (metadata is None and not others) or (metadata is not None and empty):
             raise ConfigurationError(
@@ -138,13 +134,10 @@ class SQLAlchemyStore(SQLAccess):
         self._keep = keep
         self._schema = source_of(schema)
         self._inputs = inputs_of(self._schema, inputs)
-        self._schema_key = (
-            self.metadata,
-            schema_key(self._schema),
-            key_of_inputs(self._inputs),
-            adopt,
-            empty,
-        )
+        key = schema_key(self._schema), key_of_inputs(self._inputs)
+        self._schema_key = (self.metadata, *key, adopt, empty, stagger)
+        self._stagger, self.role = stagger, role
+        declared.update({role} - {""})
         self._definition: tuple[DatabaseHandle, Definition] | None = None
         self._url = url if url is None or callable(url) else parsed_url(url)
         self.dialect, self.session_factory = dialect, checked_factory(session_factory)
@@ -212,19 +205,6 @@ class SQLAlchemyStore(SQLAccess):
                 )
         self._handle = handle
 
-    # What a test uses
-
-    def stamp(self, engine: Engine) -> None:
-        """Put the schema and data of this moment into a fresh engine's ``sqlite://`` memory, or its new file.
-
-        Raises:
-            ConfigurationError: This is no SQLite store.
-        """
-        stamp = getattr(self._backend(), "stamp", None)
-        if stamp is None:
-            raise ConfigurationError(f"store {self.name!r} is not SQLite: its URL needs no stamp.")
-        stamp(engine)
-
     @contextmanager
     def _working(self, what: str) -> Iterator[Connection]:
         """A transaction of the engine's, each of whose statements has an end."""
@@ -261,18 +241,34 @@ class SQLAlchemyStore(SQLAccess):
                 handle.own.check(self.name, unsafe=self.unsafe)
             self._examine_given(handle)
         elif handle.sibling is None or handle.sibling.check(self.name, unsafe=self.unsafe):
+            self._check_given(handle)
+
+    def _check_given(self, handle: DatabaseHandle) -> None:
+        """Refuse what may not be used; one that is not there is created when its schema is."""
+        if handle.missing is not None and not handle.claimed:
+            return
+        try:
             self._backend().check(self.tables())
+        except ConfigurationError:
+            if not handle.private and not self.adopt:
+                handle.missing = missing_database(handle.url, self.name)
+            if handle.missing is None:
+                raise
 
     def create_schema(self) -> None:
         handle, backend = self._live(), self._backend()
         if self._url is not None or self._engine is not None:
-            hints.remark_on_test_db(self.name, handle)
+            report_test_db(self.name, handle)
         if not (self.adopt or self.empty):
             hints.watch_schema(handle)
         handle.has_sessions_of(self.session_factory)
+        make_roles(self.role, self.name, handle)
         is_first = not handle.claimed
         if is_first and handle.sibling is not None:
             handle.sibling.create(self.name)
+        if is_first and handle.missing is not None:
+            handle.missing.create()
+            backend.check(self.tables())
         with self._own_database(handle) if is_first else nullcontext():
             if self.adopt:
                 hints.warn_of_stale_tables(self.name, handle.engine, self._models)
@@ -322,13 +318,16 @@ class SQLAlchemyStore(SQLAccess):
             logger.info("store %r: the schema stays in %s for the next run", self.name, handle.shown)
         else:
             backend.drop()
+            if not handle.private and handle.own is None and handle.sibling is None and not self.adopt:
+                drop = dropping(handle.url, self.name, handle.engine(), handle.missing)
+                handle.at_end = drop or handle.at_end
             logger.info("store %r: %s is as it was before the run", self.name, handle.shown)
 
-    def save_data(self) -> _Snapshot:
+    def save_data(self) -> SQLSnapshot:
         handle, backend = self._live(), self._backend()
-        return _Snapshot(backend.save(), handle.watch().taken(), handle, backend)
+        return SQLSnapshot(backend.save(), handle.watch().taken(), handle, backend)
 
-    def reset_data(self, snapshot: _Snapshot) -> bool:
+    def reset_data(self, snapshot: SQLSnapshot) -> bool:
         handle = snapshot.handle
         if handle.scoped:
             handle.remove_sessions()
@@ -344,18 +343,18 @@ class SQLAlchemyStore(SQLAccess):
             handle.was_written = False
         return changed
 
-    def restore_fully(self, snapshot: _Snapshot) -> bool:
+    def restore_fully(self, snapshot: SQLSnapshot) -> bool:
         changed = snapshot.backend.mend(snapshot.kept)
         snapshot.handle.renew_pools()
         return changed
 
-    def forget_data(self, snapshot: _Snapshot) -> None:
+    def forget_data(self, snapshot: SQLSnapshot) -> None:
         snapshot.backend.forget(snapshot.kept)
 
     def dump_data(self) -> Mapping[str, Counter[Any]]:
         return self._backend().dump_data()
 
-    def left_open(self, snapshot: _Snapshot) -> list[str]:
+    def left_open(self, snapshot: SQLSnapshot) -> list[str]:
         return snapshot.handle.checkouts.left(snapshot.taken)
 
     def rest(self) -> None:
@@ -455,7 +454,12 @@ class SQLAlchemyStore(SQLAccess):
         handle = self._live()
         if self._definition is None or self._definition[0] is not handle:
             engine = handle.engine()
-            more = (self.adopt, self.empty, engine.get_execution_options().get("schema_translate_map"))
+            more = (
+                self.adopt,
+                self.empty,
+                self._stagger,
+                engine.get_execution_options().get("schema_translate_map"),
+            )
             found = define(self.metadata, self._schema, engine.dialect, *more, inputs=self._inputs)
             self._definition = handle, found
         return self._definition[1]
@@ -478,3 +482,6 @@ class SQLAlchemyStore(SQLAccess):
                     metadata.create_all(connection)
         if self._schema is not None:
             run_source(self._schema, self.name, handle)
+        if self._stagger:
+            with self._working("stagger") as connection:
+                stagger(connection, self.name)

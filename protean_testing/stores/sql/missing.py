@@ -1,0 +1,61 @@
+"""A given database that is not there, on a server where it can be created for the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from sqlalchemy import URL, Engine
+
+from ...ownership import is_test_name
+from .sibling import Sibling
+
+
+class Missing(Protocol):
+    """A database that the run creates."""
+
+    def create(self) -> None: ...
+
+
+class _OnMySQL:
+    """Nothing says of such a database who created it, so that a run which is killed leaves it."""
+
+    def __init__(self, url: URL, store: str) -> None:
+        self._store = store
+        self._sibling = Sibling(url.set(database="information_schema"), url)
+        self.is_missing, self.drop = self._sibling.is_missing, self._sibling.drop
+
+    def create(self) -> None:
+        self._sibling.create(self._store)
+
+
+def missing_database(url: URL, store: str) -> Missing | None:
+    """What creates the database of `url`; None if it is there, or must be, or nobody can tell.
+
+    Raises:
+        ConfigurationError: It is not there, and is not to be created or cannot be.
+    """
+    match url.get_backend_name():
+        case "postgresql":
+            from ..postgresql.missing import missing
+
+            return missing(url, store)
+        case "mysql" | "mariadb" if is_test_name(str(url.database)):
+            found = _OnMySQL(url, store)
+            return found if found.is_missing() else None
+    return None
+
+
+def dropping(url: URL, store: str, engine: Engine, missing: Missing | None) -> Callable[[], None] | None:
+    """What drops the database, at the end, if a run has created it; this one, or one that was killed."""
+    if isinstance(missing, _OnMySQL):
+        return missing.drop
+    if url.get_backend_name() != "postgresql":
+        return None
+    from ..postgresql.missing import drop_created, is_created
+
+    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+    with engine.connect() as connection:
+        comment = connection.exec_driver_sql(query).scalar()
+    return partial(drop_created, url, store) if is_created(comment) else None
