@@ -218,17 +218,6 @@ class KeepingTests(Mixin):
         backend.reset(snapshot)
         self.assertEqual(self.dump(), before)
 
-    def test_a_stale_view_that_was_refreshed_is_named(self) -> None:
-        backend = self.backend(
-            schema="CREATE TABLE t (a int); CREATE MATERIALIZED VIEW stale AS SELECT * FROM t"
-        )
-        backend.save()
-        self.run_sql("INSERT INTO t VALUES (1)")
-        snapshot = backend.save()
-        self.run_sql("REFRESH MATERIALIZED VIEW stale")
-        with self.assertRaisesRegex(StoreError, 'materialized view "stale".*\\n?.*REFRESH MATERIALIZED VIEW'):
-            backend.reset(snapshot)
-
     def test_a_second_schema_belongs_to_every_mark(self) -> None:
         backend = self.backend(
             schema="CREATE TABLE one (id serial PRIMARY KEY); INSERT INTO one DEFAULT VALUES"

@@ -6,6 +6,9 @@ from __future__ import annotations
 import sys
 import time
 import unittest
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import psycopg
@@ -189,6 +192,36 @@ class ViewTests(ExactTests):
             self.work(test)
             self.run_sql("REFRESH MATERIALIZED VIEW shown")
             self.assertRestored()
+
+    def test_refreshed_by_a_test_and_not_by_its_class(self) -> None:
+        self.begin(
+            "CREATE TABLE t (n int); CREATE MATERIALIZED VIEW stale AS SELECT n FROM t; "
+            "CREATE MATERIALIZED VIEW on_it AS SELECT n FROM stale",
+            "INSERT INTO t VALUES (1), (2)",
+        )
+        exact = self.role == "postgres"
+        for number in range(3):
+            self.run_sql(
+                "INSERT INTO t VALUES (7)",
+                "REFRESH MATERIALIZED VIEW stale",
+                "REFRESH MATERIALIZED VIEW on_it",
+            )
+            with self.assertNotWarned() if exact or number else self.assertWarnsRegex(UserWarning, "stale"):
+                self.assertRestored() if exact else self.kept.reset(self.snapshot)
+            self.assertEqual(self.rows("SELECT n FROM app.t"), [(1,), (2,)])
+            shown = [] if exact else [(1,), (2,)]
+            self.assertEqual(self.rows("SELECT n FROM app.stale"), shown)
+            self.assertEqual(self.rows("SELECT n FROM app.on_it"), shown)
+        self.kept.forget(self.snapshot)
+        self.kept.reset(self.outer)
+        for table in ("t", "stale", "on_it"):
+            self.assertEqual(self.rows(f"SELECT n FROM app.{table}"), [])
+
+    @contextmanager
+    def assertNotWarned(self) -> Iterator[None]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
 
 
 @for_every_role

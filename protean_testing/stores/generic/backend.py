@@ -233,6 +233,10 @@ class GenericBackend:
         self._know(snapshot.rows, snapshot.counters, updated, since)
         return changed or bool(touched)
 
+    def sessions_are_stale(self) -> bool:
+        """See Backend.sessions_are_stale. What sessions hold is not known."""
+        return False
+
     def mend(self, snapshot: Snapshot) -> bool:
         self._known = None
         self._session.forget_schema()

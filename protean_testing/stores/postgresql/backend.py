@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -215,7 +216,16 @@ class PostgreSQLBackend:
         schemas.accept_current()
 
     def save(self) -> Snapshot:
-        return self._again("save", self._save)
+        snapshot = self._again("save", self._save)
+        _, schemas = self._kept
+        schemas.may_be_stale = False  # what an outer scope made is there for its inner ones
+        return snapshot
+
+    def sessions_are_stale(self) -> bool:
+        """See Backend.sessions_are_stale."""
+        _, schemas = self._kept
+        is_stale, schemas.may_be_stale = schemas.may_be_stale, False
+        return is_stale
 
     def _save(self) -> Snapshot:
         kept, schemas = self._kept
@@ -265,6 +275,8 @@ class PostgreSQLBackend:
             changed = self._again("reset", lambda: self._reset(snapshot))
         if self._ended:
             self._report_leak()
+        if self._data is not None and self._data.refreshed:
+            self._warn_of_refreshed(self._data)
         return changed
 
     def _reset(self, snapshot: Snapshot) -> bool:
@@ -513,6 +525,16 @@ class PostgreSQLBackend:
     def _translated(self, what: str) -> AbstractContextManager[None]:
         """Say which store could not do it, without the password."""
         return translated(what, self.database.name, psycopg.Error, self._secrets)
+
+    def _warn_of_refreshed(self, data: Data) -> None:
+        views, data.refreshed = sorted(data.refreshed), set()
+        warnings.warn(
+            f"materialized view {', '.join(views)} of store {self.database.name!r} was refreshed by a test, "
+            "and had not shown what its query gave when the scope began. What it showed cannot be restored "
+            "by this role (by a superuser it is): to the end of the scope it shows what its query gives. "
+            f"Refresh it before the scope begins:  REFRESH MATERIALIZED VIEW {views[0]}",
+            stacklevel=2,
+        )
 
     def _report_leak(self) -> None:
         listed = "\n".join(f"  {one}" for one in self._ended)

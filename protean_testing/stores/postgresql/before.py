@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from ...errors import StoreError
 from ...ownership import Marker
 from . import baseline, change_log, fingerprint, large_objects, parts, sequences, views
 from .baseline import State
@@ -226,11 +225,7 @@ def _restore_rows(
     large_objects.restore(connection, [pair for pair in large if large_objects.changed(connection, [pair])])
     shown = [(t, one.state) for t, one in there if t.kind == "m" and t.shape == one.columns]
     stale = views.changed(connection, shown)
-    try:
-        with connection.raw.transaction():
-            views.restore(connection, catalog, {t.number: s for t, s in shown if t.number in stale})
-    except StoreError:  # its rows are made from others, which are there
-        pass
+    views.restore(connection, catalog, {t.number: s for t, s in shown if t.number in stale})
     return altered, rescued
 
 

@@ -24,6 +24,7 @@ class Data:
         positions: Where sequences stood, by their names.
         era: That of the innermost snapshot.
         counted: How many rows a table had when it was last copied in full.
+        refreshed: Materialized views that cannot be restored, as nobody was told of yet.
     """
 
     def __init__(self, connection: Connection, catalog: Catalog) -> None:
@@ -34,6 +35,7 @@ class Data:
         self.positions: History[Name, Position] = History(lambda: [one.positions for one in self.stack])
         self.era = 0
         self.counted: dict[int, int] = {}
+        self.refreshed: set[str] = set()
         self._copy = 0
         self._stored: set[int] = set()  # the copies of snapshots: those of the base stay
 
@@ -162,7 +164,9 @@ class Data:
         outdated = {
             number: self.rows.state(number, snapshot.rows) for number in self.written(snapshot.rows, shown)
         }
-        views.restore(self.connection, self.catalog, outdated)
+        if other := views.restore(self.connection, self.catalog, outdated):
+            self.rows.replace(snapshot.rows, self.keep(other))
+            self.refreshed |= {self.catalog.tables[number].sql for number in other}
         moved = self.moved(snapshot)
         sequences.restore(self.connection, moved)
         return bool(targets or wrong or outdated or moved)

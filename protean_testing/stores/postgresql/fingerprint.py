@@ -245,7 +245,7 @@ def untie(connection: Connection, doomed: Collection[Address]) -> None:
 
 
 def attach_half_detached(connection: Connection) -> None:
-    """Attach partitions again whose DETACH CONCURRENTLY was interrupted, without the CHECK that it left."""
+    """Attach partitions again whose DETACH CONCURRENTLY was interrupted, without the CHECK of that."""
     for child, parent, bound, check in connection.rows(
         "SELECT inhrelid::regclass::text, inhparent::regclass::text, pg_get_expr(relpartbound, inhrelid), "
         "quote_ident(conname) FROM pg_inherits h JOIN pg_class c ON c.oid = inhrelid "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -75,6 +75,13 @@ class History(Generic[Thing, State]):
     def kept_since(self, snapshot: Changes[Thing, State]) -> set[Thing]:
         """All whose state is another one at an inner snapshot than at `snapshot`, as far as is known."""
         return set[Thing]().union(*(changes.kept for changes in self._since(snapshot)))
+
+    def replace(self, snapshot: Changes[Thing, State], states: Mapping[Thing, State]) -> None:
+        """These are the states at `snapshot`, for which those that were kept cannot be restored."""
+        found = self._changes()
+        below = found[found.index(snapshot) - 1]
+        below.kept |= states
+        below.dirty |= states.keys()
 
     def forget(self, snapshot: Changes[Thing, State]) -> None:
         """What was written since a snapshot and inner ones counts as written since the one before."""

@@ -25,8 +25,7 @@ class Installed:
     """Triggers, functions, and what these read: `target` and `position` tell what there was at a snapshot.
 
     Attributes:
-        newest: The newest relation that is known, as protean_testing.reset wants to know; 0 for a superuser,
-            who is told of changes instead.
+        newest: The newest relation that is known, as protean_testing.reset wants to know.
         altered: Something was installed since this was last set to False.
         renew: What is installed did not work, and is to be written again.
         watched: What has to be looked at whenever anything happened, since nothing tells that it was written.
@@ -105,8 +104,7 @@ class Installed:
 
     def know_newest(self) -> None:
         """Whatever tables there are now, they are known."""
-        if not self._connection.superuser:
-            self.newest = self._connection.value("SELECT max(oid)::int8 FROM pg_class")
+        self.newest = self._connection.value("SELECT max(oid)::int8 FROM pg_class")
 
     def damaged(self, since: int = 0) -> bool:
         """Whether a test dropped one of our triggers or switched it off. See `change_log.damaged`."""

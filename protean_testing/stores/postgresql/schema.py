@@ -63,6 +63,8 @@ class Schemas:
     Attributes:
         current: The schema as it was last seen.
         catalog: What was in it.
+        may_be_stale: Something came or went since this was last set to False, if only for a session: plans of
+            other sessions may be of the past, and they may hold temporary tables.
     """
 
     catalog: Catalog
@@ -74,6 +76,7 @@ class Schemas:
         self._numbers: dict[tuple[str, str], int] = {}
         self._made: dict[str, str] = {}
         self._quick: fingerprint.Quick = []
+        self.may_be_stale = False
         self._seen: tuple[fingerprint.Quick, Fingerprint] = (
             [],
             {},
@@ -149,6 +152,7 @@ class Schemas:
         schema = schema or self.current
         if self.is_quickly_the_same(schema):
             return False
+        self.may_be_stale = True
         quick = fingerprint.take_quick(self._connection)
         looks = fingerprint.take(self._connection)
         self._seen = quick, looks

@@ -83,6 +83,10 @@ class Backend(Protocol):
     def reset(self, snapshot: Snapshot) -> bool:
         """See Store.reset_data. A schema that was changed since `created` is repaired as well."""
 
+    def sessions_are_stale(self) -> bool:
+        """Whether sessions may hold temporary tables since this was last asked, or plans for a schema that is
+        another one now."""
+
     def mend(self, snapshot: Snapshot) -> bool:
         """As `reset`, but look at everything: nothing that was noted is relied on."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from sqlalchemy import URL, Engine, MetaData, create_engine
+from sqlalchemy import URL, Engine, MetaData, create_engine, event
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.pool import NullPool
 
@@ -67,6 +67,7 @@ class DatabaseHandle:
         self.may_change_engines = callable(engine)
         self._engine: Engine | None = None
         self._async_engine: AsyncEngine | None = None
+        self._is_stale = False
         self.checkouts = Checkouts()
         self.scoped: list[Any] = []
         self.roles: set[str] = set()  # that are there, for tests to connect as
@@ -102,6 +103,8 @@ class DatabaseHandle:
                 )
         if self._engine is None:
             self._engine = _made(create_engine, sync_url(self.url))
+            if self.url.get_backend_name() == "sqlite" and not in_private_memory(self.url):
+                event.listen(self._engine, "checkin", self._checked_in)
             self.watch()
         return self._engine
 
@@ -168,6 +171,18 @@ class DatabaseHandle:
         for engine in self._engines():
             self.checkouts.watch(engine)
         return self.checkouts
+
+    def _checked_in(self, connection: Any, _: object) -> None:
+        """Note that a connection of our own engine to SQLite goes back with temporary tables on it."""
+        if connection is not None and not self._is_stale:
+            question = "SELECT 1 FROM sqlite_temp_schema LIMIT 1"
+            self._is_stale = connection.execute(question).fetchone() is not None
+
+    def renew_own_pool(self, *, is_stale: bool) -> None:
+        """Have new connections in our own engine's pool, if those there may hold what a test has left."""
+        if (is_stale or self._is_stale) and self._engine is not None and not in_private_memory(self.url):
+            self._is_stale = False
+            self._engine.dispose()
 
     def renew_pools(self) -> None:
         """Connections that wait in a pool may have been ended: let the next ones be new."""

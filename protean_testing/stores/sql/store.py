@@ -334,6 +334,7 @@ class SQLAlchemyStore(SQLAccess):
         if handle.may_change_engines:
             handle.watch()
         changed = snapshot.backend.reset(snapshot.kept)
+        handle.renew_own_pool(is_stale=snapshot.backend.sessions_are_stale())
         if changed:
             handle.was_written = True
             if not self._is_advised:

@@ -79,6 +79,10 @@ class SQLiteBackend:
         self._report(ended)
         return different
 
+    def sessions_are_stale(self) -> bool:
+        """See Backend.sessions_are_stale. What they hold is seen where they come back to their pool."""
+        return False
+
     def mend(self, snapshot: int) -> bool:
         """See Backend.mend."""
         self._base.snapshots.invalidate()
