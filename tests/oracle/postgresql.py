@@ -30,7 +30,7 @@ from .program import Dialect, Dump, Schema, Table, Work
 
 SESSION = (
     "SET search_path = public, \"Elsewhere\"; SET lock_timeout = '40ms'; SET statement_timeout = '3s'; "
-    "SET row_security = on; SET array_nulls = on"
+    "SET row_security = on; SET array_nulls = on; SET app.lenient = on"
 )
 
 _WORKER = """
@@ -58,6 +58,7 @@ LOST = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE application_name = 'protean_testing' AND datname = current_database()"
 )
+UNSEEN = "SELECT set_config('event_triggers', 'off', true); "
 PREPARED = "PREPARE TRANSACTION 'left'"
 
 ROLES = ("superuser", "granted", "owner", "application")
@@ -119,7 +120,7 @@ class PostgreSQL(Dialect):
         "json",
         "bytea",
     )
-    kinds += ("integer[]", "interval", "date", '"Mood"', "char(4)")
+    kinds += ("integer[]", "interval", "date", '"Mood"', "char(4)", "lenient")
     rests = (*Dialect.rests, " GENERATED ALWAYS AS (1 + 1) STORED")
     traits = (
         "delete trigger",
@@ -131,6 +132,7 @@ class PostgreSQL(Dialect):
         "rule",
     )
     traits += ("forced", "elsewhere", "cache", "changing trigger", "raising trigger", "hiding")
+    traits += ("bare names", "not valid", "zoned")
     schema_traits = ("note keys early", "few sequences", "faults", "crashes")
     column_names = (*Dialect.column_names, "one", "line", "t", "since", "key")
 
@@ -154,6 +156,15 @@ class PostgreSQL(Dialect):
         return [
             "CREATE TYPE \"Mood\" AS ENUM ('happy', '1', 'a')",
             'CREATE TABLE "log" (what text)',
+            "CREATE FUNCTION bare(anyelement) RETURNS text IMMUTABLE LANGUAGE sql "
+            "AS 'SELECT left($1::text, 3)'",
+            "CREATE FUNCTION calling(anyelement) RETURNS text IMMUTABLE LANGUAGE plpgsql AS "
+            "'BEGIN RETURN bare($1); END'",
+            # what holds in sessions of the code under test, and not when rows are restored
+            "CREATE FUNCTION lenient() RETURNS bool LANGUAGE sql AS "
+            "$$ SELECT current_setting('app.lenient', true) = 'on' $$",
+            "CREATE DOMAIN lenient AS integer; "
+            "ALTER DOMAIN lenient ADD CHECK (public.lenient() IS TRUE) NOT VALID",
             "CREATE FUNCTION logging() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN INSERT INTO public.log VALUES (tg_op); RETURN NULL; END $$",
             "CREATE FUNCTION raising() RETURNS trigger LANGUAGE plpgsql AS "
@@ -196,9 +207,23 @@ class PostgreSQL(Dialect):
         if partitioned:
             low, high = (self.quoted(table.name + part) for part in (" low", " high"))
             found.append(f"CREATE TABLE {low} PARTITION OF {name} FOR VALUES FROM (MINVALUE) TO (3)")
-            found.append(f"CREATE TABLE {high} PARTITION OF {name} DEFAULT")
+            rest = "FOR VALUES FROM (3) TO (MAXVALUE)" if "elsewhere" in table.traits else "DEFAULT"
+            found.append(f"CREATE TABLE {high} PARTITION OF {name} {rest}")
         elif "heir" in table.traits:
             found.append(f"CREATE TABLE {self.quoted(table.name + ' heir')} (more integer) INHERITS ({name})")
+        if "bare names" in table.traits:
+            column = self.quoted(table.columns[0].name)
+            found.append(f"ALTER TABLE {name} ADD CHECK (calling({column}) IS DISTINCT FROM 'never')")
+            found.append(f"CREATE INDEX ON {name} (calling({column}))")
+            found.append(f"ALTER TABLE {name} ADD called text GENERATED ALWAYS AS (calling({column})) STORED")
+        if "not valid" in table.traits:
+            found.append(f"ALTER TABLE {name} ADD CHECK (lenient() IS TRUE) NOT VALID")
+        if "zoned" in table.traits:
+            found += [
+                f"ALTER TABLE {name} ADD CHECK (extract(timezone FROM {self.quoted(column.name)}) = 20700)"
+                for column in table.columns
+                if column.kind == "timestamptz"
+            ]
         if "delete trigger" in table.traits:
             found.append(
                 f"CREATE TRIGGER logging AFTER INSERT OR DELETE ON {name} "
@@ -371,7 +396,17 @@ class PostgreSQL(Dialect):
 
     def ddl(self, schema: Schema) -> list[st.SearchStrategy[str]]:
         table = st.sampled_from([self._name(table) for table in schema.tables])
+        detached = st.sampled_from(
+            [
+                f"ALTER TABLE {self._name(table)} DETACH PARTITION {low} CONCURRENTLY"
+                for table in schema.tables
+                for low in [self.quoted(table.name + " low")]
+            ]
+        )
         return [
+            table.map(lambda name: f"CREATE UNIQUE INDEX CONCURRENTLY made_unique ON {name} ((1))"),
+            table.map(lambda name: f"{UNSEEN}ALTER TABLE {name} ADD unseen integer"),
+            detached,
             table.map(lambda name: f"DROP TABLE {name} CASCADE"),
             table.map(lambda name: f'ALTER TABLE {name} ADD COLUMN "added" integer DEFAULT 7'),
             table.map(lambda name: f'ALTER TABLE {name} RENAME TO "renamed"'),
@@ -518,7 +553,7 @@ class World:
                 for setting in (
                     "default_transaction_isolation = 'serializable'",
                     "\"DateStyle\" = 'SQL, DMY'",
-                    "search_path = nowhere",
+                    'search_path = public, "Elsewhere"',
                     "bytea_output = 'escape'",
                     "\"IntervalStyle\" = 'sql_standard'",
                     "\"TimeZone\" = 'Asia/Kathmandu'",
@@ -586,7 +621,11 @@ class World:
         statements = [
             s
             for s in work.statements
-            if not (self.scopes.altered and s.startswith(("ALTER", "DROP", "COMMENT", "CREATE INDEX")))
+            if not (
+                self.scopes.altered
+                and s.startswith(("ALTER", "DROP", "COMMENT", "CREATE INDEX", "CREATE UNIQUE", UNSEEN))
+            )
+            and (work.end == "autocommit" or not s.startswith(UNSEEN))  # no lock of it is left
             and (self.scopes.is_open or not s.startswith(_STAYS) or s.startswith("CREATE TEMP"))
         ]
         if work.where == "process":
@@ -670,9 +709,9 @@ class World:
             connection.execute("ROLLBACK PREPARED 'left'")
         with psycopg.connect(self.owner, autocommit=True) as connection:
             connection.execute(SESSION)
-            for view in ("mat",):  # a view that does not show what is there cannot be given back
+            if self.user in ("granted", "owner"):  # by whom a view is not restored that shows something else
                 with suppress(psycopg.Error):
-                    connection.execute(f"REFRESH MATERIALIZED VIEW public.{view}")
+                    connection.execute("REFRESH MATERIALIZED VIEW public.mat")
             with suppress(psycopg.Error):
                 connection.execute("REFRESH MATERIALIZED VIEW public.unfilled WITH NO DATA")
 
