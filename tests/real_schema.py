@@ -303,7 +303,7 @@ def changes(role: str) -> dict[str, str]:
 def pg_dump(server: PrivatePostgreSQL, database: str) -> list[str]:
     """All that a superuser's ``pg_dump`` writes of a database, large objects too, but not what is ours."""
     from_old = old_binaries() if server.version.startswith("15") else None
-    program = (from_old or postgresql().path.parent) / "pg_dump"
+    program = (from_old or postgresql().program.parent) / "pg_dump"
     command = [str(program), "--inserts", "--blobs", "--exclude-schema=protean_testing"]
     command += ["--dbname", server.url(database).replace("+psycopg", "")]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout

@@ -253,10 +253,10 @@ class KeepingTests(Mixin):
         self.run_sql("ALTER TABLE customer ADD COLUMN z int; DROP INDEX IF EXISTS customer_name")
         backend.reset(snapshot)  # a part of a table is restored by itself
         self.assertEqual(self.dump(), before)
-        self.run_sql("ALTER TABLE customer ALTER name TYPE varchar(99)")
+        self.run_sql("ALTER TABLE customer ALTER number TYPE text")
         with self.assertRaisesRegex(StoreError, "table public.customer.*since it is adopted"):
             backend.reset(snapshot)
-        self.run_sql("ALTER TABLE customer ALTER name TYPE text")
+        self.run_sql("ALTER TABLE customer ALTER number TYPE numeric USING number::numeric")
         backend.drop()
         self.assertEqual(self.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'protean_testing'"), 0)
         self.assertEqual(self.value("SELECT count(*) FROM customer"), 2)

@@ -7,12 +7,14 @@ from typing import Any
 
 import psycopg
 
+from protean_testing.errors import LeakError
+
 from .oracle.postgresql import dump
 from .postgresql_testcase import Mixin, everywhere, libpq
 from .real_schema import changes, pg_dump, rows, schema
 
-FEW = 6
-"""Plain tables beside the special ones, where a change is made alone."""
+FEW, LARGE = 6, 100
+"""Plain tables beside the special ones: where each change is made alone, and where some are made together."""
 
 
 class RealSchemaTests(Mixin):
@@ -39,6 +41,93 @@ class RealSchemaTests(Mixin):
             with self.subTest(name):
                 self.assertRestored(name, statement)
         self.assertEqual(pg_dump(self.server, self.name), everything)
+
+    def test_all_of_a_large_schema(self) -> None:
+        """Many changes one after the other, at the size that large applications have."""
+        self.tables = LARGE
+        self.begin()
+        before, everything = pg_dump(self.server, self.name), changes(self.role)
+        self.assertGreater(self.value("SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p')"), 120)
+        inner = self.kept.save()
+        for name in (
+            "added index",
+            "added column",
+            "added comment",
+            "added grant",
+            "altered trigger dropped",
+        ):
+            self.run_sql(everything[name])
+        self.kept.reset(inner)
+        self.kept.forget(inner)
+        self.kept.reset(self.middle)
+        self.assertEqual(pg_dump(self.server, self.name), before)
+
+    def test_a_part_in_an_outer_scope_that_changed_the_schema(self) -> None:
+        self.begin()
+        self.run_sql("CREATE TABLE of_class (a int)", "CREATE INDEX index_of_class ON t1 (id, n)")
+        self.middle = self.kept.save()
+        for name in (
+            "added index",
+            "added column",
+            "altered index dropped",
+            "altered default",
+            "public revoked",
+        ):
+            with self.subTest(name):
+                self.assertRestored(name, changes(self.role)[name])
+
+    def test_an_adopted_schema(self) -> None:
+        self.run_sql(schema(self.tables))
+        self.kept = self.backend(adopt=True, rebuild=None)
+        self.outer = self.middle = self.kept.save()
+        for name in (
+            "added index",
+            "added column",
+            "altered constraint dropped",
+            "altered function replaced",
+        ):
+            with self.subTest(name):
+                self.assertRestored(name, changes(self.role)[name])
+
+    def test_a_public_of_the_users(self) -> None:
+        self.run_sql("COMMENT ON SCHEMA public IS 'theirs'; REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+        before = dump(libpq(self.server.url(self.name)))
+        self.begin()
+        self.run_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE made (a int)")
+        self.kept.reset(self.middle)
+        self.run_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self.kept.drop()
+        self.run_sql("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+        self.assertEqual(dump(libpq(self.server.url(self.name))), before)
+
+    def test_a_public_of_the_users_after_a_kill(self) -> None:
+        self.run_sql("COMMENT ON SCHEMA public IS 'theirs'", "SELECT lo_from_bytea(4000, 'theirs')")
+        before = dump(libpq(self.server.url(self.name)))
+        self.begin()
+        self.run_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public", "SELECT lo_put(4000, 0, 'X')")
+        self.run_sql("SELECT lo_unlink(4001); SELECT lo_unlink(4002)")
+        self.kept.close()
+        self.kept = self.backend(schema="CREATE TABLE t (a int)")
+        self.kept.drop()
+        self.assertEqual(dump(libpq(self.server.url(self.name))), before)
+
+    def test_what_belongs_to_the_server_is_named(self) -> None:
+        self.begin(on_leak="fail")
+        inner = self.kept.save()
+        self.run_sql("INSERT INTO nokey VALUES (1)")
+        self.run_sql(
+            "CREATE ROLE of_a_test", "ALTER DATABASE " + self.name + " SET work_mem = '5MB'", role="postgres"
+        )
+        try:
+            self.kept.reset(inner)
+            self.kept.forget(inner)
+            with self.assertRaisesRegex(
+                LeakError, "(?s)role of_a_test.*setting work_mem.*DROP ROLE of_a_test"
+            ):
+                self.kept.reset(self.middle)
+        finally:
+            self.run_sql("DROP ROLE of_a_test", role="postgres")
+        self.kept.reset(self.middle)
 
     def assertRestored(self, name: str, statement: str) -> None:
         before, inner = self.state(), self.kept.save()

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ...core.leaks import report_leak
 from ...errors import OpenTransactionError, ProteanTestingError
 from ...ownership import Marker
 from ...store import LeftBy
@@ -30,10 +29,11 @@ from . import (
     transactions,
 )
 from .catalogs import Address
+from .cluster import Cluster
 from .connection import Connection, NoAnswer, psycopg
 from .data import Data
 from .fast import EVERYTHING, Fast, Findings
-from .made import Made
+from .made import Made, moved
 from .schema import Schemas
 from .snapshot import Snapshot
 from .transactions import OpenTransaction
@@ -64,6 +64,7 @@ class PostgreSQLBackend:
         self._data: Data | None = None
         self._fast: Fast | None = None
         self._ended: list[OpenTransaction] = []
+        self._cluster = Cluster(database)
         self._rests = False
 
     # Whose it is
@@ -205,6 +206,8 @@ class PostgreSQLBackend:
                     self._fast = self._fast or Fast(connection, self._data)
                     self._fast.begin()
             self._schemas.accept_current()
+            if is_first:
+                self._cluster.look(connection, self._schemas.server)
 
     def _resume(self, schemas: Schemas, state: schema_cache.State) -> None:
         self._staying = None
@@ -214,6 +217,7 @@ class PostgreSQLBackend:
             self._fast = Fast(self._connection, self._data)
             self._fast.resume(state["fast"])
         schemas.accept_current()
+        self._cluster.look(self._connection, schemas.server)
 
     def save(self) -> Snapshot:
         snapshot = self._again("save", self._save)
@@ -273,15 +277,15 @@ class PostgreSQLBackend:
                 pass  # it comes again, and is dealt with
         if changed is None:
             changed = self._again("reset", lambda: self._reset(snapshot))
-        if self._ended:
-            self._report_leak()
+            transactions.report(self._ended, self.database)
+            self._cluster.report()
         if self._data is not None and self._data.refreshed:
             self._warn_of_refreshed(self._data)
         return changed
 
     def _reset(self, snapshot: Snapshot) -> bool:
         """Give all back. At the end of a scope around tests, see what single tests may have hidden."""
-        kept, _ = self._kept
+        kept, schemas = self._kept
         inner = kept.stack[kept.stack.index(snapshot) + 1 :]
         hidden = snapshot.hidden or any(one.may_hide for one in inner)
         everywhere = False
@@ -297,6 +301,7 @@ class PostgreSQLBackend:
             self._take_replaced()
         if hidden or inner:
             self._end_idle_readers()
+            self._cluster.look(self._connection, schemas.server)
         if hidden:
             snapshot.hidden = snapshot.quick = snapshot.unexplained = False
         if self._fast is not None and not (hidden and everywhere):
@@ -431,12 +436,7 @@ class PostgreSQLBackend:
     def replaced(self, pairs: Mapping[Address, Address]) -> None:
         """What was at the first address was made again, and is at the second one."""
         assert self._marker is not None
-        keys = {f"{was[0]}:{was[1]}": f"{at[0]}:{at[1]}" for was, at in pairs.items()}
-        made, there = (
-            frozenset(keys.get(key, key) for key in found)
-            for found in (self._marker.made, self._marker.before)
-        )
-        self._marker = replace(self._marker, made=made, before=there)
+        self._marker = moved(self._marker, pairs)
         before.replace(self._connection, pairs)
         ownership.write_marker(self._connection, self._marker)
 
@@ -535,12 +535,3 @@ class PostgreSQLBackend:
             f"Refresh it before the scope begins:  REFRESH MATERIALIZED VIEW {views[0]}",
             stacklevel=2,
         )
-
-    def _report_leak(self) -> None:
-        listed = "\n".join(f"  {one}" for one in self._ended)
-        text = (
-            f"left a transaction open on store {self.database.name!r}.\n{listed}\n"
-            "It was closed and the data was reset. Close it in the test:  "
-            "with self.db.session() as session: ..."
-        )
-        report_leak(text, self.database.name, self.database.on_leak)

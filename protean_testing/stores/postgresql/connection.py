@@ -202,9 +202,8 @@ class Connection:
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
 
     def watched(self, statement: str) -> tuple[str, str]:
-        """The name of a statement that is planned once, and the text that it gives now."""
-        (text,) = self.call(statement)
-        return self.prepare(statement), text
+        """The name of a statement that is planned once, and the text of its first column now."""
+        return self.prepare(statement), self.call(statement)[0]
 
     def prepare(self, statement: str) -> str:
         """The name of a statement that is planned once."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ...ownership import Marker
 from . import content, fingerprint
+from .catalogs import Address
 from .connection import Connection
 
 
@@ -29,3 +31,10 @@ class Made:
         made = {f"{classid}:{objid}" for classid, objid in there - self._present}
         there_now = {f"{classid}:{objid}" for classid, objid in there}
         return replace(marker, made=frozenset(marker.made & there_now | made))
+
+
+def moved(marker: Marker, pairs: Mapping[Address, Address]) -> Marker:
+    """The marker where what was at the first address is at the second one: it was made again."""
+    keys = {f"{was[0]}:{was[1]}": f"{at[0]}:{at[1]}" for was, at in pairs.items()}
+    made, there = (frozenset(keys.get(key, key) for key in found) for found in (marker.made, marker.before))
+    return replace(marker, made=made, before=there)

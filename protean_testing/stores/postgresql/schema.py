@@ -120,6 +120,11 @@ class Schemas:
         self._accept(self._take_quick())
 
     @property
+    def server(self) -> list[str] | None:
+        """Another one where roles, databases or settings may have changed; None where nobody tells."""
+        return None if self._invalidations is None else self._invalidations.server
+
+    @property
     def newest(self) -> int:
         """The latest transaction that had written to the catalogs when they were last accepted."""
         ((_, newest),) = self._quick

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from ...core.leaks import report_leak
 from ...errors import OpenTransactionError
 from ...waiting import make_way
+from ..sql.backend import Database
 from . import sql
 from .connection import Connection, literal, psycopg
 
@@ -153,3 +155,15 @@ def _end(connection: Connection, open_one: OpenTransaction) -> None:
 def _short(statement: str | None) -> str:
     text = " ".join((statement or "").split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def report(ended: list[OpenTransaction], database: Database) -> None:
+    """Name as a leak what had to be ended."""
+    if ended:
+        listed = "\n".join(f"  {one}" for one in ended)
+        text = (
+            f"left a transaction open on store {database.name!r}.\n{listed}\n"
+            "It was closed and the data was reset. Close it in the test:  "
+            "with self.db.session() as session: ..."
+        )
+        report_leak(text, database.name, database.on_leak)

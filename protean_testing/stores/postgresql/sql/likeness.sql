@@ -6,21 +6,14 @@ SELECT 'extension ' || extname || ' ' || extversion || ' in ' || extnamespace::r
 UNION ALL
 SELECT i.type || ' ' || i.identity, o.classid || ':' || o.objid
   FROM (:objects) o, pg_identify_object(o.classid::oid, o.objid::oid, 0) i
- WHERE o.classid <> 'pg_extension'::regclass::int8 AND o.objid >= 16384
+ WHERE o.classid NOT IN ('pg_extension'::regclass::int8, 'pg_default_acl'::regclass::int8) AND o.objid >= 16384
 UNION ALL
 SELECT 'default privileges of ' || pg_get_userbyid(defaclrole) || ' on ' || defaclobjtype::text
        || CASE WHEN defaclnamespace = 0 THEN '' ELSE ' in ' || defaclnamespace::regnamespace END
-       || ': ' || defaclacl::text, NULL
+       || ': ' || defaclacl::text, 'pg_default_acl'::regclass::int8 || ':' || oid
   FROM pg_default_acl
 UNION ALL
-SELECT 'language ' || lanname, NULL FROM pg_language l
- WHERE oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend
-                                     WHERE classid = 'pg_language'::regclass AND objid = l.oid AND deptype = 'e')
-UNION ALL
 SELECT 'large object ' || oid, NULL FROM pg_largeobject_metadata
-UNION ALL
-SELECT 'subscription ' || subname, NULL FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid
- WHERE datname = current_database()
 UNION ALL
 SELECT 'of the server: schema ' || nspname || ' of ' || pg_get_userbyid(nspowner)
        || coalesce(' ' || nspacl::text, '') || coalesce(' ' || obj_description(oid, 'pg_namespace'), ''), NULL

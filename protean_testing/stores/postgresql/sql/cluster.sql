@@ -1,0 +1,20 @@
+-- What belongs to the server and to no database, and the statement that removes it. Databases of ours, of workers and of
+-- other stores, come and go meanwhile. No value of a setting: it may be a password.
+SELECT 'role ' || quote_ident(rolname), 'DROP ROLE ' || quote_ident(rolname) FROM pg_roles WHERE oid >= 16384
+UNION ALL
+SELECT format('membership of %I in %I', m.rolname, r.rolname), format('REVOKE %I FROM %I', r.rolname, m.rolname)
+  FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles r ON r.oid = a.roleid
+UNION ALL
+SELECT 'database ' || quote_ident(datname), 'DROP DATABASE ' || quote_ident(datname) FROM pg_database
+ WHERE datname !~ '^protean_testing' AND NOT starts_with(datname, regexp_replace(current_database(), '_[^_]*$', ''))
+UNION ALL
+SELECT 'tablespace ' || quote_ident(spcname), 'DROP TABLESPACE ' || quote_ident(spcname) FROM pg_tablespace
+UNION ALL
+SELECT 'replication slot ' || slot_name, format('SELECT pg_drop_replication_slot(%L)', slot_name)
+  FROM pg_replication_slots WHERE NOT temporary AND (database IS NULL OR database = current_database())
+UNION ALL
+SELECT format('setting %s of %s', name, whose), format('ALTER %s RESET %I', whose, name)
+  FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole,
+       unnest(setconfig) option, split_part(option, '=', 1) name,
+       concat_ws(' IN ', 'ROLE ' || quote_ident(rolname), 'DATABASE ' || quote_ident(datname)) whose
+ WHERE setdatabase = 0 OR datname = current_database()
