@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from ...errors import OpenTransactionError, ProteanTestingError
-from ...ownership import Marker
+from ...errors import OpenTransactionError
 from ...store import LeftBy
-from ...waiting import turns
-from ..driver_errors import said, translated
+from ..driver_errors import said
 from ..sql.backend import Database, writer_is_open
-from ..sql.urls import with_secrets
 from . import (
     acquire,
     baseline,
@@ -30,21 +27,16 @@ from . import (
 )
 from .catalogs import Address
 from .cluster import Cluster
-from .connection import Connection, NoAnswer, psycopg
+from .connection import NoAnswer, psycopg
 from .data import Data
 from .fast import EVERYTHING, Fast, Findings
 from .made import Made, moved
+from .owned_database import OwnedDatabase
 from .schema import Schemas
 from .snapshot import Snapshot
-from .transactions import OpenTransaction
-
-Result = TypeVar("Result")
-
-TRIES = 10
-"""How often a lock may be in the way of one call, each time of another transaction."""
 
 
-class PostgreSQLBackend:
+class PostgreSQLBackend(OwnedDatabase):
     """Keeps the data of a PostgreSQL database (15 and later) on a connection of its own.
 
     Parameters:
@@ -52,20 +44,14 @@ class PostgreSQLBackend:
     """
 
     def __init__(self, database: Database) -> None:
-        self.database = database
-        self._secrets = with_secrets(database.url)
-        self._open: Connection | None = None
+        super().__init__(database)
         self._tables = set(database.tables)  # a worker checks the given database in place of this one
-        self._marker: Marker | None = None
-        self._is_lost = False  # another run has had the database since
         self._made: Made | None = None
         self._staying: schema_cache.State | None = None
         self._schemas: Schemas | None = None
         self._data: Data | None = None
         self._fast: Fast | None = None
-        self._ended: list[OpenTransaction] = []
         self._cluster = Cluster(database)
-        self._rests = False
 
     # Whose it is
 
@@ -173,11 +159,6 @@ class PostgreSQLBackend:
 
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         return idle_locks.free(self.database.url, left_by)
-
-    def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._open = None
 
     # The data
 
@@ -443,88 +424,6 @@ class PostgreSQLBackend:
     def rescue(self, addresses: Collection[Address]) -> list[str]:
         """Copy the rows of tables of the user's that cannot be restored to where they stay."""
         return before.rescue_all(self._connection, addresses)
-
-    # What all of it needs
-
-    @property
-    def _connection(self) -> Connection:
-        if self._open is None:
-            self._open = Connection(self.database)
-        elif self._rests:
-            self._rests = False
-            self._reconnect()
-        return self._open
-
-    def _make_way(self, modes: tuple[str, ...], *, end: bool = True) -> bool:
-        """Wait until no transaction holds such a lock. Returns whether one had to be ended."""
-        connection = self._connection
-        ended = transactions.wait_until_closed(
-            lambda: transactions.open_transactions(connection, modes), connection, self.database.wait, end=end
-        )
-        self._ended += ended
-        return bool(ended)
-
-    def _end_idle_readers(self) -> None:
-        """Sessions that still look at what single tests saw."""
-        connection = self._connection
-        if not transactions.any_sleeps(connection):
-            return
-        self._ended += transactions.wait_until_closed(
-            lambda: [
-                one for one in transactions.open_transactions(connection, transactions.READERS) if one.sleeps
-            ],
-            connection,
-            self.database.wait,
-            end=True,
-        )
-
-    def _again(self, what: str, work: Callable[[], Result]) -> Result:
-        """Do `work`; again where a transaction is in the way, or the connection was lost."""
-        with self._translated(what):
-            if self._is_lost:
-                raise self._in_other_hands()
-            for _ in range(TRIES):
-                try:
-                    return work()
-                except psycopg.errors.LockNotAvailable:
-                    if not self._make_way(transactions.LOCKERS):
-                        self._make_way(transactions.READERS)
-                except psycopg.OperationalError as error:
-                    if self._connection.alive or isinstance(error, NoAnswer):
-                        raise
-                    self._reconnect()
-            return work()
-
-    def _reconnect(self) -> None:
-        """Connect again, and see that nobody else had the database meanwhile: the lock went with the session.
-
-        Raises:
-            UnsafeStoreError: Somebody had, or has it.
-        """
-        connection = self._connection
-        connection.renew()
-        if self._marker is None:
-            return
-        is_ours = False
-        for _ in turns(self.database.wait):  # the server may see later than we that it was lost
-            if is_ours := ownership.take_lock(connection):
-                break
-        there = ownership.read_marker(connection)
-        if not is_ours or there is None or there.run != self._marker.run:
-            self._is_lost = True
-            connection.close()
-            raise self._in_other_hands()
-
-    def _in_other_hands(self) -> ProteanTestingError:
-        return self.database.refusal(
-            "the connection that held its lock was lost, and another run has begun to use it since: nothing "
-            "more is done there.",
-            "Give each run a database of its own.",
-        )
-
-    def _translated(self, what: str) -> AbstractContextManager[None]:
-        """Say which store could not do it, without the password."""
-        return translated(what, self.database.name, psycopg.Error, self._secrets)
 
     def _warn_of_refreshed(self, data: Data) -> None:
         views, data.refreshed = sorted(data.refreshed), set()
