@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import atexit
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 import unittest
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from protean_testing import (
     ConfigurationError,
@@ -709,6 +715,32 @@ class ElsewhereTests(KeeperTestCase):
         with self.assertRaisesRegex(UnsafeStoreError, "on elsewhere"):
             other.check(())
         other.close()
+
+
+class Silent(SQLiteDialect_pysqlite):
+    """A dialect that does not answer to inspection, as DuckDB's."""
+
+    name = "silent"
+    supports_statement_cache = True
+
+    def get_table_names(self, *_: Any, **__: Any) -> list[str]:
+        raise NotImplementedError("no table names")
+
+
+class SilentTests(unittest.TestCase):
+    def test_a_dialect_without_inspection_is_refused_before_anything_is_made(self) -> None:
+        registry.register("silent", __name__, "Silent")
+        directory = self.enterContext(tempfile.TemporaryDirectory())
+        path = Path(directory, "shop_test.db")
+        for place in (str(path), ":memory:"):
+            store = SQLAlchemyStore(metadata, url=f"silent:///{place}", name="shop")
+            self.addCleanup(store.close)
+            with self.assertRaisesRegex(
+                ConfigurationError, "'silent' cannot say what is .*(?s:.*)no table names"
+            ):
+                store.check()
+        with closing(sqlite3.connect(path)) as connection:
+            self.assertEqual(connection.execute("SELECT * FROM sqlite_schema").fetchall(), [])
 
 
 metadata = sa.MetaData()

@@ -193,6 +193,19 @@ class UnreachableTests(unittest.TestCase):
         backend.check(())
         with self.assertRaisesRegex(ConfigurationError, 'GRANT CREATE ON DATABASE .* TO "application"'):
             backend.claim()
+        backend.close()
+        with case.superuser() as connection:  # who works is not who logs in
+            connection.execute("CREATE ROLE login_only LOGIN; GRANT application TO login_only")
+            connection.execute(f"ALTER DATABASE {case.name} SET role = 'application'")
+        case.url = case.server.url(case.name, user="login_only")
+        backend = case.backend(claim=False)
+        try:
+            with self.assertRaisesRegex(ConfigurationError, 'GRANT CREATE ON DATABASE .* TO "application"'):
+                backend.claim()
+        finally:
+            backend.close()
+            with case.superuser() as connection:
+                connection.execute("SET ROLE NONE; DROP ROLE login_only")
 
     def test_a_missing_driver(self) -> None:
         code = (

@@ -19,7 +19,7 @@ from ...ownership import Thing as Content
 from ...ownership.examine import VERSION_TABLES
 from ...ownership.marker import RUN
 from ..sql.backend import Database
-from . import marker_table, mysql, mysql_schema, rows
+from . import marker_table, mysql, mysql_schema, rows, schema
 from .rows import Copy, Key, Table
 from .schema import Thing, identified, named, shown
 from .session import Session
@@ -53,6 +53,7 @@ class Ownership:
         if self.marker is not None:
             return
         self.refuse_name_or_absence()
+        self._refuse_without_inspection()
         with self.session.translating("check"):
             found = self.dead_run()
             doomed = self._doomed(found.marker if found else None, tables)
@@ -69,12 +70,33 @@ class Ownership:
                 f"store {self.database.name!r} cannot be reached: {self.session.said(error)}"
             ) from None
 
+    def _refuse_without_inspection(self) -> None:
+        """Refuse a dialect that cannot say what is there, before anything is made."""
+        if self.database.url.get_backend_name() in ("mysql", "mariadb", "postgresql", "mssql", "oracle"):
+            return  # SQLAlchemy's own can
+        try:
+            with self.session.transaction() as connection:
+                schema.definitions(connection, [None])
+                rows.reflected(connection, [None], ())
+        except (DBAPIError, NotImplementedError) as error:
+            if getattr(error, "connection_invalidated", False):
+                raise
+            why = self.session.said(error) if isinstance(error, DBAPIError) else f"{error}"
+            raise ConfigurationError(
+                f"store {self.database.name!r}: the dialect {self.database.url.drivername!r} cannot say "
+                f"what is in its database, so nothing in it could be restored. Nothing was made.\n{why}\n"
+                "Keep these tables in SQLite or PostgreSQL for the tests, or clear them in a "
+                "CallableStore(...)."
+            ) from None
+
     def _refuse_other_names(self) -> None:
         name, url = self.database.url.database or "", self.database.url
         if self.session.is_mysql or url.host is not None:
             names = marker_table.locations(self.database) if self.session.is_mysql else [name]
         else:  # a file, also what a link leads to
-            names = [] if name == ":memory:" else sorted({Path(name).stem, Path(name).resolve().stem})
+            names = (
+                [] if name.startswith(":memory:") else sorted({Path(name).stem, Path(name).resolve().stem})
+            )
         for one in names:
             refuse_other_name(self.database.name, self.database.shown, one)
 

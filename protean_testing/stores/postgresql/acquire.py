@@ -165,8 +165,8 @@ def claim(
             connection.run(ownership.INSTALL + before.INSTALL)
             return _begin(connection), None
     except psycopg.errors.InsufficientPrivilege:
-        info = connection.raw.info
-        grant = f"GRANT CREATE ON DATABASE {quoted(info.dbname)} TO {quoted(info.user)}"
+        (role,) = connection.call("SELECT current_user")  # who has logged in may be another (SET role)
+        grant = f"GRANT CREATE ON DATABASE {quoted(connection.raw.info.dbname)} TO {quoted(role)}"
         raise ConfigurationError(
             f"store {database.name!r}: the role of its URL may not create the schema {OURS}, which says "
             f"whose the database is. Allow it with:  {grant}"

@@ -146,9 +146,12 @@ def _end(connection: Connection, open_one: OpenTransaction) -> None:
     except psycopg.errors.UndefinedObject:
         return  # it ended by itself
     except psycopg.errors.InsufficientPrivilege:
+        (role,) = connection.call(
+            "SELECT quote_ident(current_user)"
+        )  # not always the one of the URL (SET role)
         raise OpenTransactionError(
             f"  {open_one}\nOur role may not end it. Allow it with:  "
-            f"GRANT pg_signal_backend (or {open_one.user}) TO the role of the URL"
+            f"GRANT pg_signal_backend (or {open_one.user}) TO {role}"
         ) from None
 
 
