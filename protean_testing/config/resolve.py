@@ -39,11 +39,13 @@ def declared(what: Iterable[MetaData | Store | Hook], user: str) -> list[Store |
     if isinstance(what, Iterator):
         raise ConfigurationError(f"{user}: stores must be a list: {what!r} is empty once it was read.")
     found: list[Store | Hook] = []
+    bare = 0
     for item in what:
         if isinstance(item, Store | Hook):
             found.append(item)
         elif hasattr(item, "sorted_tables"):
-            found.append(_sqlalchemy()(item))
+            bare += 1
+            found.append(_sqlalchemy()(item, name="database" if bare == 1 else f"database_{bare}"))
         else:
             raise ConfigurationError(
                 f"{user}: {item!r} is neither SQLAlchemy metadata nor a store.{_meant(item)}"

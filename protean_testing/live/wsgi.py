@@ -7,11 +7,13 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from .traffic import REFUSED, Traffic
 
+_LINE = 1 << 16  # bytes of a line between chunks, at most
 POLL = 0.02  # seconds until it sees that it is to stop
 
 
@@ -73,6 +75,18 @@ class WSGIThread:
         self._server.server_close()
 
 
+def _decode_chunks(environ: dict[str, Any]) -> None:
+    """A body in chunks has no length, and an application of PEP 3333 reads none without: give it one."""
+    stream, body = environ["wsgi.input"], bytearray()
+    while size := int(stream.readline(_LINE).partition(b";")[0], 16):
+        body += stream.read(size)
+        stream.readline(_LINE)
+    while stream.readline(_LINE).strip():
+        pass  # fields behind the body
+    del environ["HTTP_TRANSFER_ENCODING"]
+    environ["CONTENT_LENGTH"], environ["wsgi.input"] = str(len(body)), BytesIO(body)
+
+
 def _counted(application: Callable[..., Any], traffic: Traffic) -> Callable[..., Iterable[bytes]]:
     """The application, which is left when its response was sent and closed."""
 
@@ -84,6 +98,8 @@ def _counted(application: Callable[..., Any], traffic: Traffic) -> Callable[...,
             return
         environ["wsgi.multithread"] = True
         try:
+            if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+                _decode_chunks(environ)
             response = application(environ, start_response)
             try:
                 yield from response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet
+from inspect import getattr_static
 from typing import Any, Protocol
 
 from ..errors import ConfigurationError
@@ -24,7 +25,8 @@ class CallableStore(Store):
     that nothing is there.
 
     Parameters:
-        clear: A callable that clears the store, or an object with a ``clear()``.
+        clear: A callable that clears the store, an object with a ``clear()``, or a function with a cache
+            (``lru_cache``), which is emptied.
         save: Called for what is there now, in place of `clear`. It must return a copy.
         restore: Called with what `save` returned, more than once; it must leave that unchanged.
         is_empty: For what can only be cleared: says whether there is nothing in the store now.
@@ -34,7 +36,7 @@ class CallableStore(Store):
         verify: Compare what `save` returns after each reset, and report what is not as it was.
 
     Raises:
-        ConfigurationError: Neither `clear` nor both `save` and `restore` are given.
+        ConfigurationError: Neither `clear` nor both `save` and `restore` are given, or nothing can clear it.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class CallableStore(Store):
         qualified: str = getattr(named, "__qualname__", type(named).__qualname__)
         self.name = name or qualified.rpartition("<locals>.")[2]
         self.reset_after, self.on_leak, self.verify = reset_after, on_leak, verify
-        self._clear: Callable[[], Any] | None = getattr(clear, "clear", None) or clear  # type: ignore[assignment]
+        self._clear = _clearing(clear)
         self._save, self._restore = (save, restore) if clear is None else _copying(clear)
         self._is_empty = is_empty
 
@@ -76,6 +78,29 @@ class CallableStore(Store):
 
     def is_empty(self) -> bool:
         return self._is_empty is not None and self._is_empty()
+
+
+def _clearing(clear: Any) -> Callable[[], Any] | None:
+    """What clears it.
+
+    Raises:
+        ConfigurationError: It is something that nobody can clear: a str, a dataclass, a tuple.
+    """
+    if isinstance(clear, type):  # to call it would make another one
+        is_bound = isinstance(getattr_static(clear, "clear", None), classmethod | staticmethod)
+        found = clear.clear if is_bound else None  # type: ignore[attr-defined]
+    else:
+        found = getattr(clear, "cache_clear", None) or getattr(clear, "clear", None)
+        found = found or (clear if callable(clear) else None)
+    if clear is not None and not callable(found):
+        named = (
+            clear.__qualname__ if isinstance(clear, type) else f"{type(clear).__qualname__} ({clear!r:.60})"
+        )
+        raise ConfigurationError(
+            f"CallableStore cannot clear a {named}. Pass what clears it, or how to save and restore it:  "
+            "CallableStore(cache.clear)  or  CallableStore(save=lambda: copy(thing), restore=put_back)"
+        )
+    return found
 
 
 def described(data: Any) -> dict[str, list[str]]:
