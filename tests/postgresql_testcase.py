@@ -88,6 +88,18 @@ class PostgreSQLTestCase(unittest.TestCase):
         return self.rows(query)[0][0]
 
 
+def owned_database(test: unittest.TestCase, version: str, role: str, name: str) -> str:
+    """The URL of a database of that role's, for suites that run beside; dropped when `test` ends."""
+    private = server(version)
+    private.create_database(name)
+    test.addCleanup(private.drop_database, name)
+    with psycopg.connect(libpq(private.url(name)), autocommit=True) as connection:
+        connection.execute(
+            f"ALTER DATABASE {name} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role}".encode()
+        )
+    return private.url(name, user=role)
+
+
 def libpq(url: str) -> str:
     """The URL without SQLAlchemy's driver."""
     return url.replace("+psycopg", "")

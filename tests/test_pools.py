@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import unittest
 
-import psycopg
-
-from .oracle.postgresql import VERSIONS, server
+from .oracle.postgresql import VERSIONS
+from .postgresql_testcase import owned_database
 from .suite import SuiteTestCase
 
 SUITE = """
@@ -78,21 +77,11 @@ class PoolTests(SuiteTestCase):
         for version in VERSIONS:
             with self.subTest(version=version):
                 stores = [
-                    {"url": self.database(version, role, f"pool_{role}_{reset}_test"), "reset": reset}
+                    {"url": owned_database(self, version, role, f"pool_{role}_{reset}_test"), "reset": reset}
                     for role in ("postgres", "granted", "owner")
                     for reset in ("fast", "generic")
                 ]
                 self.assertPassed(self.unittest("test_pool", STORES=json.dumps(stores)), 7 * 8)
-
-    def database(self, version: str, role: str, name: str) -> str:
-        private = server(version)
-        private.create_database(name)
-        self.addCleanup(private.drop_database, name)
-        with psycopg.connect(private.url(name).replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute(
-                f"ALTER DATABASE {name} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role}".encode()
-            )
-        return private.url(name, user=role)
 
 
 if __name__ == "__main__":

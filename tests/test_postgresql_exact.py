@@ -3,6 +3,8 @@ would let in now, what DDL leaves that fails half-way."""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
 import unittest
@@ -15,7 +17,8 @@ import psycopg
 
 from .oracle.postgresql import ROLES, VERSIONS, dump
 from .oracle.program import Dump
-from .postgresql_testcase import Class, Mixin, PostgreSQLTestCase, libpq
+from .postgresql_testcase import Class, Mixin, PostgreSQLTestCase, libpq, owned_database
+from .suite import SuiteTestCase
 
 
 def for_every_role(mixin: Class) -> Class:
@@ -129,7 +132,7 @@ class BareNameTests(ExactTests):
         )
         for name in BARE_NAMES:
             with self.subTest(name):
-                self.assertTestsRestored_(name)
+                self.assertTableRestored(name)
 
     def test_many_rows_of_a_class(self) -> None:
         self.begin(
@@ -139,9 +142,9 @@ class BareNameTests(ExactTests):
         )
         for name in BARE_NAMES:
             with self.subTest(name):
-                self.assertTestsRestored_(name)
+                self.assertTableRestored(name)
 
-    def assertTestsRestored_(self, name: str) -> None:
+    def assertTableRestored(self, name: str) -> None:
         for test in (
             f"DELETE FROM {name} WHERE n = 2",
             f"UPDATE {name} SET t = 'new'",
@@ -381,6 +384,80 @@ class HalfWayTests(ExactTests):
                 connection.execute(f"{off}; SET search_path = app; {ddl}")
                 connection.close()
                 self.assertRestored()
+
+
+LATER = """
+import json, os, unittest
+from sqlalchemy import text
+from protean_testing import DatabaseTestCase, SQLAlchemyStore
+
+SCHEMA = (
+    "CREATE FUNCTION lenient(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN "
+    "IF current_setting('app.lenient', true) IS DISTINCT FROM 'on' THEN RAISE 'not here'; END IF; "
+    "RETURN $1; END $$",
+    "CREATE TABLE whole (id int PRIMARY KEY)",
+    "CREATE TABLE t (n int REFERENCES whole, g int GENERATED ALWAYS AS (lenient(n)) STORED)",
+)
+
+def run(engine, *statements):
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL app.lenient = on"))
+        for statement in statements:
+            connection.execute(text(statement))
+
+def make(engine):
+    run(engine, *SCHEMA)
+
+for number, options in enumerate(json.loads(os.environ["STORES"])):
+    class Tests(DatabaseTestCase):
+        stores = [SQLAlchemyStore(schema=make, **options)]
+
+        def test_1(self):
+            run(self.db.engine, "DELETE FROM t", "INSERT INTO whole VALUES (7)")
+
+    class WithRowsTests(Tests):
+        @classmethod
+        def setUpClass(cls):
+            super().setUpClass()
+            run(cls.db.engine, "INSERT INTO whole VALUES (1)", "INSERT INTO t VALUES (1)")
+
+        def test_2(self):
+            pass
+
+    class WithoutTests(Tests):
+        def test_0(self):
+            with self.db.engine.connect() as connection:
+                for table in ("whole", "t"):
+                    self.assertEqual(connection.execute(text(f"SELECT * FROM {table}")).all(), [])
+
+        def test_2(self):
+            self.test_0()
+            run(self.db.engine, "INSERT INTO whole VALUES (1)", "INSERT INTO t VALUES (1)")
+
+        test_3 = test_0
+
+    for one in (WithRowsTests, WithoutTests):
+        name = f"Store{number}{one.__name__}"
+        globals()[name] = type(name, (one,), {"__module__": __name__})
+    del Tests, WithRowsTests, WithoutTests, one
+"""
+
+
+class LaterClassTests(SuiteTestCase):
+    def test_rows_that_cannot_be_restored(self) -> None:
+        self.write("test_later.py", LATER)
+        for version in VERSIONS:
+            with self.subTest(version=version):
+                stores = [
+                    {"url": owned_database(self, version, role, f"later_{role}_{reset}_test"), "reset": reset}
+                    for role in ("postgres", "granted", "owner")
+                    for reset in ("fast", "generic")
+                ]
+                outcome = self.unittest("test_later", STORES=json.dumps(stores))
+                self.assertFailed(outcome, "not here")
+                self.assertEqual(outcome.ran, 36)
+                failed = re.findall(r"^(?:ERROR|FAIL): (\w+) \(.*?(With\w+)", outcome.err, re.MULTILINE)
+                self.assertEqual([one for one in failed if one[1] == "WithoutTests"], [], outcome.err)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import psycopg
 
 from protean_testing.errors import ProteanTestingError
-from protean_testing.stores.postgresql import baseline, change_log, sql
+from protean_testing.stores.postgresql import baseline, change_log, constraints, sql
 from protean_testing.stores.postgresql.history import History
 from protean_testing.stores.postgresql.installed import Installed
 
@@ -204,7 +204,10 @@ class PartTests(PostgreSQLTestCase):
 
     def test_event_triggers(self) -> None:
         told = "THEN -2 ELSE -1 END"
-        for step in ("CREATE TABLE made (a int)", "INSERT INTO t VALUES (1); REFRESH MATERIALIZED VIEW v"):
+        for step in (
+            "INSERT INTO t VALUES (1); ALTER TABLE t ADD b int",
+            "INSERT INTO t VALUES (1); REFRESH MATERIALIZED VIEW v",
+        ):
             self.assertNeeded(
                 without("install", (told, "THEN 0 ELSE 0 END")),
                 step,
@@ -213,8 +216,26 @@ class PartTests(PostgreSQLTestCase):
 
     def test_the_newest_relation(self) -> None:
         self.assertNeeded(
-            without("reset", ("newest <> 0 AND", "false AND")), "CREATE TABLE made (a int)", role="owner"
+            without("reset", ("newest <> 0 AND", "false AND")),
+            "INSERT INTO t1 (a) VALUES (1); CREATE TABLE made (a int)",
+            role="owner",
         )
+
+    def test_what_no_event_trigger_tells(self) -> None:
+        self.assertNeeded(
+            without("reset", ("unexplained AND watch <> ''", "false")),
+            "SET event_triggers = off; ALTER TABLE t1 ADD b int",
+        )
+
+    def test_constraints_that_are_set_aside(self) -> None:
+        for role, part in (("postgres", "_catalog_changes"), ("owner", "_write_as_owner")):
+            self.assertNeeded(
+                patch.object(constraints, part, side_effect=psycopg.errors.AssertFailure),
+                "DELETE FROM t",
+                schema="CREATE TABLE t (a int)",
+                shared="INSERT INTO t VALUES (-1); ALTER TABLE t ADD CHECK (a > 0) NOT VALID",
+                role=role,
+            )
 
     def test_our_own_triggers(self) -> None:
         switched = "ALTER TABLE t1 DISABLE TRIGGER USER; INSERT INTO t1 VALUES (9); "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from . import (
     ownership,
     schema_cache,
     transactions,
+    views,
 )
 from .catalogs import Address
 from .cluster import Cluster
@@ -261,7 +261,7 @@ class PostgreSQLBackend(OwnedDatabase):
             transactions.report(self._ended, self.database)
             self._cluster.report()
         if self._data is not None and self._data.refreshed:
-            self._warn_of_refreshed(self._data)
+            views.warn_of_refreshed(self.database.name, self._data.refreshed)
         return changed
 
     def _reset(self, snapshot: Snapshot) -> bool:
@@ -279,7 +279,7 @@ class PostgreSQLBackend(OwnedDatabase):
             restored, _ = self._restore_schema(snapshot)
             changed = kept.reset(snapshot) or restored
         if self._connection.replaced:
-            self._take_replaced()
+            schemas.take_replaced(one.schema for one in kept.stack)
         if hidden or inner:
             self._end_idle_readers()
             self._cluster.look(self._connection, schemas.server)
@@ -289,11 +289,6 @@ class PostgreSQLBackend(OwnedDatabase):
             snapshot.unexplained |= self._fast.pending or self._fast.unexplained
         snapshot.quick |= snapshot.unexplained or (changed and not hidden)
         return changed
-
-    def _take_replaced(self) -> None:
-        """Constraints were made again, which is no change of a test's."""
-        kept, schemas = self._kept
-        schemas.take_replaced(one.schema for one in kept.stack)
 
     def _reset_fast(self, fast: Fast, snapshot: Snapshot, hidden: bool, everywhere: bool) -> bool:
         _, schemas = self._kept
@@ -424,13 +419,3 @@ class PostgreSQLBackend(OwnedDatabase):
     def rescue(self, addresses: Collection[Address]) -> list[str]:
         """Copy the rows of tables of the user's that cannot be restored to where they stay."""
         return before.rescue_all(self._connection, addresses)
-
-    def _warn_of_refreshed(self, data: Data) -> None:
-        views, data.refreshed = sorted(data.refreshed), set()
-        warnings.warn(
-            f"materialized view {', '.join(views)} of store {self.database.name!r} was refreshed by a test, "
-            "and had not shown what its query gave when the scope began. What it showed cannot be restored "
-            "by this role (by a superuser it is): to the end of the scope it shows what its query gives. "
-            f"Refresh it before the scope begins:  REFRESH MATERIALIZED VIEW {views[0]}",
-            stacklevel=2,
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 from . import baseline
@@ -59,6 +60,19 @@ def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, Stat
     for number in other:
         _write(connection, catalog.tables[number], targets[number])
     return set()
+
+
+def warn_of_refreshed(store: str, names: set[str]) -> None:
+    """Say which views were refreshed and cannot show what they showed before; `names` is empty then."""
+    views = sorted(names)
+    names.clear()
+    warnings.warn(
+        f"materialized view {', '.join(views)} of store {store!r} was refreshed by a test, and had not shown "
+        "what its query gave when the scope began. What it showed cannot be restored by this role (by a "
+        "superuser it is): to the end of the scope it shows what its query gives. Refresh it before the "
+        f"scope begins:  REFRESH MATERIALIZED VIEW {views[0]}",
+        stacklevel=3,
+    )
 
 
 def _write(connection: Connection, view: Table, state: State) -> None:
