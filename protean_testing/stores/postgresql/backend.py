@@ -188,7 +188,7 @@ class PostgreSQLBackend(OwnedDatabase):
                     self._fast.begin()
             self._schemas.accept_current()
             if is_first:
-                self._cluster.look(connection, self._schemas.server)
+                self._cluster.look(connection)
 
     def _resume(self, schemas: Schemas, state: schema_cache.State) -> None:
         self._staying = None
@@ -198,7 +198,7 @@ class PostgreSQLBackend(OwnedDatabase):
             self._fast = Fast(self._connection, self._data)
             self._fast.resume(state["fast"])
         schemas.accept_current()
-        self._cluster.look(self._connection, schemas.server)
+        self._cluster.look(self._connection)
 
     def save(self) -> Snapshot:
         snapshot = self._again("save", self._save)
@@ -282,7 +282,8 @@ class PostgreSQLBackend(OwnedDatabase):
             schemas.take_replaced(one.schema for one in kept.stack)
         if hidden or inner:
             self._end_idle_readers()
-            self._cluster.look(self._connection, schemas.server)
+            if self._fast is None or any(one.unexplained for one in (snapshot, *inner)):
+                self._cluster.look(self._connection)
         if hidden:
             snapshot.hidden = snapshot.quick = snapshot.unexplained = False
         if self._fast is not None and not (hidden and everywhere):

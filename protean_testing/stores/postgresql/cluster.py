@@ -7,30 +7,11 @@ from ..sql.backend import Database
 from . import sql
 from .connection import Connection
 
-_COUNTS = (
-    *(
-        f"(SELECT count(*) FROM {catalog})"
-        for catalog in (
-            "pg_roles",
-            "pg_auth_members",
-            "pg_database",
-            "pg_tablespace",
-            "pg_replication_slots",
-        )
-    ),
-    "(SELECT (count(*), min(age(xmin)) - age('3'::xid)) FROM pg_db_role_setting)",
-)
-_OF_SUPERUSER = "(SELECT modification FROM pg_stat_file('postgresql.auto.conf', true))"
 _SYSTEM = """
 UNION ALL
 SELECT 'setting of ALTER SYSTEM ' || name, 'ALTER SYSTEM RESET ' || quote_ident(name)
   FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf'
 """
-
-
-def counts(*, superuser: bool) -> list[str]:
-    """Expressions, one of which is another one where any of it may have changed."""
-    return [*_COUNTS, _OF_SUPERUSER] if superuser else [*_COUNTS]
 
 
 class Cluster:
@@ -39,24 +20,15 @@ class Cluster:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._there: dict[str, str] | None = None
-        self._counted: list[str] | None = None
         self._left: dict[str, str] = {}
 
-    def look(self, connection: Connection, counted: list[str] | None) -> None:
-        """Find what came.
-
-        Parameters:
-            counted: The values of `counts`, by which nothing may have changed; None if nobody knows them.
-        """
-        if self._there is not None and counted is not None and counted == self._counted:
-            return
+    def look(self, connection: Connection) -> None:
+        """Find what came since the last look. It is for where a transaction wrote to no table."""
         statement = sql.text("cluster") + (_SYSTEM if connection.superuser else "")
-        there: dict[str, str] = dict(
-            connection.rows(statement)
-        )  # for each thing the statement that removes it
+        there: dict[str, str] = dict(connection.rows(statement))  # each thing, and what removes it
         if self._there is not None:
             self._left |= {name: remove for name, remove in there.items() if name not in self._there}
-        self._there, self._counted = there, counted
+        self._there = there
 
     def report(self) -> None:
         """Name as a leak what was found."""

@@ -37,6 +37,7 @@ class Data:
         self.counted: dict[int, int] = {}
         self.refreshed: set[str] = set()
         self._copy = 0
+        self._large = False  # there were never any large objects
         self._stored: set[int] = set()  # the copies of snapshots: those of the base stay
 
     def begin(self) -> None:
@@ -67,6 +68,7 @@ class Data:
         self.rows.base = schema_cache.to_rows(state)
         self.positions.base = schema_cache.to_positions(state)
         self.counted = dict(state["counted"])
+        self._large = self.rows.base[self.catalog.large_objects] != baseline.EMPTY
         self.era, self._copy = state["era"], state["copy"]
 
     def unknown(self) -> set[int]:
@@ -131,7 +133,9 @@ class Data:
             rows = baseline.keep(self.connection, [t for t in found if t.kind == "r"], copy)
         self.counted |= rows
         kept = {number: baseline.state_of(count, copy) for number, count in rows.items()}
-        kept |= large_objects.keep(self.connection, [t for t in found if t.kind == "l"], copy)
+        large = large_objects.keep(self.connection, [t for t in found if t.kind == "l"], copy)
+        self._large |= any(state != baseline.EMPTY for state in large.values())
+        kept |= large
         return kept | views.keep(self.connection, [t for t in found if t.kind == "m"], copy)
 
     def next_copy(self) -> int:
@@ -207,6 +211,8 @@ class Data:
 
     def large_objects(self, snapshot: Snapshot | None = None) -> set[int]:
         """The number of what stands for them, if there were any at `snapshot`, or at the innermost now."""
+        if not self._large:
+            return set()
         number = self.catalog.large_objects
         state = self.rows.state_now(number) if snapshot is None else self.rows.state(number, snapshot.rows)
         return set() if state == baseline.EMPTY else {number}

@@ -10,7 +10,7 @@ asked for by itself: it is little.
 
 from __future__ import annotations
 
-from . import catalogs, cluster, sql
+from . import catalogs, sql
 from .connection import OURS, Connection, listed, psycopg
 
 FUNCTION = f"""
@@ -34,7 +34,6 @@ class Invalidations:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._of_server = cluster.counts(superuser=connection.superuser)
         self._statement = self._of_superuser = ""
         self._known: list[str] = []
         self._latest: list[str] = []
@@ -52,11 +51,6 @@ class Invalidations:
             return True
         return self._latest != self._known
 
-    @property
-    def server(self) -> list[str]:
-        """What was read last of what belongs to the server."""
-        return self._latest[-len(self._of_server) :]
-
     def accept(self) -> None:
         """What was read last is as it is to be: the catalogs have been compared after that."""
         self._known = self._latest
@@ -73,7 +67,6 @@ class Invalidations:
             .replace(":relations", constants)
             .replace(":types", listed(types))
             .replace(":functions", listed(functions))
-            .replace(":server", ",\n       ".join(self._of_server))
             .replace(":counts", catalogs.counts(superuser=self._connection.superuser))
         )
         if statement != self._statement:

@@ -120,15 +120,10 @@ class Schemas:
         self._accept(self._take_quick())
 
     @property
-    def server(self) -> list[str] | None:
-        """Another one where roles, databases or settings may have changed; None where nobody tells."""
-        return None if self._invalidations is None else self._invalidations.server
-
-    @property
     def newest(self) -> int:
         """The latest transaction that had written to the catalogs when they were last accepted."""
         ((_, newest),) = self._quick
-        return max(3, 3 - int(newest))
+        return max(3, 3 - (newest or 0))
 
     def _take_quick(self) -> fingerprint.Quick:
         if self._invalidations is not None:
@@ -158,15 +153,14 @@ class Schemas:
         if self.is_quickly_the_same(schema):
             return False
         self.may_be_stale = True
-        quick = fingerprint.take_quick(self._connection)
+        now = self._take_quick()
         looks = fingerprint.take(self._connection)
-        self._seen = quick, looks
+        self._seen = now, looks
         if looks != schema.looks and self._is_changed(schema, looks):
             return True
         schema.looks = looks  # written, and as it was: a TRUNCATE does that
         self.current = schema
-        if self._take_quick() == quick:
-            self._accept(quick)
+        self._accept(now)
         return False
 
     def _is_changed(self, schema: Schema, looks: Fingerprint) -> bool:

@@ -5,6 +5,5 @@ SELECT concat_ws(' ', protean_testing.planned(),
        (SELECT max(oid) FROM pg_class), (SELECT max(oid) FROM pg_type), (SELECT max(oid) FROM pg_proc),
        (SELECT (count(*), max(oid), min(age(xmin)) - age('3'::xid)) FROM pg_type WHERE oid = ANY (:types)),
        (SELECT (count(*), max(oid), min(age(xmin)) - age('3'::xid)) FROM pg_proc WHERE oid = ANY (:functions)),
-       :counts),
-       :server
+       :counts)
  WHERE '0'::oid NOT IN (:relations)

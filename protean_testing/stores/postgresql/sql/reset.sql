@@ -32,13 +32,14 @@ DECLARE
     restarted bigint := 0;
 BEGIN
     LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
-    written := ARRAY(SELECT number FROM protean_testing.note
-                     UNION ALL  -- nothing notes large objects
-                     SELECT :large FROM (SELECT FROM pg_largeobject_metadata WHERE :mine LIMIT 1) l);
+    written := ARRAY(SELECT number FROM protean_testing.note);
     IF written = '{0}' AND age(seen::text::xid8::xid) = 0 AND NOT (pending OR :unlogged)  -- none has begun
        AND dirty = '{}' AND others IS NULL
     THEN
         RETURN 'nothing';
+    END IF;
+    IF EXISTS (SELECT FROM pg_largeobject_metadata WHERE :mine) THEN  -- nothing notes them
+        written := written || :large;
     END IF;
     snapshot := pg_current_snapshot();
     head := pg_snapshot_xmax(snapshot)::text;
