@@ -15,7 +15,6 @@ SUMMARY_VARIABLE = "PROTEAN_TESTING_SUMMARY"
 
 _used: set[str] = set()
 _unused: dict[str, str] = {}
-_remarks: dict[str, None] = {}
 
 
 def test_db() -> str | None:
@@ -79,11 +78,6 @@ def unused(variable: str, why: str) -> None:
         _unused.setdefault(variable, why)
 
 
-def remark(line: str) -> None:
-    """Say at the end of the run that something else has no effect."""
-    _remarks.setdefault(line)
-
-
 def without_effect() -> list[str]:
     """A line for each variable that is set and decided nothing in the run that ends; it is then forgotten."""
     lines = [
@@ -91,10 +85,8 @@ def without_effect() -> list[str]:
         for variable, why in _unused.items()
         if variable not in _used
     ]
-    lines += _remarks
     _used.clear()
     _unused.clear()
-    _remarks.clear()
     return lines
 
 

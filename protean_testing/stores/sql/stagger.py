@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from ...config import environ
+from ...core.remarks import remark
 
 STEP = 1000
 """From where one table's ids begin to where the next one's do, in the order of their names."""
@@ -35,7 +35,7 @@ def stagger(connection: Connection, store: str) -> None:
     """Move the counters of all tables apart, those that are where they began."""
     left = _moved(connection)
     if left:
-        environ.remark(
+        remark(
             f"stagger=True of store {store!r} has no effect on {', '.join(map(repr, sorted(left)))}: there "
             "is no counter. On SQLite, that is  sqlite_autoincrement=True"
         )
