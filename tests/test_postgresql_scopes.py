@@ -130,6 +130,21 @@ class HiddenMixin(Mixin):
                 self.assertEqual(self.dump(), before)
 
 
+class HiddenFromSuperuserTests(PostgreSQLTestCase):
+    def test_an_alteration_that_no_event_trigger_tells_of(self) -> None:
+        backend = self.backend(schema=SCHEMA)
+        outer, before = backend.save(), dump(libpq(self.url))
+        self.run_sql(
+            "INSERT INTO t (note) VALUES ('x')",
+            "BEGIN; SET LOCAL event_triggers = off; ALTER TABLE child ADD b int; COMMIT",
+        )
+        inner = backend.save()
+        self.run_sql("INSERT INTO t (note) VALUES ('y')")
+        backend.reset(inner)
+        backend.reset(outer)
+        self.assertEqual(dump(libpq(self.url)), before)
+
+
 class HiddenFromGrantedTests(HiddenMixin, PostgreSQLTestCase):
     role = "granted"
 

@@ -81,8 +81,8 @@ class Data:
         """Begin a level, whatever was written."""
         with self.connection.raw.transaction():
             self.connection.make_durable()
-            written = self.written(self.rows.top, self.catalog.kept) | self.unknown()
-            kept = self.keep(self.rows.top.dirty | written)
+            written = self.written(self.stack[-1].rows, self.catalog.kept) | self.unknown()
+            kept = self.keep(self.stack[-1].rows.dirty | written)
             locations = self.locations()
         self.know(locations)
         return self.saved(written, kept, self.moved_since_top(locations), self.era + 1)
@@ -106,7 +106,7 @@ class Data:
 
     def moved_since_top(self, locations: dict[Name, Position]) -> dict[Name, Position]:
         """What `saved` wants to know, by where (at least) the sequences stand that were moved."""
-        top = self.positions.top
+        top = self.stack[-1].positions
         moved = {name: at for name, at in locations.items() if at != self.position(name, top)}
         there = self.catalog.sequences.keys() & self.positions.base.keys()
         back = {name: locations.get(name, self.positions.state(name, top)) for name in top.dirty & there}

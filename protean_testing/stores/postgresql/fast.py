@@ -135,8 +135,8 @@ class Fast:
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is open.
         """
-        era = self.data.era + 1
-        owed = self.data.rows.top.owed or self.data.positions.top.owed or self.data.large_objects()
+        era, top = self.data.era + 1, self.innermost
+        owed = top.rows.owed or top.positions.owed or self.data.large_objects()
         if owed or not self._nothing_to_save(era):
             return self._save_written(era, accept_schema)
         return self.data.saved(set(), {}, {}, era)
@@ -153,13 +153,13 @@ class Fast:
         return said == "nothing"
 
     def _save_written(self, era: int, accept_schema: Callable[[], bool]) -> Snapshot:
-        data = self.data
+        data, top = self.data, self.innermost
         with self.installed.transaction():
             self.connection.make_durable()
             findings, seen = self._findings()
-            changed = findings.schema and accept_schema()
+            changed = (findings.schema or findings.unexplained) and accept_schema()
             findings = replace(findings, everything=findings.everything or changed)
-            more = data.rows.top.owed | data.unknown() | data.large_objects()
+            more = top.rows.owed | data.unknown() | data.large_objects()
             owed = {table.number for table in self._suspects(findings, more)}
             kept = self._keep(owed, by_key=not findings.everything)
             moved = self._moved(owed, everywhere=findings.everything or findings.unexplained)
@@ -170,18 +170,20 @@ class Fast:
                 self.installed.install_after_crash(era)
             self._forget_notes(era)
             self.installed.log_keys(kept, era)
-            changed_states = self.installed.uncertain(set(kept) | set(data.rows.top.kept))
+            changed_states = self.installed.uncertain(set(kept) | set(top.rows.kept))
             states = {n: kept[n] if n in kept else data.rows.state_now(n) for n in changed_states}
-            names = self.installed.uncertain_sequences(moved.keys() | data.positions.top.kept)
+            names = self.installed.uncertain_sequences(moved.keys() | top.positions.kept)
             locations = {n: moved[n] if n in moved else data.positions.state_now(n) for n in names}
             self.installed.set_targets(states, locations, era)
             seen = self._after(seen)
         self._seen = seen
+        if findings.unexplained:
+            top.hidden = top.unexplained = True
         return data.saved(owed, kept, moved, era)
 
     def _moved(self, written: set[int], *, everywhere: bool) -> dict[Name, Position]:
         """Where sequences stand that were moved since the innermost snapshot. Inside a transaction."""
-        more = self.data.positions.top.dirty
+        more = self.innermost.positions.dirty
         suspects = self.installed.suspects(written, more, everywhere=everywhere)
         locations = sequences.positions(self.connection, suspects)
         self.data.know(locations)

@@ -43,14 +43,9 @@ class History(Generic[Thing, State]):
         self.base: dict[Thing, State] = {}
         self._changes = changes
 
-    @property
-    def top(self) -> Changes[Thing, State]:
-        """What happened since the innermost snapshot."""
-        return self._changes()[-1]
-
     def save(self, new: Iterable[Thing], kept: dict[Thing, State]) -> None:
         """Another snapshot follows. `new` was written since the innermost; `kept` has all that is owed."""
-        top = self.top
+        top = self._changes()[-1]
         top.dirty |= set(new)
         top.owed = set()
         top.kept |= kept
@@ -69,7 +64,7 @@ class History(Generic[Thing, State]):
 
     def state_now(self, thing: Thing) -> State:
         """The state of what was not written since one was kept last."""
-        top = self.top
+        top = self._changes()[-1]
         return top.kept[thing] if thing in top.kept else self.state(thing, top)
 
     def kept_since(self, snapshot: Changes[Thing, State]) -> set[Thing]:

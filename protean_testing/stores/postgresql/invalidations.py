@@ -61,10 +61,10 @@ class Invalidations:
     def read(self) -> None:
         """Begin to watch the relations that there are now. What they are like is compared after this."""
         ((relations, types, functions),) = self._connection.rows(_KNOWN, again=True)
-        constants = ", ".join(f"'{oid}'" for oid in relations) or "'0'"
+        constants = "', '".join(map(str, relations or [0]))
         statement = (
             sql.text("invalidations")
-            .replace(":relations", constants)
+            .replace(":relations", f"'{constants}'")
             .replace(":types", listed(types))
             .replace(":functions", listed(functions))
             .replace(":counts", catalogs.counts(superuser=self._connection.superuser))

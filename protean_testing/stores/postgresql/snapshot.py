@@ -21,7 +21,8 @@ class Snapshot:
         positions: Which sequences were moved since.
         schema: The schema it stands in.
         quick: A reset since has looked at no more than what the change log says.
-        hidden: So has one of an inner snapshot, which is forgotten.
+        hidden: So has one of an inner snapshot, which is forgotten; or an inner one was saved after something
+            that the change log does not account for.
         unexplained: Something happened since that the change log does not account for.
         holders: The sessions that held locks, once everything was looked at.
     """
