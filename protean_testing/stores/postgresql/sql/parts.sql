@@ -233,8 +233,8 @@ SELECT classid::int8, objid::int8, part, how, line, undo FROM (
            format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', polname, name, CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
                   CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
                   (SELECT string_agg(CASE one WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(one)) END, ', ') FROM unnest(polroles) one))
-           || coalesce(format(' USING (%s)', pg_get_expr(polqual, polrelid)), '')
-           || coalesce(format(' WITH CHECK (%s)', pg_get_expr(polwithcheck, polrelid)), ''),
+           || CASE WHEN polqual IS NULL THEN '' ELSE format(' USING (%s)', pg_get_expr(polqual, polrelid)) END
+           || CASE WHEN polwithcheck IS NULL THEN '' ELSE format(' WITH CHECK (%s)', pg_get_expr(polwithcheck, polrelid)) END,
            format('DROP POLICY %I ON %s', polname, name)
       FROM relation JOIN pg_policy p ON polrelid = objid
     -- Functions, types, schemas
