@@ -9,6 +9,7 @@ import psycopg
 
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
 
+from .mariadb_server import MariaDB
 from .runners.running import SAMPLE, SampleTestCase
 from .suite import Outcome
 
@@ -68,6 +69,14 @@ class DjangoTests(SampleTestCase):
         outcome = self.assertFailsWithItsDrop(*TEST, "--parallel", "2")
         self.assertIn("FAILED (errors=2)", outcome.err)
         self.assertFailsWithItsDrop(*TEST, "--parallel", "2", START_METHOD="spawn")
+
+    def test_on_mariadb(self) -> None:
+        server = MariaDB()
+        self.addCleanup(server.stop)
+        self.assertRight(*TEST, MYSQL_HOST=str(server.socket))
+        with server.connect("mysql") as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW DATABASES LIKE 'test%'")
+            self.assertEqual(cursor.fetchall(), ())
 
     def test_keepdb(self) -> None:
         for _ in range(2):

@@ -16,5 +16,17 @@ if os.environ.get("PGHOST"):
             "PORT": "5432",
         }
     }
+elif os.environ.get("MYSQL_HOST"):
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.mysql",
+            "NAME": "shop",
+            "USER": "root",
+            "HOST": os.environ["MYSQL_HOST"],
+        }
+    }
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
