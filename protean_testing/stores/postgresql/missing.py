@@ -12,7 +12,7 @@ from ...errors import ConfigurationError
 from ...ownership import is_test_name
 from ..sql.urls import shown
 from .administration import Administration
-from .connection import psycopg, quoted
+from .connection import connect, patience_for, psycopg, quoted
 from .likeness import digest
 
 _MARK = "made by protean_testing: "
@@ -70,9 +70,13 @@ def missing(url: URL, store: str) -> Missing | None:
     )
 
 
-def is_created(comment: object) -> bool:
-    """Whether the comment on a database may say that a run has created it."""
-    return isinstance(comment, str) and comment.startswith(_MARK)
+def is_created(url: URL) -> bool:
+    """Whether the comment on the database says that a run has created it."""
+    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+    with suppress(psycopg.Error), connect(url, patience_for(url)) as connection:
+        found = connection.execute(query).fetchone()
+        return found is not None and str(found[0]).startswith(_MARK)
+    return False
 
 
 def drop_created(url: URL, store: str) -> None:

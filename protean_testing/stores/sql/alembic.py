@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, event
@@ -54,9 +55,14 @@ class Migrations(Source):
             is_async = env.exists() and "async_engine" in env.read_text(encoding="utf-8")
             config.url = readable((async_url if is_async else sync_url)(handle.url)).replace("%", "%%")
             config.set_main_option(_URL, config.url)
-            with self._only_there(name, handle), handle.engine().connect() as connection:
+            with self._only_there(name, handle) as threads, handle.engine().connect() as connection:
                 config.attributes["connection"] = connection
-                _without_loop(lambda: command.upgrade(config, self.revision))
+
+                def upgrade() -> None:
+                    threads.add(get_ident())
+                    command.upgrade(config, self.revision)
+
+                _without_loop(upgrade)
                 connection.commit()
 
     def differences(self, engine: Engine, metadata: Iterable[MetaData]) -> list[str]:
@@ -86,12 +92,18 @@ class Migrations(Source):
             raise ConfigurationError(f"{self!r}: {error}") from None
 
     @contextmanager
-    def _only_there(self, name: str, handle: Location) -> Iterator[None]:
-        """Refuse to go on where env.py connects to another database; dispose the engines that it leaves."""
+    def _only_there(self, name: str, handle: Location) -> Iterator[set[int]]:
+        """Refuse to go on where env.py connects to another database; dispose the engines that it leaves.
+
+        What other threads connect to is theirs. Yields the set that is to hold the thread which runs env.py.
+        """
         engines: dict[Engine, None] = {}
+        threads: set[int] = set()
 
         def see(connection: Connection) -> None:
             engine = connection.engine
+            if get_ident() not in threads:
+                return
             if not handle.is_at(engine):
                 engine.dispose()
                 raise ConfigurationError(
@@ -105,7 +117,7 @@ class Migrations(Source):
 
         event.listen(Engine, "engine_connect", see)
         try:
-            yield
+            yield threads
         finally:
             event.remove(Engine, "engine_connect", see)
             for engine in engines:

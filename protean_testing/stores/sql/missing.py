@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL
 
 from ...ownership import is_test_name
 from .sibling import Sibling
@@ -47,7 +47,7 @@ def missing_database(url: URL, store: str) -> Missing | None:
     return None
 
 
-def dropping(url: URL, store: str, engine: Engine, missing: Missing | None) -> Callable[[], None] | None:
+def dropping(url: URL, store: str, missing: Missing | None) -> Callable[[], None] | None:
     """What drops the database, at the end, if a run has created it; this one, or one that was killed."""
     if isinstance(missing, _OnMySQL):
         return missing.drop
@@ -55,7 +55,4 @@ def dropping(url: URL, store: str, engine: Engine, missing: Missing | None) -> C
         return None
     from ..postgresql.missing import drop_created, is_created
 
-    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
-    with engine.connect() as connection:
-        comment = connection.exec_driver_sql(query).scalar()
-    return partial(drop_created, url, store) if is_created(comment) else None
+    return partial(drop_created, url, store) if is_created(url) else None

@@ -319,8 +319,7 @@ class SQLAlchemyStore(SQLAccess):
         else:
             backend.drop()
             if not handle.private and handle.own is None and handle.sibling is None and not self.adopt:
-                drop = dropping(handle.url, self.name, handle.engine(), handle.missing)
-                handle.at_end = drop or handle.at_end
+                handle.at_end = dropping(handle.url, self.name, handle.missing) or handle.at_end
             logger.info("store %r: %s is as it was before the run", self.name, handle.shown)
 
     def save_data(self) -> SQLSnapshot:
