@@ -23,7 +23,7 @@ MISTAKES = {
     "stores = [SQLAlchemyStore([Base])]": "Pass its .metadata.",
     "stores = [SQLAlchemyStore('sqlite:///a_test.db')]": "by its name: url=...",
     "stores = [SQLAlchemyStore(schema=Base.metadata)]": "must be a callable",
-    "stores = [SQLAlchemyStore(schema='a.sql')]": "must be a callable",
+    "stores = [SQLAlchemyStore(schema='a.sql')]": "is no file of SQL statements",
     "stores = [SQLAlchemyStore(adopt=True)]": "nobody has said where",
     "stores = [SQLAlchemyStore(Base.metadata, adopt=True)]": "nobody has said where",
 }
