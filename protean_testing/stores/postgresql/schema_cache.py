@@ -122,13 +122,14 @@ def fixed(value: Any) -> Any:
 
 
 def _way(connection: Connection) -> list[Any]:
-    """What decides how the fast reset is installed: another role, server or version of ours does it anew."""
+    """What decides how the fast reset is installed: another role, server or version does it anew."""
     role = connection.value("SELECT current_user::text")
     return [
         role,
         connection.superuser,
         connection.can_disable_triggers,
         connection.raw.info.server_version,
+        connection.evaluating,
         _ours(),
     ]
 
