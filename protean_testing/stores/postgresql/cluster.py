@@ -40,5 +40,6 @@ class Cluster:
             f"left on the server of store {self._database.name!r} what belongs to no database:\n{shown}"
             "It is not restored, and the next test finds it. Remove it in the test:  "
             + "; ".join(left.values())
+            + ("" if self._database.private else "\n(unless somebody else who uses this server made it)")
         )
         report_leak(text, self._database.name, self._database.on_leak)
