@@ -59,7 +59,8 @@ class DatabaseHandle:
         self.missing: Missing | None = None
         self.closed = False
         self.claimed = False
-        self.was_written: bool | None = None  # since the schema was made; None before the first reset
+        self.was_written = False  # since the schema was made
+        self.idle_resets = 0  # those that found nothing to restore
         self.makers: list[Maker] = []
         self.made: list[Maker] = []  # those of them that came to their end
         self.backend: Backend | None = None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _AROUND_A_TEST = ("setUp", "tearDown", "asyncSetUp", "asyncTearDown", "_callCleanup")
 _NOT_THE_USERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _AROUND_A_FIXTURE = ("execute", "finish")
+_SEVERAL = 3  # resets: one test alone, and the end of its class, may well have only read
 _made: WeakSet[DatabaseHandle] = WeakSet()
 _warned: set[str] = set()  # files
 
@@ -98,7 +99,7 @@ def remark_on_unwritten(name: str, handle: DatabaseHandle) -> None:
 
     Most likely the application works in another one. A worker cannot know: others may have written.
     """
-    if handle.was_written is not False or worker() is not None:
+    if handle.was_written or handle.idle_resets < _SEVERAL or worker() is not None:
         return
     with suppress(Exception), handle.engine().connect() as connection:
         tables = {(None, table) for table in inspect(connection).get_table_names()}

@@ -339,8 +339,8 @@ class SQLAlchemyStore(SQLAccess):
             if not self._is_advised:
                 self._is_advised = True
                 hints.warn_of_what_is_never_reset(handle)
-        elif handle.was_written is None:
-            handle.was_written = False
+        else:
+            handle.idle_resets += 1
         return changed
 
     def restore_fully(self, snapshot: SQLSnapshot) -> bool:
