@@ -161,6 +161,38 @@ class BlockTests(SuiteTestCase):
         )
         self.assertPassed(self.unittest("test_a"), 3)
 
+    def test_scopes_one_after_another(self) -> None:
+        """Each knows what the outer one had written before the first of them."""
+        self.write(
+            "test_a.py",
+            """
+            class Tests(DatabaseTestCase):
+                metadata = Base.metadata
+                @classmethod
+                def setUpClass(cls):
+                    super().setUpClass()
+                    place(cls.engine, "class")
+                def check(self):
+                    place(self.engine, "test")
+                    for number in range(3):
+                        for inner in range(2):
+                            with self.db.scope():
+                                with self.engine.begin() as connection:
+                                    connection.execute(text("DELETE FROM orders"))
+                                self.assertEqual(place(self.engine, "scope"), 3)
+                        self.assertEqual(customers(self.engine), ["class", "test"])
+                        with self.db.scope(), self.db.scope():
+                            with self.engine.begin() as connection:
+                                connection.execute(text("UPDATE orders SET customer = 'x'"))
+                        self.assertEqual(customers(self.engine), ["class", "test"])
+                test_1 = test_2 = check
+            """,
+            before=MODELS,
+        )
+        for test_db in ("memory", "sqlite", "postgresql"):
+            with self.subTest(test_db):
+                self.assertPassed(self.unittest("test_a", TEST_DB=test_db), 2)
+
     def test_what_an_order_of_scopes_cannot_keep_is_refused(self) -> None:
         self.write(
             "test_a.py",
