@@ -23,7 +23,10 @@ def run(program: Program, dialect: Dialect) -> None:
     """
     with dialect.world(program.schema) as world:
         open_scopes: list[tuple[Any, Dump]] = []
+        begun_at_once = -1  # the step whose scope has begun already
         for number, step in enumerate(program.steps):
+            if number == begun_at_once:
+                continue
             if isinstance(step, Work):
                 world.work(step)
             elif isinstance(step, Enter):
@@ -31,14 +34,24 @@ def run(program: Program, dialect: Dialect) -> None:
                 before = world.dump()
                 open_scopes.append((world.scopes.enter(), before))
             elif open_scopes:
-                _restore(world, open_scopes, leave=isinstance(step, Leave), what=(program, number))
                 assert isinstance(step, Leave | Reset)
+                follows = isinstance(step, Leave) and isinstance((*program.steps, None)[number + 1], Enter)
+                if follows:  # nothing comes between, not even a look
+                    begun_at_once = number + 1
+                _restore(
+                    world, open_scopes, leave=isinstance(step, Leave), enter=follows, what=(program, number)
+                )
         while open_scopes:
             _restore(world, open_scopes, leave=True, what=(program, len(program.steps)))
 
 
 def _restore(
-    world: World, open_scopes: list[tuple[Any, Dump]], *, leave: bool, what: tuple[Program, int]
+    world: World,
+    open_scopes: list[tuple[Any, Dump]],
+    *,
+    leave: bool,
+    enter: bool = False,
+    what: tuple[Program, int],
 ) -> None:
     token, before = open_scopes[-1]
     if leave:
@@ -46,7 +59,11 @@ def _restore(
         world.scopes.leave(token)
     else:
         world.scopes.reset(token)
+    if enter:
+        token = world.scopes.enter()
     after = world.dump()
+    if enter:
+        open_scopes.append((token, after))
     if after != before:
         program, number = what
         parts = [
