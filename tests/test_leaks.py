@@ -23,7 +23,12 @@ class FortyLeaks(SuiteTestCase):
             with self.subTest(name):
                 self.assertNotIn("AssertionError", said)  # it did not begin clean
                 if test["leaves"] is None:
-                    self.assertEqual(said, "")
+                    if (
+                        name.startswith("tearDownClass") and "Paranoid" in name
+                    ):  # the class names once more what is there for good
+                        self.assertIn("setting work_mem of DATABASE", said)
+                    else:
+                        self.assertEqual(said, "")
                     continue
                 for text in [f"LeakError: {name} left", *test["leaves"]]:
                     if isinstance(text, str):

@@ -175,14 +175,6 @@ class ParanoidPostgreSQLLeaks(Tables, DatabaseTestCase):
         KEPT.append(psycopg.connect(self.db.libpq_url))
         KEPT[-1].execute("LOCK TABLE orders IN SHARE MODE")
 
-    @classmethod
-    def tearDownClass(cls) -> None:
-        with psycopg.connect(
-            cls.db.libpq_url, autocommit=True
-        ) as connection:  # else the class's leak as well
-            connection.execute("ALTER DATABASE paranoid_leaks_test RESET work_mem")
-        super().tearDownClass()
-
     def run_sql(self, *statements: str) -> None:
         with self.engine.begin() as connection:
             for statement in statements:
