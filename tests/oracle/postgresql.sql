@@ -5,7 +5,7 @@ WITH n AS MATERIALIZED (
 ), c AS MATERIALIZED (SELECT c.*, nspname FROM pg_class c JOIN n ON n.oid = c.relnamespace)
 SELECT 'relation', nspname, c.relname, concat_ws(' ', c.relkind, c.relpersistence, c.relispopulated,
        c.relrowsecurity, c.relforcerowsecurity,
-       coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)), pg_get_expr(c.relpartbound, c.oid),
+       ARRAY(SELECT r::text FROM unnest(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) r ORDER BY 1), pg_get_expr(c.relpartbound, c.oid),
        obj_description(c.oid, 'pg_class'), pg_get_viewdef(CASE WHEN c.relkind IN ('v', 'm') THEN c.oid END),
        (SELECT string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid)), ', ' ORDER BY a.attnum)
@@ -37,7 +37,7 @@ SELECT 'type', nspname, typname,
   FROM pg_type t JOIN n ON n.oid = typnamespace
 UNION ALL
 SELECT 'schema', nspname, '', concat_ws(' ', pg_get_userbyid(nspowner),
-       coalesce(nspacl, acldefault('n', nspowner)))
+       ARRAY(SELECT r::text FROM unnest(coalesce(nspacl, acldefault('n', nspowner))) r ORDER BY 1))
   FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'protean_testing')
 UNION ALL
 SELECT 'owner', nspname, relname, pg_get_userbyid(relowner) FROM c
@@ -57,9 +57,9 @@ SELECT 'heir', nspname, relname, string_agg(inhparent::regclass::text, ', ' ORDE
   FROM c JOIN pg_inherits ON inhrelid = c.oid GROUP BY 2, 3
 UNION ALL
 SELECT 'rights', '', p.oid::regprocedure::text,
-       concat_ws(' ', proowner::regrole, coalesce(proacl, acldefault('f', proowner))) FROM pg_proc p JOIN n ON n.oid = pronamespace
+       concat_ws(' ', proowner::regrole, ARRAY(SELECT r::text FROM unnest(coalesce(proacl, acldefault('f', proowner))) r ORDER BY 1)) FROM pg_proc p JOIN n ON n.oid = pronamespace
 UNION ALL
-SELECT 'rights of type', '', t.oid::regtype::text, concat_ws(' ', typowner::regrole, coalesce(typacl, acldefault('T', typowner)),
+SELECT 'rights of type', '', t.oid::regtype::text, concat_ws(' ', typowner::regrole, ARRAY(SELECT r::text FROM unnest(coalesce(typacl, acldefault('T', typowner))) r ORDER BY 1),
            typdefault, typnotnull, (SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(k.oid)), ', ' ORDER BY conname)
                                       FROM pg_constraint k WHERE contypid = t.oid))
   FROM pg_type t JOIN n ON n.oid = typnamespace WHERE typtype IN ('d', 'e', 'r')
@@ -98,7 +98,7 @@ SELECT 'mapping', '', cfgname, string_agg(concat_ws(' ', maptokentype, mapseqno,
   FROM pg_ts_config f JOIN pg_ts_config_map m ON mapcfg = f.oid WHERE f.oid >= 16384 GROUP BY 3
 UNION ALL
 SELECT 'large object', '', l.oid::text,
-       concat_ws(' ', lomowner::regrole, coalesce(lomacl, acldefault('L', lomowner)), lo_get(l.oid), description)
+       concat_ws(' ', lomowner::regrole, ARRAY(SELECT r::text FROM unnest(coalesce(lomacl, acldefault('L', lomowner))) r ORDER BY 1), lo_get(l.oid), description)
   FROM pg_largeobject_metadata l LEFT JOIN pg_description d ON d.classoid = 'pg_largeobject'::regclass AND d.objoid = l.oid
 UNION ALL
 SELECT 'sequence', nspname, relname,

@@ -233,7 +233,7 @@ class PostgreSQLBackend(OwnedDatabase):
 
     def _accept_schema(self) -> bool:
         kept, schemas = self._kept
-        if schemas.is_quickly_the_same(schemas.current):
+        if schemas.is_quickly_the_same(schemas.current, told=self._connection.superuser):
             return False
         changed = schemas.accept()
         kept.catalog = schemas.catalog
@@ -380,7 +380,7 @@ class PostgreSQLBackend(OwnedDatabase):
         """
         kept, schemas = self._kept
         altered: set[int] | None = None
-        changed = schemas.changed(snapshot.schema)
+        changed = schemas.changed(snapshot.schema, told=self._connection.superuser)
         if changed:
             self._make_way(transactions.READERS)
             altered = schemas.restore(snapshot.schema)

@@ -372,7 +372,7 @@ class Fast:
             data.discard(snapshot)
             seen = self._after(seen)
         self._seen = seen
-        self.unexplained = False
+        self.unexplained = findings.unexplained and not everything
         data.ended(snapshot)
         return changed
 

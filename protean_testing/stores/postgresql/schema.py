@@ -135,11 +135,15 @@ class Schemas:
         if self._invalidations is not None:
             self._invalidations.accept()
 
-    def is_quickly_the_same(self, schema: Schema) -> bool:
-        """Whether nothing was changed since it was last looked at, not even our own triggers."""
+    def is_quickly_the_same(self, schema: Schema, *, told: bool = False) -> bool:
+        """Whether nothing was changed since it was last looked at, not even our own triggers.
+
+        Parameters:
+            told: An event trigger may have told of a change: not for every kind does the server invalidate.
+        """
         if schema is not self.current:
             return False
-        if self._invalidations is None:
+        if self._invalidations is None or told:
             return fingerprint.take_quick(self._connection) == self._quick
         if self._invalidations.any_since():
             if fingerprint.take_quick(self._connection) != self._quick:
@@ -147,10 +151,10 @@ class Schemas:
             self._invalidations.accept()
         return True
 
-    def changed(self, schema: Schema | None = None) -> bool:
+    def changed(self, schema: Schema | None = None, *, told: bool = False) -> bool:
         """Whether it is another one than `schema`, or than when it was last looked at."""
         schema = schema or self.current
-        if self.is_quickly_the_same(schema):
+        if self.is_quickly_the_same(schema, told=told):
             return False
         self.may_be_stale = True
         now = self._take_quick()
@@ -172,7 +176,7 @@ class Schemas:
 
     def accept(self) -> bool:
         """What an outer scope changed is there for its inner scopes. Returns whether anything was."""
-        if not self.changed():
+        if not self.changed(told=self._connection.superuser):
             return False
         self.current = Schema(self._looks_now())
         self._describe()
