@@ -21,7 +21,6 @@ from .oracle.program import Dump
 from .postgresql_testcase import Class, Mixin, PostgreSQLTestCase, libpq, owned_database
 from .suite import SuiteTestCase
 
-
 SOME = {
     ("15", "superuser", "fast"),
     ("15", "owner", "generic"),
