@@ -205,8 +205,8 @@ class ConnectTests(DatabaseTestCase):
         cursor = connection.cursor()
         cursor.execute("INSERT INTO orders (id, customer) VALUES (1, 'Ann')")
         connection.commit()
-        cursor.execute("INSERT INTO orders (id, customer) VALUES (2, 'Bob')")  # left open
         self.assertEqual(customers(self.engine), ["Ann"])
+        cursor.execute("INSERT INTO orders (id, customer) VALUES (2, 'Bob')")  # left open
         opened.append(connection)
     test_1 = test_2 = check
 
