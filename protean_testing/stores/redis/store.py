@@ -93,8 +93,9 @@ class RedisStore(LocatedStore):
         self.prefix, self.unsafe, self.adopt, self.copy_limit = prefix, unsafe, adopt, copy_limit
         self._url = url if callable(url) else None
         self._given = None if client is None else from_client(client)
-        if url is not None and self._url is None:
-            self._given = from_url(Secret(url))
+        if isinstance(url, str):
+            url = Secret(url)  # a frame that is printed shows what it holds
+            self._given = from_url(url)
         self._client_given = client is not None
         self._wait = wait
         self.on_leak, self.verify = on_leak, verify

@@ -171,8 +171,10 @@ class SQLAlchemyStore(SQLAccess):
             if self._engine is not None:
                 self._handle = DatabaseHandle(sync_url(engine_of(self._engine).url), engine=self._engine)
             elif self._url is not None:
-                url = self._url() if callable(self._url) else self._url
-                self._handle = DatabaseHandle(worker_url(parsed_url(url)))
+                given = (
+                    self._url if isinstance(self._url, URL) else parsed_url(self._url())
+                )  # no text in a frame
+                self._handle = DatabaseHandle(worker_url(given))
             else:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
         return self._handle
