@@ -62,7 +62,8 @@ class RefusalTests(SuiteTestCase):
         self.assertRefused("SQLAlchemyStore()", "takes one of metadata, schema=, adopt=True and empty=True")
         self.assertRefused("SQLAlchemyStore(Base.metadata, empty=True)", "takes one of metadata")
         self.assertRefused(
-            "SQLAlchemyStore(Base.metadata, url='sqlite://', engine=create_engine('sqlite://'))", "not both"
+            "SQLAlchemyStore(Base.metadata, url='sqlite://', engine=create_engine('sqlite://'))",
+            "takes one of url=, engine= and dialect=",
         )
         self.assertRefused("SQLAlchemyStore(Base.metadata, engine=lambda: 3)", "engine= must be an Engine")
         self.assertRefused(
