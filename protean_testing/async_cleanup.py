@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
+from .core.leaks import report_leak, strictest
 from .errors import LeakError, ScopeError
+from .store import Store, ended_scope
 
 PATIENCE = 6.0  # seconds for tasks to end by themselves once cancelled: SQLite waits 5 for a lock
 AGAIN = 0.5  # seconds after each further cancellation
 TRIES = 10
 
 Step = Callable[[], Awaitable[object]]
+
+
+def report_tasks(test: str, stores: Sequence[Store], names: str) -> None:
+    """Report tasks that a test left running, as the stores that they may write to ask for it.
+
+    Raises:
+        LeakError: See `core.leaks.report_leak`.
+    """
+    ended_scope.set(test)
+    shown = ", ".join(store.name for store in stores)
+    report_leak(
+        f"left {names} running, cancelled before the reset of {shown}.\n"
+        "Wait for it in the test, or cancel it there:  task.cancel()",
+        shown,
+        strictest(store.on_leak for store in stores),
+    )
 
 
 async def end_tasks(

@@ -14,17 +14,16 @@ from threading import get_ident
 from types import FrameType
 from typing import Any
 
-from .async_cleanup import await_all, end_tasks
+from .async_cleanup import await_all, end_tasks, report_tasks
 from .config.resolve import declared, resolve
 from .core import run_end
-from .core.leaks import report_leak, strictest
 from .core.run import raise_all
 from .core.scopes import Scope
 from .database import Database
 from .errors import ConfigurationError, ScopeError, UnsafeStoreError, without_own_frames
 from .handles import over, put_handles, remove_handles
 from .hooks import Hook
-from .store import Store, ended_scope
+from .store import Store
 
 __unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
 
@@ -131,7 +130,8 @@ class ClassFixture:
 
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
-        errors = await end_tasks(self._report_tasks, self.tests.innermost().close_async)
+        report = partial(report_tasks, self.tests.label, self.stores)
+        errors = await end_tasks(report, self.tests.innermost().close_async)
         loop = asyncio.get_running_loop()
         leave = (store.leave_loop for store in self.stores)
         errors += await await_all([*leave, loop.shutdown_asyncgens, loop.shutdown_default_executor])
@@ -156,16 +156,6 @@ class ClassFixture:
     def _miss_hooks(self) -> None:
         raise ConfigurationError(
             f"{self.tests.label}: its hooks were not entered. An async setUp must call super().setUp()."
-        )
-
-    def _report_tasks(self, names: str) -> None:
-        ended_scope.set(self.tests.label)
-        stores = ", ".join(store.name for store in self.stores)
-        report_leak(
-            f"left {names} running, cancelled before the reset of {stores}.\n"
-            "Wait for it in the test, or cancel it there:  task.cancel()",
-            stores,
-            strictest(store.on_leak for store in self.stores),
         )
 
     def _entered(self, around: str) -> ExitStack:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytest
 
-from ..async_cleanup import await_all, end_tasks
+from ..async_cleanup import await_all, end_tasks, report_tasks
 from ..blocks import test_database
-from ..core.leaks import report_leak, strictest
 from ..core.run import raise_all
 from ..database import Block, Database
 from ..hooks import Hook
-from ..store import OnLeak, Store, ended_scope
+from ..store import OnLeak, Store
 
 if TYPE_CHECKING:
     from protean import Domain
@@ -102,17 +101,6 @@ def end_in_loop(item: Any) -> None:
 
 
 async def _end(db: Database, test: str, before: set[asyncio.Task[Any]]) -> None:
-    errors = await end_tasks(partial(_report, db, test), db.close_async, before)
+    errors = await end_tasks(partial(report_tasks, test, db.stores), db.close_async, before)
     errors += await await_all(store.leave_loop for store in db.stores)
     raise_all(errors, f"after {test}")
-
-
-def _report(db: Database, test: str, names: str) -> None:
-    ended_scope.set(test)
-    stores = ", ".join(store.name for store in db.stores)
-    report_leak(
-        f"left {names} running, cancelled before the reset of {stores}.\n"
-        "Wait for it in the test, or cancel it there:  task.cancel()",
-        stores,
-        strictest(store.on_leak for store in db.stores),
-    )

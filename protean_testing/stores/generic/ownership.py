@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -13,12 +12,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ...errors import ConfigurationError, RescuedRowsWarning, StoreError, UnsafeStoreError
+from ...errors import ConfigurationError, StoreError, UnsafeStoreError
 from ...ownership import Marker, clean_line, examine, new_marker, refuse_other_name
 from ...ownership import Thing as Content
 from ...ownership.examine import VERSION_TABLES
 from ...ownership.marker import RUN
-from ..sql.backend import Database
+from ..sql.backend import Database, warn_of_rescued
 from . import marker_table, mysql, mysql_schema, rows, schema
 from .rows import Copy, Key, Table
 from .schema import Thing, identified, named, shown
@@ -405,13 +404,8 @@ class Ownership:
                     rows.copy(connection, table, name, "")
                     lines.append(f"{shown(('TABLE', *table.key))}: all rows that it had are in table {name}")
         if lines:
-            warnings.warn(
-                f"what was there before a run that was killed ({marker}) is restored in store "
-                f"{self.database.name!r} ({self.database.shown}). It, or somebody after it, has written:\n"
-                f"{_listed(lines)}\nCopy from there what is yours, and drop it.",
-                RescuedRowsWarning,
-                stacklevel=2,
-            )
+            by = f"a run that was killed ({marker})"
+            warn_of_rescued(self.database, by, "It, or somebody after it, has written", lines)
 
     def not_as_it_was(
         self, things: Collection[Thing], copies: Mapping[Key, str], why: str = ""

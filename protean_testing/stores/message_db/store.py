@@ -343,7 +343,7 @@ class MessageDBStore(LocatedStore):
         )
         return StoreError(
             f"store {self.name!r}: {f'{gone} messages' if gone else 'messages'} that were there before are "
-            f"{'gone' if gone else 'changed'} and cannot be brought back, {why}. Message DB keeps every "
+            f"{'gone' if gone else 'changed'} and cannot be restored, {why}. Message DB keeps every "
             f"message: what {'deletes' if gone else 'changes'} them in the test?",
             store=self.name,
         )

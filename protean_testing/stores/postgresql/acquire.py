@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ...errors import ConfigurationError, RescuedRowsWarning, StoreError
+from ...errors import ConfigurationError, StoreError
 from ...ownership import Marker, new_marker, refuse_other_name
-from ..sql.backend import Database
+from ..sql.backend import Database, warn_of_rescued
 from . import (
     administration,
     before,
@@ -202,13 +201,7 @@ def report(database: Database, restored: before.Restored, by: str) -> None:
         StoreError: Something cannot.
     """
     if restored.rescued:
-        lines = "\n".join(f"  {line}" for line in restored.rescued)
-        warnings.warn(
-            f"what was there before {by} is restored in store {database.name!r} ({database.shown}). Somebody "
-            f"may have written since that run died:\n{lines}\nCopy from there what is yours, and drop it.",
-            RescuedRowsWarning,
-            stacklevel=2,
-        )
+        warn_of_rescued(database, by, "Somebody may have written since that run died", restored.rescued)
     if restored.lost:
         lines = "\n".join(f"  {line}" for line in restored.lost)
         raise StoreError(

@@ -154,7 +154,7 @@ def _delete(table: Table, state: State) -> str:
 
 
 def _insert_missing(connection: Connection, table: Table, state: State) -> list[str]:
-    """The rows that are missing are told by their texts, and written under other settings than these have."""
+    """Compare the missing rows by their texts, and write them under other settings than these have."""
     missing = "SELECT line FROM kept LEFT JOIN now USING (line, n) WHERE now.n IS NULL"
     found = f"INSERT INTO {OURS}.kept (copy, number, line) WITH {_counted(table, state)}"
     return [

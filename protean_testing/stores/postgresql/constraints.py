@@ -168,7 +168,7 @@ def _add(connection: Connection, one: _Constraint) -> None:
         connection.run(f"{add} NOT VALID")
         logging.getLogger("protean_testing").warning(
             "constraint %s on %s is NOT VALID from now on: a row that was there does not keep it any more, "
-            "and came back all the same (%s). A superuser restores such rows without this.",
+            "and was restored all the same (%s). A superuser restores such rows without this.",
             one.origin,
             one.where,
             error.diag.message_primary,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import URL, Engine
 
-from ...errors import OpenTransactionError, UnsafeStoreError
+from ...errors import OpenTransactionError, RescuedRowsWarning, UnsafeStoreError
 from ...ownership import refusal
 from ...store import LeftBy, OnLeak, Snapshot
 from .urls import shown
@@ -115,6 +116,23 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close every connection of the backend's own."""
+
+
+def warn_of_rescued(database: Database, by: str, who: str, lines: Iterable[str]) -> None:
+    """Warn of rows that were moved out of the way of what there was before a killed run.
+
+    Parameters:
+        by: The run.
+        who: Who has written them, or may have.
+        lines: Where they are, a line a table.
+    """
+    listed = "\n".join(f"  {line}" for line in lines)
+    warnings.warn(
+        f"what was there before {by} is restored in store {database.name!r} ({database.shown}). "
+        f"{who}:\n{listed}\nCopy from there what is yours, and drop it.",
+        RescuedRowsWarning,
+        stacklevel=2,
+    )
 
 
 def writer_is_open(store: str, error: OpenTransactionError) -> OpenTransactionError:

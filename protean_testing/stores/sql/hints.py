@@ -101,7 +101,8 @@ def remark_on_unwritten(name: str, handle: DatabaseHandle) -> None:
     """
     if handle.was_written or handle.idle_resets < _SEVERAL or worker() is not None:
         return
-    with suppress(Exception), handle.engine().connect() as connection:
+    # It is no more than a hint: what is wrong with the database is said by the drop that follows.
+    with suppress(Exception), handle.engine().connect() as connection, handle.limited(connection):
         tables = {(None, table) for table in inspect(connection).get_table_names()}
         for schema, table in sorted(tables.union(*(one.tables() for one in handle.makers)), key=str):
             rows = select(literal(1)).select_from(TableClause(table, schema=schema)).limit(1)

@@ -171,9 +171,8 @@ class SQLAlchemyStore(SQLAccess):
             if self._engine is not None:
                 self._handle = DatabaseHandle(sync_url(engine_of(self._engine).url), engine=self._engine)
             elif self._url is not None:
-                given = (
-                    self._url if isinstance(self._url, URL) else parsed_url(self._url())
-                )  # no text in a frame
+                # In one expression: a name in this frame would show the password.
+                given = self._url if isinstance(self._url, URL) else parsed_url(self._url())
                 self._handle = DatabaseHandle(worker_url(given))
             else:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
