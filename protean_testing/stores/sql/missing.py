@@ -9,7 +9,9 @@ from typing import Protocol
 from sqlalchemy import URL
 
 from ...ownership import is_test_name
+from ...waiting import Patience
 from .sibling import Sibling
+from .urls import server_of
 
 
 class Missing(Protocol):
@@ -36,6 +38,8 @@ def missing_database(url: URL, store: str) -> Missing | None:
     Raises:
         ConfigurationError: It is not there, and is not to be created or cannot be.
     """
+    if Patience(server_of(url)).is_gone:  # it has just been waited for, and could not tell
+        return None
     match url.get_backend_name():
         case "postgresql":
             from ..postgresql.missing import missing
