@@ -68,6 +68,7 @@ class AttackTestCase(SuiteTestCase):
     def start_suite(self, *tests: str, **variables: str) -> subprocess.Popen[str]:
         """Run it until a test calls ``ready()``. It is killed at the end of this test, if it still lives."""
         process = self._start(tests, KILL="1", **variables)
+        self.addCleanup(self._await_watchdogs)
         self.addCleanup(self._end, process, signal.SIGKILL)
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -112,6 +113,13 @@ class AttackTestCase(SuiteTestCase):
         process.wait(timeout=30)
         if process.stdout is not None:
             process.stdout.close()
+
+    def _await_watchdogs(self) -> None:
+        """They note the death of a run for a while, in a directory that is removed at the end of the test."""
+        deadline = time.monotonic() + 20
+        while watchdogs(self.directory):
+            self.assertLess(time.monotonic(), deadline, "a watchdog outlives its run")
+            time.sleep(0.05)
 
     def _errors(self) -> str:
         return (self.directory / "errors").read_text()
