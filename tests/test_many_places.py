@@ -12,6 +12,7 @@ from protean_testing.servers.postgresql import start_postgresql
 from protean_testing.stores.postgresql import PostgreSQLBackend
 from protean_testing.stores.sql.backend import Database
 
+from .depth import DEEP
 from .suite import SuiteTestCase
 
 CLASSES = """
@@ -127,7 +128,7 @@ class ManyTests(SuiteTestCase):
 
     def test_domains(self) -> None:
         """Protean's own caches keep the last 128 domains themselves: some 50 KB for each of these."""
-        connections, memory = self.measured("domains.DomainTests", 300, TEST_DB="postgresql")
+        connections, memory = self.measured("domains.DomainTests", 300 if DEEP else 120, TEST_DB="postgresql")
         self.assertLessEqual(max(connections), 20)
         self.assertLess(memory[-1], memory[4] * 1.1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +9,7 @@ import psycopg
 
 from protean_testing.errors import LeakError
 
+from .depth import DEEP
 from .oracle.postgresql import dump
 from .postgresql_testcase import CONFIGURATIONS, Mixin, everywhere, libpq
 from .real_schema import changes, pg_dump, rows, schema
@@ -44,10 +44,10 @@ class RealSchemaTests(Mixin):
         self.assertEqual(pg_dump(self.server, self.name), everything)
 
     def kinds(self) -> list[tuple[str, str]]:
-        """Each configuration takes a part of them, unless ALL_ROLES is set: together they are all."""
+        """Each configuration takes a part of them, unless it is deep: together they are all."""
         every = list(changes(self.role).items())
         part = CONFIGURATIONS.index((self.version, self.role, self.reset))
-        return every if "ALL_ROLES" in os.environ else every[part :: len(CONFIGURATIONS)]
+        return every if DEEP else every[part :: len(CONFIGURATIONS)]
 
     def test_all_of_a_large_schema(self) -> None:
         """Many changes one after the other, at the size that large applications have."""
