@@ -139,11 +139,11 @@ def fingerprint(*, superuser: bool, internal: bool, some: bool) -> str:
 
 def quick(*, superuser: bool) -> str:
     """The query for how many lines the catalogs have for objects of users, and the latest writer of one."""
-    lines = (
+    lines = [
         f"SELECT {number} AS number, count(*) AS lines, min(age(xmin)) AS age FROM {one.name} c "
         f"WHERE {one.where}"
         for number, one in enumerate(_ALL)
-    )
+    ]
     text = " UNION ALL ".join(lines).replace(f" AND {_NOT_OURS}", "")
     newest = _NEWEST.replace("age(xmin)", "age")
     text = f"SELECT array_agg(lines ORDER BY number), ({newest})::int8 FROM ({text}) part"
@@ -155,11 +155,11 @@ def counts(*, superuser: bool) -> str:
 
     What only a superuser may write is left out: its own writes are noted by event triggers.
     """
-    lines = (
+    lines = [
         f"(SELECT (count(*), {_NEWEST}) FROM {one.name} c WHERE {one.where})"
         for one in _ALL
         if one.alone and (one.name in _ALWAYS or (one.name in _OF_OTHERS and not superuser))
-    )
+    ]
     return ",\n       ".join(lines)
 
 

@@ -62,8 +62,8 @@ def take(connection: Connection, addresses: Collection[Address]) -> Parts:
         connection.run("SET LOCAL search_path = pg_catalog; SET LOCAL quote_all_identifiers = off")
         name = connection.prepare(sql.text("parts"))
         lines = connection.rows(f"EXECUTE {name}('{{{arguments[0]}}}', '{{{arguments[1]}}}')")
-    for classid, objid, part, *rest in lines:
-        found.setdefault((classid, objid), {})[part] = Part(*(one or "" for one in rest))
+    for classid, objid, part, how, line, undo in lines:
+        found.setdefault((classid, objid), {})[part] = Part(how or "", line or "", undo or "")
     return found
 
 
