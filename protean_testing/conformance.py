@@ -26,7 +26,7 @@ class StoreConformance(Base):
     """
 
     def make_store(self) -> Store:
-        """A store that is not in use yet. Two calls give stores of equal identity."""
+        """A store that is not in use yet."""
         raise NotImplementedError
 
     def write(self, store: Any, value: str) -> None:
@@ -79,6 +79,18 @@ class StoreConformance(Base):
         self.assertEqual(self.read(self.store), outer)
         self._reset(self.first)
         self.assertEqual(self.read(self.store), before)
+
+    def test_inner_scopes_one_after_another(self) -> None:
+        self._needs_save()
+        self.write(self.store, "outer")
+        outer = self.read(self.store)
+        for value in ("one", "", "two", "three"):
+            inner = run_sync(self.store.save_data())
+            if value:
+                self.write(self.store, value)
+            self._reset(inner)
+            run_sync(self.store.forget_data(inner))
+            self.assertEqual(self.read(self.store), outer, value)
 
     def test_an_outer_reset_voids_inner_snapshots(self) -> None:
         self._needs_save()

@@ -270,7 +270,10 @@ class BrokenStoresAreFoundTests(unittest.TestCase):
 
         self.assertEqual(
             self.failing(reset_data=reset_data),
-            {"test_an_inner_snapshot_keeps_what_the_outer_scope_wrote"},
+            {
+                "test_an_inner_snapshot_keeps_what_the_outer_scope_wrote",
+                "test_inner_scopes_one_after_another",
+            },
         )
 
     def test_one_that_always_tells_of_a_write(self) -> None:

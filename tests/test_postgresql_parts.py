@@ -13,15 +13,54 @@ from unittest.mock import patch
 import psycopg
 
 from protean_testing.errors import ProteanTestingError
-from protean_testing.stores.postgresql import baseline, change_log, constraints, sql
+from protean_testing.stores.postgresql import (
+    baseline,
+    catalogs,
+    change_log,
+    constraints,
+    large_objects,
+    parts,
+    sql,
+    views,
+)
 from protean_testing.stores.postgresql.history import History
 from protean_testing.stores.postgresql.installed import Installed
 
+from .depth import DEEP
 from .oracle.postgresql import dump
 from .postgresql_testcase import PostgreSQLTestCase, libpq
+from .real_schema import pg_dump
 
 TABLES = "".join(f"CREATE TABLE t{number} (id serial PRIMARY KEY, a int);" for number in range(20))
 """With more sequences than are looked at after every test."""
+
+CATALOGS = {
+    "pg_constraint": "ALTER DOMAIN number ADD CHECK (VALUE > 1)",
+    "pg_enum": "ALTER TYPE mood ADD VALUE 'tired'",
+    "pg_namespace": "CREATE SCHEMA made",
+    "pg_description": "COMMENT ON TYPE mood IS 'of a test'",
+    "pg_publication_rel": "ALTER PUBLICATION published ADD TABLE t",
+    "pg_publication": "CREATE PUBLICATION made",
+    "pg_amop": "ALTER OPERATOR FAMILY family USING btree ADD OPERATOR 1 < (int, bigint)",
+    "pg_amproc": "ALTER OPERATOR FAMILY family USING btree "
+    "ADD FUNCTION 1 (int, bigint) btint48cmp(int, bigint)",
+    "pg_ts_config_map": "ALTER TEXT SEARCH CONFIGURATION words ALTER MAPPING FOR asciiword WITH simple",
+    "pg_operator": "CREATE OPERATOR @#@ (leftarg = int, rightarg = int, function = int4eq)",
+    "pg_cast": "CREATE CAST (text AS mood) WITH INOUT",
+    "pg_statistic_ext": "CREATE STATISTICS made ON a, b FROM t",
+    "pg_collation": 'CREATE COLLATION made FROM "C"',
+    "pg_opfamily": "CREATE OPERATOR FAMILY made USING btree",
+    "pg_ts_config": "CREATE TEXT SEARCH CONFIGURATION made (copy = simple)",
+    "pg_ts_dict": "CREATE TEXT SEARCH DICTIONARY made (template = simple)",
+    "pg_conversion": "CREATE CONVERSION made FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
+    "pg_foreign_data_wrapper": "CREATE FOREIGN DATA WRAPPER made",
+    "pg_foreign_server": "CREATE SERVER made FOREIGN DATA WRAPPER wrapper",
+    "pg_user_mappings": "CREATE USER MAPPING FOR PUBLIC SERVER foreign_server",
+    "pg_am": "CREATE ACCESS METHOD made TYPE TABLE HANDLER heap_tableam_handler",
+    "pg_language": "CREATE LANGUAGE made HANDLER plpgsql_call_handler",
+    "pg_default_acl": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO application",
+}
+"""What only that catalog tells."""
 
 Broken = AbstractContextManager[Any]
 
@@ -65,7 +104,7 @@ class PartTests(PostgreSQLTestCase):
         backend = self.backend(schema=schema, on_leak="reset", wait=0.1)
         self.snapshot = backend.save()
         self.run_sql(shared)
-        snapshot, before = backend.save(), dump(libpq(self.server.url(self.name)))
+        snapshot, before = backend.save(), self.dumps()
         self.open = self.connect()
         self.give_back = lambda: backend.reset(snapshot)
         self.save = backend.save
@@ -74,7 +113,10 @@ class PartTests(PostgreSQLTestCase):
         backend.reset(snapshot)
         with suppress(psycopg.OperationalError):
             self.open.commit()
-        return dump(libpq(self.server.url(self.name))) == before
+        return self.dumps() == before
+
+    def dumps(self) -> Any:
+        return dump(libpq(self.server.url(self.name))), pg_dump(self.server, self.name)
 
     def leave_open(self, *statements: str) -> Callable[[], None]:
         def execute() -> None:
@@ -243,4 +285,44 @@ class PartTests(PostgreSQLTestCase):
             patch.object(change_log, "damaged", lambda *_: False),
             switched + "ALTER TABLE t1 ENABLE TRIGGER USER",
             role="owner",
+        )
+
+    def test_every_catalog(self) -> None:
+        schema = (
+            "CREATE TABLE t (a int, b int); CREATE DOMAIN number AS int; "
+            "CREATE TYPE mood AS ENUM ('happy'); CREATE PUBLICATION published; "
+            "CREATE OPERATOR FAMILY family USING btree; CREATE FOREIGN DATA WRAPPER wrapper; "
+            "CREATE SERVER foreign_server FOREIGN DATA WRAPPER wrapper; "
+            "CREATE TEXT SEARCH CONFIGURATION words (copy = english)"
+        )
+        for name, statement in CATALOGS.items() if DEEP else list(CATALOGS.items())[::4]:
+            with self.subTest(name):
+                others = tuple(one for one in catalogs._ALL if name not in one.name)
+                self.assertLess(len(others), len(catalogs._ALL))
+                self.assertNeeded(patch.object(catalogs, "_ALL", others), statement, schema=schema)
+
+    def test_objects_that_are_restored_alone(self) -> None:
+        """Without it there is a new schema: all is right, in tables that are others."""
+        self.assertNeeded(
+            patch.object(parts, "restore", lambda _, pairs, then: set(pairs)),
+            "CREATE INDEX made ON t1 (a)",
+            lambda: (self.give_back(), self.run_sql("COMMENT ON TABLE t2 IS 'the same one'"))[1],
+            shared="COMMENT ON TABLE t2 IS 'the same one'",
+        )
+
+    def test_large_objects(self) -> None:
+        made = "SELECT lo_from_bytea(4001, 'first')"
+        for step in (
+            "SELECT lo_put(4001, 0, 'XY')",
+            "SELECT lo_unlink(4001)",
+            "SELECT lo_from_bytea(0, 'made')",
+        ):
+            self.assertNeeded(patch.object(large_objects, "restore", lambda *_: None), step, shared=made)
+
+    def test_what_a_view_shows(self) -> None:
+        self.assertNeeded(
+            patch.object(views, "restore", lambda *_: set()),
+            "REFRESH MATERIALIZED VIEW v",
+            schema="CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT a FROM t",
+            shared="INSERT INTO t VALUES (1)",
         )

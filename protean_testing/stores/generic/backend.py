@@ -271,7 +271,12 @@ class GenericBackend:
 
     def _drop_unused(self) -> None:
         """Copies that no snapshot needs, and that are not of what was there before the run."""
-        needed = {copy.name for snapshot in self._snapshots for copy in snapshot.rows.values()}
+        known = [self._known.rows] if self._known else []  # the next snapshot is made of these
+        needed = {
+            copy.name
+            for kept in (*(snapshot.rows for snapshot in self._snapshots), *known)
+            for copy in kept.values()
+        }
         needed |= {copy.name for copy in self._ownership.copies.values()}
         unused = [copy for copy in self._copies if copy.name not in needed]
         for copy in unused:

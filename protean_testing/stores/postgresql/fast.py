@@ -295,6 +295,7 @@ class Fast:
             or snapshot.rows.dirty
             or snapshot.positions.dirty
             or not installed.has_targets
+            or self.data.large_objects(snapshot)
         ):
             return None
         (said,) = self.connection.call(
@@ -357,7 +358,7 @@ class Fast:
             if findings.crashed:
                 self.installed.install_after_crash(data.era)
                 self.connection.run(f"SELECT setval('{OURS}.era', {data.era})")
-            more = data.rows.dirty_since(snapshot.rows)
+            more = data.rows.dirty_since(snapshot.rows) | data.large_objects(snapshot)
             if altered is not None:
                 findings = replace(findings, everything=findings.crashed)
                 more |= {number for number, table in data.catalog.tables.items() if table.oid in altered}
