@@ -251,6 +251,11 @@ class LocatedStore(Store):
         """True if nobody has said yet where it is."""
         return False
 
+    @property
+    def place(self) -> str:
+        """Where it is, in words for people; without a password. Empty if that is not known."""
+        return ""
+
     def bind(self, url: str, *, private: bool = False) -> None:
         """Say where it is. `private` means that it was made for this run alone."""
         raise ConfigurationError(f"store {self.name!r} of kind {self.kind!r} needs a URL.")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+
 from protean_testing.servers.postgresql import PrivatePostgreSQL, start_postgresql
 from protean_testing.servers.redis import PrivateRedis, start_redis
 
@@ -233,3 +239,49 @@ class NoEffectTests(SuiteTestCase):
             self.assertEqual(outcome.code, 0, outcome.out)
             self.assertEqual(outcome.out.count("DATABASE_URL is set and has no effect"), 1, outcome.out)
             self.assertNotIn("DATABASE_URL", outcome.err)
+
+
+SLOW = """
+import time
+def make(engine):
+    time.sleep(1.6)
+    Base.metadata.create_all(engine)
+class OrderTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore(schema=make, name="shop")]
+    def test_1(self): pass
+"""
+
+
+class SaidTests(SuiteTestCase):
+    def test_the_summary_says_where_each_store_was(self) -> None:
+        self.write("test_a.py", WITH_REDIS, before=MODELS)
+        for test_db, database in (
+            ("memory", "SQLite in memory"),
+            ("sqlite", "private SQLite file"),
+            ("postgresql", "private PostgreSQL"),
+        ):
+            outcome = self.unittest("test_a", TEST_DB=test_db, PROTEAN_TESTING_SUMMARY="1")
+            self.assertRegex(outcome.err, rf"'database' created once in [\d.]+ s \({database}\);")
+            self.assertRegex(outcome.err, r"'redis' created once in [\d.]+ s \(private Redis\);")
+        self.write("test_a.py", SUITE, before=MODELS)
+        given = f"sqlite:///{self.directory / 'shop_test.db'}"
+        outcome = self.unittest("test_a", TEST_DB="sqlite", DATABASE_URL=given, PROTEAN_TESTING_SUMMARY="1")
+        self.assertIn(f"({given});", outcome.err)
+
+    def test_a_long_wait_is_told_of_on_a_terminal(self) -> None:
+        self.write("test_a.py", SLOW, before=MODELS)
+        said = "protean_testing: making the schema of store 'shop' ..."
+        self.assertNotIn(said, self.unittest("test_a").err)
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        try:
+            command = [sys.executable, "-m", "unittest", "test_a"]
+            subprocess.run(command, cwd=self.directory, env=self.environment(), stderr=theirs, timeout=60)
+        finally:
+            os.close(theirs)
+        text = ""
+        with suppress(OSError):  # all is read, and nobody writes any more
+            while more := os.read(ours, 4096):
+                text += more.decode()
+        self.assertIn("OK", text)
+        self.assertEqual(text.count(said), 1, text)

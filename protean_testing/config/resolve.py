@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.run import run
 from ..errors import ConfigurationError
 from ..hooks import Hook
+from ..progress import progress
 from ..store import LocatedStore, Store
 from . import environ
 
@@ -227,7 +228,8 @@ def _redis() -> Once[PrivateRedis]:
 def _started(what: str, server: Once[Any]) -> Any:
     """Return a private server, and note how long was waited for it."""
     began = perf_counter()
-    found = server()
+    with progress(f"starting a private {what}"):
+        found = server()
     name, waited = f"{what} {found.version} (private)", perf_counter() - began
     if run.figures.started(name, found.seconds, waited):
         logger.info("%s: up in %.2f s, of which the run waited %.2f s", name, found.seconds, waited)

@@ -13,7 +13,7 @@ class Figures:
 
     Attributes:
         servers: What was started, the seconds until it answered, and those that the run waited for it.
-        created: Schemas, and the seconds to make each.
+        created: Schemas, where each is, and the seconds to make it.
         resets: The seconds of each reset of a store.
         dropped: The seconds to drop everything, once that is done.
     """
@@ -23,7 +23,7 @@ class Figures:
 
     def _clear(self) -> None:
         self.servers: list[tuple[str, float, float]] = []
-        self.created: list[tuple[str, float]] = []
+        self.created: list[tuple[str, str, float]] = []
         self.resets: list[float] = []
         self.dropped: float | None = None
         self._began: float | None = None
@@ -56,7 +56,7 @@ class Figures:
     @property
     def together(self) -> float:
         """The seconds of all that was done, and of waiting for servers."""
-        ours = sum(waited for _, _, waited in self.servers) + sum(seconds for _, seconds in self.created)
+        ours = sum(waited for _, _, waited in self.servers) + sum(seconds for *_, seconds in self.created)
         return ours + sum(self.resets) + (self.dropped or 0)
 
     def summary(self) -> str:
@@ -64,8 +64,9 @@ class Figures:
         if self._began is None or self._ended is None:
             return "nothing was used"
         parts = [f"{server} up in {seconds:.2f} s" for server, seconds, _ in self.servers]
-        for name, seconds in self.created:
-            parts.append(f"schema of {name!r} created once in {seconds:.2f} s")
+        for name, place, seconds in self.created:
+            where = f" ({place})" if place else ""
+            parts.append(f"schema of {name!r} created once in {seconds:.2f} s{where}")
         if self.resets:
             parts.append(
                 f"{len(self.resets)} resets, median {1000 * median(self.resets):.2f} ms, "

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from warnings import warn
 
 from ..errors import LateWriteWarning, LeakError, ProteanTestingError, ScopeError, StoreError
-from ..store import EMPTY, OnLeak, Snapshot, Store, ended_scope, leak_policy
+from ..progress import progress
+from ..store import EMPTY, LocatedStore, OnLeak, Snapshot, Store, ended_scope, leak_policy
 from .companions import Companion
 from .figures import Figures
 from .hanging import watch
@@ -121,12 +122,14 @@ class Resource:
         self.schemas[identity] = store  # a half-made schema is dropped at the end as well
         try:
             began = perf_counter()
-            run_sync(store.create_schema())
+            with progress(f"making the schema of store {store.name!r}"):
+                run_sync(store.create_schema())
             if not self.stack:
                 self.stack.append(Entry(None, run_sync(self.store.save_data())))
             if type(store).create_schema is not Store.create_schema:
                 seconds = perf_counter() - began
-                figures.created.append((store.name, seconds))
+                place = store.place if isinstance(store, LocatedStore) else ""
+                figures.created.append((store.name, place, seconds))
                 logger.info("store %r: ready in %.2f s, for %s", store.name, seconds, self.user)
         except Exception as error:
             self._failed[identity] = error

@@ -99,6 +99,10 @@ class MessageDBStore(LocatedStore):
     def identity(self) -> Hashable:
         return ("message_db", self._handle())
 
+    @property
+    def place(self) -> str:
+        return "private PostgreSQL" if self._private else self._handle()
+
     def check(self) -> None:
         if self._private:
             find(self._package)

@@ -108,6 +108,13 @@ class RedisStore(LocatedStore):
         """True if nobody has said yet where the database is."""
         return self._given is None and self._url is None and (self._handle is None or self._handle.closed)
 
+    @property
+    def place(self) -> str:
+        handle = self._handle
+        if handle is None:
+            return ""
+        return "private Redis" if handle.private and handle.own is None else str(handle.address)
+
     def bind(self, url: str, *, private: bool = False) -> None:
         """Say where the database is. `private` means that its server was started for this run alone."""
         at = from_url(url)

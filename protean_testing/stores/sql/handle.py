@@ -91,6 +91,14 @@ class DatabaseHandle:
         """The URL for messages, without its password."""
         return shown(self.url)
 
+    @property
+    def place(self) -> str:
+        """Where it is, in words for people."""
+        if self.url.query.get("vfs") == "memdb":
+            return "SQLite in memory"
+        kind = {"postgresql": "PostgreSQL", "sqlite": "SQLite file"}.get(self.url.get_backend_name())
+        return f"private {kind}" if self.private and kind else self.shown
+
     def engine(self) -> Engine:
         """The application's current engine, else one of our own."""
         if self._given is not None:

@@ -108,10 +108,9 @@ def remark_on_unwritten(name: str, handle: DatabaseHandle) -> None:
             rows = select(literal(1)).select_from(TableClause(table, schema=schema)).limit(1)
             if connection.execute(rows).first():
                 return
-        shown = "SQLite in memory" if handle.url.query.get("vfs") == "memdb" else handle.shown
         remark(
-            f"no test wrote to store {name!r} ({shown}), which was empty all the time. If the application is "
-            "to use it, give it  self.database_url"
+            f"no test wrote to store {name!r} ({handle.place}), which was empty all the time. "
+            "If the application is to use it, give it  self.database_url"
         )
 
 

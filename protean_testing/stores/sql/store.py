@@ -153,6 +153,10 @@ class SQLAlchemyStore(SQLAccess):
         """True if nobody has said yet where the database is."""
         return self._url is None and self._engine is None and (self._handle is None or self._handle.closed)
 
+    @property
+    def place(self) -> str:
+        return self._handle.place if self._handle is not None else ""
+
     def bind(self, url: str, *, private: bool = False) -> None:
         """Say where the database is. `private` means that it was made for this run alone.
 
