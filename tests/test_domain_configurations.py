@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import sys
 import unittest
 from typing import Any
 from unittest import mock
@@ -561,3 +562,60 @@ class HiddenConfigurationTests(SuiteTestCase):
         self.assertFailed(outcome, "1 passed, 1 error", "another configuration of domain 'Shop'")
         outcome = self.python("-m", "pytest", *plugin, *tests[::-1], PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
         self.assertEqual(outcome.code, 0, outcome.out)
+
+
+class AdviceTests(SuiteTestCase):
+    """What cannot work says what to write."""
+
+    def assertRefused(self, config: dict[str, Any], *lines: str) -> None:
+        with self.subTest(config), self.assertRaises(ConfigurationError) as raised:
+            with test_domain(new_domain(), config=config, traverse=False):
+                self.fail("it was taken")
+        for line in lines:
+            self.assertIn(line, str(raised.exception))
+
+    def test_what_a_configuration_lacks(self) -> None:
+        for provider, url in (("mysql", "mysql+pymysql://"), ("mssql", "mssql+pyodbc://")):
+            self.assertRefused({"databases": {"default": {"provider": provider}}}, f'database_uri = "{url}')
+        for provider, meant in (
+            ("postgres", "postgresql"),
+            ("protean.adapters.repository.memory.MemoryProvider", "memory"),
+            ("protean.adapters.repository.sqlalchemy.PostgresqlProvider", "postgresql"),
+        ):
+            self.assertRefused(
+                {"databases": {"default": {"provider": provider}}}, f'Write  provider = "{meant}"'
+            )
+        self.assertRefused(
+            {"brokers": {"default": {"provider": "redispubsub"}}}, 'Write  provider = "redis_pubsub"'
+        )
+
+    def test_a_package_that_is_not_installed(self) -> None:
+        url = "postgresql://message_store@localhost/message_store_test"
+        there = {name: module for name, module in sys.modules.items() if name.startswith("message_db")}
+        self.addCleanup(sys.modules.update, there)
+        self.addCleanup(sys.modules.pop, "message_db")
+        for name in there:
+            del sys.modules[name]
+        sys.modules["message_db"] = None  # type: ignore[assignment]
+        self.assertRefused(
+            {"event_store": {"provider": "message_db", "database_uri": url}},
+            'pip install "protean[message-db]"',
+        )
+
+    def test_a_protean_that_is_not_known(self) -> None:
+        for found, said in (("None", "needs Protean."), ("'0.17.1'", "0.17.1 is installed")):
+            self.write(
+                "test_a.py",
+                f"""
+                import importlib.metadata as metadata
+                found, original = {found}, metadata.version
+                def version(name):
+                    if name == "protean" and found is None:
+                        raise metadata.PackageNotFoundError
+                    return found if name == "protean" else original(name)
+                metadata.version = version
+                from protean_testing.domain import DomainTestCase
+                """,
+            )
+            outcome = self.unittest("test_a")
+            self.assertFailed(outcome, said, 'pip install "protean-testing[protean]"')

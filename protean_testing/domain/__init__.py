@@ -9,6 +9,7 @@ class CheckoutTests(DomainTestCase):
 
 from __future__ import annotations
 
+from . import supported as supported  # it refuses what the rest could not work with
 from .helpers import drain, drain_async, events, process, projection, published, query_count
 from .testcase import AsyncDomainTestCase, DomainTestCase, test_domain, uses_domain
 

@@ -23,6 +23,7 @@ from ..config import environ
 from ..errors import ConfigurationError, ScopeError, redacted
 from ..store import LocatedStore
 from .adapters import forget_repositories
+from .advice import advice
 from .config import Config, own_config, test_environment, wanted
 from .locations import Locations, passwords
 from .stores import Policy, has_outbox, stores_of
@@ -155,6 +156,7 @@ class Configuration:
             text = redacted(f"{type(error).__name__}: {error}", *passwords(self.config))
             raise ConfigurationError(
                 f"domain {domain.name!r} could not be initialized in the configuration of this class.\n{text}"
+                + advice(error)
             ) from None
         self._internal = _take_internal(domain)
 

@@ -11,9 +11,13 @@ from ..config import environ
 from ..config.resolve import database_url, private_database, redis_url
 from ..errors import ConfigurationError
 from ..workers import worker
-from .config import Config, is_managed
+from .config import SQL, Config, is_managed
 
 REDIS = ("redis", "redis_pubsub")
+_EXAMPLES = {
+    "mysql": "mysql+pymysql://user:password@localhost/shop_test",
+    "mssql": "mssql+pyodbc://user:password@localhost/shop_test?driver=ODBC+Driver+18+for+SQL+Server",
+}
 _LAST_REDIS = 15  # the last number of a database on a server as it comes
 
 
@@ -60,6 +64,12 @@ class Locations:
                         )
                     made_for = (key, name, json.dumps(entry, sort_keys=True, default=repr))
                     entry["database_uri"], private = database_url(made_for, provider)
+            elif section == "databases" and provider in SQL and not entry.get("database_uri"):
+                raise ConfigurationError(
+                    f"config: database {name!r} has the provider {provider!r} and no database_uri, and there "
+                    "is no private server of that kind. Give it the one of a test database:\n"
+                    f'  database_uri = "{_EXAMPLES[provider]}"'
+                )
             elif section in ("brokers", "caches") and provider in REDIS and not entry.get("URI"):
                 number += 1
                 entry["URI"], private = redis_url(min(number, _LAST_REDIS))
