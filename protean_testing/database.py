@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from inspect import Parameter, Signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,6 +57,11 @@ class Database:
         return self._sql().url
 
     @property
+    def async_url(self) -> str:
+        """The same with a driver for ``create_async_engine``: aiosqlite, psycopg."""
+        return self._sql().async_url
+
+    @property
     def libpq_url(self) -> str:
         """The URL without SQLAlchemy's driver, as psycopg, psql and other clients want it."""
         return self._sql().libpq_url
@@ -91,6 +97,12 @@ class Database:
         session, close = self._sql().new_async_session(**arguments)
         self._scope().async_closing.append(close)
         return session
+
+    # FastAPI takes the parameters of a dependency for those of the request:
+    # app.dependency_overrides[get_session] = self.db.session
+    for _method in cast("tuple[Any, ...]", (session, async_session)):
+        _method.__signature__ = Signature([Parameter("self", Parameter.POSITIONAL_ONLY)])
+    del _method
 
     def queries(self) -> Queries:
         """Record the statements on the database, of any engine: ``with db.queries() as found:``.

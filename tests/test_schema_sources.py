@@ -150,6 +150,31 @@ class SQLFilesTests(SuiteTestCase):
                 self.suite("'schema.sql'")
                 self.assertFailed(self.unittest("test_it", TEST_DB=place), says)
 
+    def test_a_callable_is_given_an_engine_where_it_takes_one(self) -> None:
+        """What is optional is something else: `create_all` of Flask-SQLAlchemy, `upgrade` of Flask-Migrate."""
+        source = """
+        from functools import partial
+        from sqlalchemy import create_engine
+        engine = create_engine("sqlite:///shop_test.db")
+        def without(): Base.metadata.create_all(engine)
+        def optional(directory=None, revision="head"):
+            assert directory is None
+            without()
+        def named(test_engine=None): Base.metadata.create_all(test_engine)
+        def required(bind, directory=None): Base.metadata.create_all(bind)
+        def both(directory, bind): required(bind)
+        class Extension:
+            def create_all(self, bind_key="__all__"): optional()
+        for make in (without, optional, named, required, partial(both, "migrations"), Extension().create_all):
+            with test_database(SQLAlchemyStore(schema=make, engine=engine)) as db:
+                place(db.engine)
+            end_run()
+            engine.dispose()
+        """
+        self.write("it.py", source.replace("\n        ", "\n"), before=MODELS)
+        done = self.python("it.py")
+        self.assertEqual(done.code, 0, done.err)
+
     def test_what_is_no_file_is_refused_with_what_to_write(self) -> None:
         self.write("there/one.sql", "")
         for schema, says in {
@@ -271,6 +296,16 @@ class AlembicTests(SuiteTestCase):
         for place in ("memory", "postgresql"):
             self.project(env=TAKES_CONNECTION)
             self.assertPassed(self.unittest("test_it", TEST_DB=place), tests=5)
+
+    def test_a_file_that_lies_in_the_directory_of_its_migrations(self) -> None:
+        """As Flask-Migrate's, which does not say where they are."""
+        self.project()
+        self.write("backend/migrations/alembic.ini", "[alembic]\n")
+        self.write("test_it.py", ALEMBIC.replace("INI", "'backend/migrations/alembic.ini'"), before=MODELS)
+        (self.directory / "backend/alembic.ini").unlink()
+        env = (self.directory / "backend/migrations/env.py").read_text()
+        self.write("backend/migrations/env.py", env.replace("fileConfig(config.config_file_name)", "pass"))
+        self.assertPassed(self.unittest("test_it"), tests=5)
 
     def test_another_database_is_not_touched(self) -> None:
         self.project(env=OWN_URL)

@@ -106,7 +106,7 @@ class LateURLTests(SuiteTestCase):
 
 SESSIONS = """
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 class Special(Session):
     pass
@@ -161,6 +161,10 @@ class AsyncTests(AsyncDatabaseTestCase):
         session.add(order)
         await session.commit()
         self.assertEqual(order.customer, "Ann")     # would be read again otherwise, outside of the greenlet
+        own = create_async_engine(self.db.async_url)
+        async with own.connect() as connection:
+            self.assertEqual((await connection.execute(select(Order.customer))).all(), [("Ann",)])
+        await own.dispose()
         self.assertTrue(self.db.async_session(expire_on_commit=True).sync_session.expire_on_commit)
     test_1 = test_2 = check
 

@@ -52,6 +52,7 @@ class OrderTests(Mixin, DatabaseTestCase):
         assert_type(self.db, Database)
         assert_type(self.db.url, str)
         assert_type(self.db.libpq_url, str)
+        assert_type(self.db.async_url, str)
         assert_type(self.db.engine, Engine)
         assert_type(self.db.reset(), bool)
         assert_type(self.engine, Engine)

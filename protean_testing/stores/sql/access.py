@@ -50,6 +50,11 @@ class SQLAccess(LocatedStore):
         return readable(self._url_of_tests())
 
     @property
+    def async_url(self) -> str:
+        """The URL with a driver that an async engine takes."""
+        return readable(async_url(self._url_of_tests()))
+
+    @property
     def libpq_url(self) -> str:
         """The URL without SQLAlchemy's driver."""
         url = self._url_of_tests()

@@ -78,10 +78,13 @@ class Migrations(Source):
 
     def _config(self) -> _Config:
         config = _Config(self.path, ini_section=self.section)
-        where = config.get_main_option("script_location")
-        beside = Path(self.path).parent / (where or "")
-        if where and ":" not in where and not os.path.isabs(where) and not os.path.isdir(where):
-            if beside.is_dir():  # Alembic itself looks in the current directory, which may be another one
+        where = (
+            config.get_main_option("script_location") or ""
+        )  # Flask-Migrate's file lies in the directory itself
+        beside = Path(self.path).parent / where
+        if ":" not in where and not os.path.isabs(where) and not (where and os.path.isdir(where)):
+            if beside.joinpath("" if where else "env.py").exists():
+                # Alembic itself looks in the current directory, which may be another one.
                 config.set_main_option("script_location", str(beside).replace("%", "%%"))
         return config
 

@@ -112,7 +112,16 @@ def run_source(schema: Callable[..., Any] | Source, name: str, handle: Location)
     if isinstance(schema, Source):
         schema.make(name, handle)
         return
-    takes_one = bool(inspect.signature(schema).parameters)
     is_async = inspect.iscoroutinefunction(schema)
-    engines = [handle.async_engine() if is_async else handle.engine()] if takes_one else []
+    engines = [handle.async_engine() if is_async else handle.engine()] if _takes_engine(schema) else []
     run_sync(schema(*engines))
+
+
+def _takes_engine(schema: Callable[..., Any]) -> bool:
+    """Whether its first argument is to be an engine; what has a default is something else, if not so called.
+
+    Flask-SQLAlchemy's ``create_all(bind_key="__all__")`` and Flask-Migrate's ``upgrade(directory=None)`` are
+    called without.
+    """
+    first = next(iter(inspect.signature(schema).parameters.values()), None)
+    return first is not None and (first.default is first.empty or "engine" in first.name)
