@@ -32,7 +32,7 @@ from pathlib import Path
 from . import interpreters
 from .message_db import bring
 
-interpreters.IMPORTED.append("protean")
+interpreters.IMPORTED += ["fastapi", "flask_migrate", "flask_sqlalchemy", "httpx", "protean", "sqlmodel"]
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
