@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import unittest
+import warnings
 from typing import Any
 from unittest import mock
 
@@ -16,9 +17,9 @@ from protean.adapters.repository.memory import MemoryProvider
 from protean.fields import String
 from sqlalchemy import create_engine, inspect, text
 
-from protean_testing import ConfigurationError, ScopeError, UnsafeStoreError
+from protean_testing import ConfigurationError, LateWriteWarning, ScopeError, UnsafeStoreError
 from protean_testing.core.run import run
-from protean_testing.domain import test_domain, uses_domain
+from protean_testing.domain import events, test_domain, uses_domain
 from protean_testing.domain.config import own_config, wanted
 from protean_testing.servers.postgresql import private_postgresql
 from protean_testing.servers.redis import private_redis
@@ -78,6 +79,21 @@ class SwitchTests(unittest.TestCase):
                 domain.clock = "changed"
             self.assertEqual(self.state(domain), before)
             self.assertEqual(domain.repository_for(domain.Item).query.all().total, 1)
+
+    def test_events_that_every_initialization_generates_are_no_write(self) -> None:
+        domain = new_domain()
+
+        @domain.aggregate(fact_events=True)
+        class Order:
+            customer = String(max_length=50)
+
+        sqlite = {"databases": {"default": {"provider": "sqlite"}}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LateWriteWarning)
+            for config in (None, sqlite, None, sqlite, REDIS, None):
+                with test_domain(domain, config=config, traverse=False):
+                    domain.repository_for(Order).add(Order(customer="Ann"))
+                    self.assertEqual(len(events("$all")), 1)
 
     def state(self, domain: Any) -> list[Any]:
         aggregates = domain.registry._elements["AGGREGATE"]
