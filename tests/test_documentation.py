@@ -4,9 +4,9 @@ A page has a directory of its own, in which the small application of docs/projec
 
 ``python``
     A block whose first line is ``# name.py`` is that file. A file named ``test_*.py`` is run by the console
-    block that follows it at once, else by ``python -m unittest``. A block without a name stands for itself:
-    it is run as a test module where it has tests, else as a script. What stands in an HTML comment that
-    begins with ``preamble`` goes before each of those.
+    block that follows it at once, else by ``python -m unittest``; one in a directory by the blocks that use
+    it. A block without a name stands for itself: it is run as a test module where it has tests, else as a
+    script. What stands in an HTML comment that begins with ``preamble`` goes before each of those.
 ``console``
     What follows ``$`` is run by bash. Where output follows, it must be that: ``...`` stands for anything,
     and times and versions may differ. A command must succeed, unless ``# fails`` ends its line. Of ``pip
@@ -135,7 +135,9 @@ class Page:
         file = self.directory / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block.code)
-        if not file.name.startswith("test_"):
+        if "/" in name:
+            compile(block.code, name, "exec")
+        elif not file.name.startswith("test_"):
             self.execute(f"python {name}")
         elif not followed:
             self.run_tests(file.stem)
@@ -166,6 +168,8 @@ class Page:
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), bring()["PYTHONPATH"]]))
         directory, arguments, variables = argv(command)
+        if "pytest" in arguments:  # which rewrites its plugins: once, if it may write that down
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with interpreters.Program(
             arguments,
             cwd=self.directory / directory,

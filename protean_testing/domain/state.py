@@ -196,8 +196,8 @@ class Registry:
         now = self._now()
         if now == self._classes:
             return False
-        # Every initialization, also in another configuration, generates anew the events of process managers and
-        # the fact events, and these then use the newest.
+        # Every initialization, also in another configuration, generates fact events and the events of process
+        # managers anew, and the newest are used.
         events = zip(self._elements.get("EVENT", {}).values(), self._classes.get("EVENT", []), strict=True)
         self._classes["EVENT"] = [record.cls if record.auto_generated else cls for record, cls in events]
         if now == self._classes:
