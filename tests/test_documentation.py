@@ -11,6 +11,9 @@ A page has a directory of its own, in which the small application of docs/projec
     What follows ``$`` is run by bash. Where output follows, it must be that: ``...`` stands for anything,
     and times and versions may differ. A command must succeed, unless ``# fails`` ends its line. Of ``pip
     install`` only the names are checked. A block under the comment ``run by .ci/run`` is left to that.
+``yaml``
+    A workflow of GitHub Actions: the commands of its jobs are run in their environments, with servers of ours
+    in place of their services.
 ``text``
     Shown, and never run. No other language is allowed, so that no block is left out by chance.
 """
@@ -26,8 +29,16 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy import make_url
+
+from protean_testing.servers.postgresql import start_postgresql
+from protean_testing.servers.redis import start_redis
 
 from . import interpreters
 from .message_db import bring
@@ -124,6 +135,9 @@ class Page:
             case "console":
                 for command, output in commands(block.code):
                     self.run_command(command, output, block.heading)
+            case "yaml":
+                for job in yaml.safe_load(block.code)["jobs"].values():
+                    self.run_job(job, block.heading)
             case "text":
                 pass
             case language if language.startswith("{"):  # a directive of the site
@@ -163,6 +177,21 @@ class Page:
         if output.strip():
             assert is_like(output, printed), f"$ {command}\n--- shown\n{output}\n--- printed\n{printed}"
 
+    def run_job(self, job: dict[str, Any], heading: str) -> None:
+        assert job["runs-on"] == "ubuntu-latest"
+        with ExitStack() as servers:
+            variables = dict(job["env"])
+            for name, service in job.get("services", {}).items():
+                lead_to_service(servers, name, service, variables)
+            assigned = "".join(f"{name}={value} " for name, value in variables.items())
+            for step in job["steps"]:
+                if "uses" in step:
+                    assert re.fullmatch(r"actions/(checkout|setup-python)@v\d", step["uses"]), step
+                elif step["run"].startswith("pip install "):
+                    check_requirements(step["run"])
+                else:
+                    self.run_command(assigned + step["run"], "", heading)
+
     def execute(self, command: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name not in SWITCHES}
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -198,6 +227,25 @@ def argv(command: str) -> tuple[str, list[str], dict[str, str]]:
         return ".", ["bash", "-c", command], {}
     variables = dict(word.split("=", 1) for word in shlex.split(simple[2]))
     return simple[1] or ".", [sys.executable, *shlex.split(simple[3], comments=True)], variables
+
+
+def lead_to_service(
+    servers: ExitStack, name: str, service: dict[str, Any], variables: dict[str, str]
+) -> None:
+    """See that the job's URL is that of its service, and start a server that stands for it."""
+    variable, port = {"postgres": ("DATABASE_URL", 5432), "redis": ("REDIS_URL", 6379)}[name]
+    url = make_url(variables[variable])
+    assert (url.host, service["ports"]) == ("localhost", [f"{url.port}:{port}"]), service
+    assert "--health-cmd" in service["options"] and service["image"].startswith(f"{name}:"), service
+    if name == "postgres":
+        assert (url.username, url.password) == ("postgres", service["env"]["POSTGRES_PASSWORD"]), service
+        postgresql = start_postgresql(tcp=True)
+        servers.callback(postgresql.stop)
+        variables[variable] = postgresql.url(url.database or "")
+    else:
+        redis = start_redis(tcp=True)
+        servers.callback(redis.stop)
+        variables[variable] = redis.url(int(url.database or 0))
 
 
 def check_requirements(command: str) -> None:
