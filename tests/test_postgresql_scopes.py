@@ -240,8 +240,8 @@ class SequenceTests(PostgreSQLTestCase):
                 middle = self.keeping.save()
                 self.run_sql(*statements)
                 inner, then = self.keeping.save(), self.positions()
-                self.assertEqual(len(read), 1)
-                self.assertLessEqual(read[0], most)
+                self.assertTrue(read)  # more than once if another session was in the way
+                self.assertLessEqual(max(read), most)
                 self.run_sql("INSERT INTO s1 (a) VALUES (1); INSERT INTO s70 (a) VALUES (1)", unexplained)
                 self.keeping.reset(inner)
                 self.assert_same(then)

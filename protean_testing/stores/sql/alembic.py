@@ -78,9 +78,8 @@ class Migrations(Source):
 
     def _config(self) -> _Config:
         config = _Config(self.path, ini_section=self.section)
-        where = (
-            config.get_main_option("script_location") or ""
-        )  # Flask-Migrate's file lies in the directory itself
+        # Flask-Migrate's file lies among its migrations.
+        where = config.get_main_option("script_location") or ""
         beside = Path(self.path).parent / where
         if ":" not in where and not os.path.isabs(where) and not (where and os.path.isdir(where)):
             if beside.joinpath("" if where else "env.py").exists():
