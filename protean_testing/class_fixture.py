@@ -19,7 +19,7 @@ from .config.resolve import declared, resolve
 from .core import run_end
 from .core.run import raise_all
 from .core.scopes import Scope
-from .database import Database
+from .database import Database, is_failure
 from .errors import ConfigurationError, ScopeError, UnsafeStoreError, without_own_frames
 from .handles import over, put_handles, remove_handles
 from .hooks import Hook
@@ -29,6 +29,9 @@ __unittest = True  # unittest leaves frames of this module out of the tracebacks
 
 _fixtures: dict[type, ClassFixture] = {}
 """Of the classes that have begun, until they end."""
+
+_FAILURES = 10
+"""Of one test, with its subtests, under which it stands what was written."""
 
 _DECLARATIONS = ("metadata", "stores", "domain", "config")
 
@@ -63,6 +66,7 @@ class ClassFixture:
         self._test_hooks: ExitStack | None = None
         self._thread = get_ident()
         self._last: unittest.TestCase | None = None
+        self._failures = 0
         self.belong_to(cls)
 
     def belong_to(self, cls: type) -> None:
@@ -101,7 +105,7 @@ class ClassFixture:
             self._leave_hooks()
         for error in self.tests.begin_test(case.id()):
             _add_error(result, self._last or case, error)
-        self._last = case
+        self._last, self._failures = case, 0
 
     def _refuse_at_once(self, case: unittest.TestCase) -> None:
         """Refuse a test while another one of the class is on: else the end of that one never came."""
@@ -123,6 +127,12 @@ class ClassFixture:
         if self.tests.in_test or self._thread != get_ident():
             return False
         return self._last is not None or self.began_in_suite
+
+    def note_writes(self, error: BaseException) -> None:
+        """Say under the traceback of a failure of the current test what that has written."""
+        if self.tests.in_test and self._failures < _FAILURES and is_failure(error):
+            self._failures += 1
+            self.tests.note_writes(error)
 
     def enter_hooks(self) -> None:
         if self.has_test_hooks:
@@ -206,6 +216,7 @@ def run_in_fixture(
     cls = type(case)
     if result is not None:
         run_end.watch(result)
+        _note_failures(result)
     method = getattr(case, case._testMethodName, None)
     if getattr(cls, "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False):
         return call()
@@ -230,6 +241,8 @@ def run_in_fixture(
     try:
         return call()
     except BaseException as error:
+        if fixture is not None and result is None:
+            fixture.note_writes(error)
         _end_behind(fixture, error)
         if result is None and any(_stack(_DEBUGS_SUITE)):  # which ends here, and would leave the class
             _end_behind(None, error, partial(_end_class, cls))
@@ -397,6 +410,50 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
     if result is None:
         raise error
     result.addError(case, (type(error), error, error.__traceback__))
+
+
+def _note_failures(result: Any) -> None:
+    """Have each failure of a test, also of a subtest, say what was written before the result prints it."""
+    if getattr(getattr(result, "addError", None), "_protean_testing", False):
+        return
+    for name in ("addError", "addFailure", "addSubTest"):
+        original = getattr(result, name, None)
+        if original is not None:
+            setattr(result, name, _noting(original))
+
+
+def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
+    is_trials = type(getattr(original, "__self__", None)).__module__.startswith("twisted.trial.")
+
+    def add(test: Any, *arguments: Any, **named: Any) -> Any:
+        fixture = _fixtures.get(type(test))
+        if fixture is not None and fixture.tests.in_test:
+            for one in (*arguments, *named.values()):
+                error = one[1] if isinstance(one, tuple) and len(one) == 3 else getattr(one, "value", None)
+                if isinstance(error, BaseException):
+                    fixture.note_writes(error)
+            if is_trials and original.__name__ != "addSubTest":
+                arguments = tuple(map(_with_notes, arguments))
+        return original(test, *arguments, **named)
+
+    add._protean_testing = True  # type: ignore[attr-defined]
+    return add
+
+
+def _with_notes(given: Any) -> Any:
+    """A failure for trial, which shows no notes of an error, here and where its workers send it to."""
+    from twisted.python.failure import Failure
+
+    failure = Failure(given[1], given[0], given[2]) if isinstance(given, tuple) else given
+    notes = getattr(getattr(failure, "value", None), "__notes__", ())
+    if notes:
+        for name in ("getTraceback", "getErrorMessage"):
+            setattr(failure, name, partial(_joined, getattr(failure, name), notes))
+    return failure
+
+
+def _joined(original: Callable[..., str], notes: Sequence[str], *arguments: Any, **named: Any) -> str:
+    return "\n".join([original(*arguments, **named).rstrip(), *notes, ""])
 
 
 def _refuse_unawaited(case: unittest.TestCase, fixture: ClassFixture) -> None:

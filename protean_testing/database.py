@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import warnings
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from inspect import Parameter, Signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from unittest import SkipTest
 
+from .changes import Changes
 from .core.resource import StackedScope
-from .core.scopes import Scope, tests_running
+from .core.scopes import Recording, Scope, tests_running
 from .errors import ConfigurationError, UnsafeStoreError, without_own_frames
 from .hooks import Hook
 from .store import LocatedStore, Store
@@ -159,6 +162,25 @@ class Database:
         """A scope inside this one: ``with db.scope():``, or ``async with``. Real commits, gone at its end."""
         return Block(self.stores, label=f"the scope at {caller()}", outer=self._current)
 
+    def changes(self) -> Recorded:
+        """Find what a block writes and commits: ``with db.changes() as changes:``. It stays written.
+
+        Beginning it saves the data as `scope` does. At its end the list is there: ``changes.counts()``,
+        ``changes["order"].inserted``.
+        """
+        return Recorded(self.stores, f"the changes at {caller()}", self._current)
+
+    def written(self) -> Changes:
+        """What was written and committed since this handle's own scope began, in a test since that began.
+
+        Raises:
+            ScopeError: This scope is over.
+            StoreError, ExceptionGroup: From the stores; every one of them was tried.
+        """
+        changes = Changes()
+        self._current().look(changes)
+        return changes
+
     def reset(self) -> bool:
         """Go back to the start of this handle's own scope.
 
@@ -189,6 +211,39 @@ class Database:
 
     def __repr__(self) -> str:
         return f"<Database of {self._current().label}: {', '.join(store.name for store in self.stores)}>"
+
+
+class Recorded:
+    """A block whose writes are found at its end; see `Database.changes`."""
+
+    def __init__(self, stores: Sequence[Store], label: str, outer: Callable[[], Scope]) -> None:
+        self._stores, self._label, self._outer = stores, label, outer
+        self._open: list[tuple[Recording, Changes]] = []
+
+    def __enter__(self) -> Changes:
+        outer = self._outer()
+        outer.must_be_open()
+        scope = Recording(self._stores, self._label, nested=True, outer=outer)
+        scope.enter()
+        scope.test = next(iter(tests_running()), None)
+        self._open.append((scope, Changes()))
+        return self._open[-1][1]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        scope, changes = self._open.pop()
+        try:
+            if error is None:
+                scope.look(changes)
+        finally:
+            try:
+                if scope.is_open and not scope.outlived_run:
+                    scope.leave()
+            except Exception as failed:
+                if error is None:
+                    raise
+                error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
 
 
 def sql_stores(stores: Iterable[Store]) -> list[Store]:
@@ -273,6 +328,8 @@ class Block:
     ) -> None:
         """End the scope; the block's own failure stays the one that is raised, with ours as a note."""
         scope, _ = self._open[-1]
+        if is_failure(error):
+            scope.note_writes(error)
         try:
             if not scope.outlived_run:  # else the run's end has left it
                 scope.leave()
@@ -295,6 +352,12 @@ class Block:
                 self.__exit__(*sys.exc_info())
             finally:
                 del self._open[depth:]
+
+
+def is_failure(error: BaseException | None) -> TypeGuard[BaseException]:
+    """Whether an error is a test's failure: neither a skip, nor an interruption."""
+    others = (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError, SkipTest)
+    return error is not None and not isinstance(error, others) and type(error).__name__ != "Skipped"
 
 
 def caller() -> str:

@@ -9,6 +9,7 @@ from enum import Enum
 from math import inf
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
+from .changes import Written
 from .errors import ConfigurationError
 
 Snapshot: TypeAlias = Any
@@ -172,6 +173,19 @@ class Store(ABC):
     def left_open(self, snapshot: Snapshot) -> Maybe[Sequence[str]]:
         """List what was opened since `snapshot` and still is, in a line each. Each is listed once."""
         return []
+
+    def written_since(self, snapshot: Snapshot) -> Maybe[Iterable[Written] | None]:
+        """What was written and committed since `snapshot`, for `db.changes()` and under a test that fails.
+
+        The data and the snapshots stay as they are, and nobody is waited for who writes.
+
+        Returns:
+            What was written in each table, key or other place; None if the store cannot say.
+
+        Raises:
+            StoreError: It cannot be reached.
+        """
+        return None
 
     def restore_fully(self, snapshot: Snapshot) -> Maybe[bool]:
         """As `reset_data`, but compare everything: what the store knows of writes cannot be relied on."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from sys import _getframe
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .changes import LISTED
 from .class_fixture import RUNS, begin_class, clean_up, fixture_of, run_in_fixture
 from .database import Database
 from .errors import ConfigurationError
@@ -83,6 +84,23 @@ class DatabaseTestCase(unittest.TestCase):
             yield found
         if len(found) != number:
             self.fail(f"{len(found)} statements, not {number}:\n{found.listed()}")
+
+    def assertWrites(self, expected: Mapping[str, int] | None = None, /, **more: int) -> None:
+        """Assert how many rows, keys and messages the test has written and committed so far, and no others.
+
+        What was inserted and deleted since the test began is not counted, nor what is as it was.
+
+        Parameters:
+            expected, more: By table, key or stream; if several stores have one of that name, by the store's
+                name as well: ``{"warehouse.order": 1}``. Nothing at all: the test has written nothing.
+        """
+        written = self.db.written()
+        wrong = written.differences({**(expected or {}), **more})
+        if wrong:
+            listed = "\n".join(f"  {line}" for line in wrong)
+            error = self.failureException(f"not as expected:\n{listed}\nWritten was:\n{written.listed()}")
+            setattr(error, LISTED, True)
+            raise error
 
     def doCleanups(self) -> Any:
         if _getframe(1).f_code is RUNS:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "protean_testing"
 # may import what stands in lower rows, and from its own package; nothing from beside it or above.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"waiting", "progress"},
+    {"waiting", "progress", "changes"},
     {"store", "config", "ownership", "workers"},
     {"core", "servers", "hooks"},
     {"live", "stores", "conformance"},

@@ -12,6 +12,7 @@ TEST_DBS = ("memory", "sqlite", "postgresql")
 TEST_INFRAS = ("memory", "full")
 KEEP_VARIABLE = "PROTEAN_TESTING_KEEP"
 SUMMARY_VARIABLE = "PROTEAN_TESTING_SUMMARY"
+WRITES_VARIABLE = "PROTEAN_TESTING_SHOW_WRITES"
 
 _used: set[str] = set()
 _unused: dict[str, str] = {}
@@ -60,6 +61,11 @@ def urls() -> tuple[str | None, ...]:
 def wants_summary() -> bool:
     """True if ``PROTEAN_TESTING_SUMMARY`` is set: print what was done, at the end, on stderr."""
     return _value(SUMMARY_VARIABLE) not in (None, "0")
+
+
+def wants_writes() -> bool:
+    """False if ``PROTEAN_TESTING_SHOW_WRITES`` is 0: a test that fails does not say what it has written."""
+    return _value(WRITES_VARIABLE) != "0"
 
 
 def wants_keep() -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-KEYS = ("test_db", "test_infra", "database_url", "redis_url", "message_db_url", "keep", "summary")
+_SWITCHES = ("keep", "summary", "show_writes")
+KEYS = ("test_db", "test_infra", "database_url", "redis_url", "message_db_url", *_SWITCHES)
 _FILES = {
     "pyproject.toml": "tool.protean_testing",
     "setup.cfg": "protean_testing",
@@ -78,9 +79,9 @@ def _text(name: str, key: str, value: Any) -> str:
         near = get_close_matches(key, KEYS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known are: {', '.join(KEYS)}."
         raise ConfigurationError(f"{name}: there is no setting {key!r} of protean_testing.{hint}")
-    if key in ("keep", "summary") and str(value).lower() in ("true", "false", "1", "0"):
-        return "1" if str(value).lower() in ("true", "1") else ""
-    if not isinstance(value, str) or key in ("keep", "summary"):
-        kind = "true or false" if key in ("keep", "summary") else "text"
+    if key in _SWITCHES and str(value).lower() in ("true", "false", "1", "0"):
+        return "1" if str(value).lower() in ("true", "1") else "0"
+    if not isinstance(value, str) or key in _SWITCHES:
+        kind = "true or false" if key in _SWITCHES else "text"
         raise ConfigurationError(f"{name}: {key} = {value!r} means nothing: say {kind}.")
     return value

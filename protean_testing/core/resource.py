@@ -12,6 +12,7 @@ from traceback import clear_frames
 from typing import Any, Protocol
 from warnings import warn
 
+from ..changes import Written
 from ..errors import LateWriteWarning, LeakError, ProteanTestingError, ScopeError, StoreError
 from ..progress import progress
 from ..store import EMPTY, LocatedStore, OnLeak, Snapshot, Store, ended_scope, leak_policy
@@ -42,6 +43,9 @@ class StackedScope(Protocol):
 
     @property
     def is_over(self) -> bool: ...
+
+    @property
+    def restores(self) -> bool: ...
 
     def expire(self) -> None: ...
 
@@ -177,7 +181,8 @@ class Resource:
         Resource._uses += 1
         self.used = Resource._uses
         snapshot = self._call(store.save_data)
-        if snapshot is EMPTY and scope.nested and top.scope is not None and not store.is_empty():
+        is_nested = scope.nested and scope.restores
+        if snapshot is EMPTY and is_nested and top.scope is not None and not store.is_empty():
             raise ScopeError(
                 f"store {store.name!r} can only be cleared, so {scope.label} cannot begin inside "
                 f"{top.scope.label}: it could not restore what is there now.\n"
@@ -249,6 +254,19 @@ class Resource:
             if self.owed is None:
                 self._call(self.store.forget_data, entry.snapshot)
 
+    def written_since(self, entry: Entry) -> list[Written] | None:
+        """What was written since an entry began; None if the store cannot say."""
+        store = self.store
+        if entry.snapshot is EMPTY and store.is_empty():
+            return []
+        found = self._call(store.written_since, entry.snapshot)
+        return None if found is None else list(found)
+
+    def forget(self, entry: Entry) -> None:
+        """Pop an entry, and what is above it; the data stays as it is."""
+        del self.stack[entry.depth :]
+        self._call(self.store.forget_data, entry.snapshot)
+
     # Restores that are owed
 
     def owe(self, entry: Entry) -> None:
@@ -306,7 +324,8 @@ class Resource:
     def _pop_what_is_over(self) -> None:
         """Pop scopes whose end, or whose begin, was interrupted."""
         while self.stack and (top := self.stack[-1]).scope is not None and top.scope.is_over:
-            self.owe(top)
+            if top.scope.restores:
+                self.owe(top)
             self.stack.pop()
 
     def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from ...changes import Written
 from ...core.leaks import report_leak
 from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy
@@ -232,6 +233,30 @@ class GenericBackend:
         updated = {key: value for key, value in stamps.updated.items() if key not in touched}
         self._know(snapshot.rows, snapshot.counters, updated, since)
         return changed or bool(touched)
+
+    def written_since(self, snapshot: Snapshot) -> list[Written]:
+        """See Backend.written_since."""
+        with self._session.translating("look at"):
+            return list(self._differences(snapshot))
+
+    def _differences(self, snapshot: Snapshot) -> Iterator[Written]:
+        session = self._session
+        session.see_schema()
+        for kind, of, name in snapshot.definitions.keys() - session.definitions.keys():
+            if kind == "TABLE":
+                yield Written(name if of is None else f"{of}.{name}", remark="the test has dropped it")
+        wrong = session.differing(snapshot.rows)
+        for table in session.tables:
+            copy, definition = snapshot.rows.get(table.key), ("TABLE", *table.key)
+            name = ".".join(filter(None, table.key))
+            then = snapshot.definitions.get(definition)
+            if then is not None and then != session.definitions[definition]:
+                yield Written(name, remark="the test has altered it, so its rows cannot be compared")
+            elif table.key in wrong and table.has_history:
+                yield Written(name, remark="it is system-versioned, and its rows are not listed")
+            elif table.key in wrong:
+                with session.at_length(), session.transaction() as connection:
+                    yield rows.difference(connection, table, copy.name if copy else None)
 
     def sessions_are_stale(self) -> bool:
         """See Backend.sessions_are_stale. What sessions hold is not known."""

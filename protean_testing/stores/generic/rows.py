@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import sort_tables_and_constraints
+
+from ...changes import KEPT, Written
 
 Key = tuple[str | None, str]
 """A table: its schema (None: the default one), and its name."""
@@ -140,17 +143,68 @@ def bag(connection: sa.Connection, table: Table, of: sa.TableClause | None = Non
         (found,) = connection.execute(query)
         return Counter({str(found).encode(): int(found[0])} if int(found[0]) else ())
     return Counter(
-        blake2b(
-            repr([_plain(value) for value in row]).encode(errors="surrogatepass"), digest_size=16
-        ).digest()
-        for row in connection.execute(query, execution_options={"yield_per": 1000})
+        _fingerprint(row) for row in connection.execute(query, execution_options={"yield_per": 1000})
     )
+
+
+def _fingerprint(row: Iterable[Any]) -> bytes:
+    text = repr([_plain(value) for value in row])
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def shown(connection: sa.Connection, table: Table) -> Counter[str]:
     """Read the rows of a table to be shown."""
     found = connection.execute(table.select(*table.read))
     return Counter(repr(tuple(_plain(value) for value in row)) for row in found)
+
+
+def difference(connection: sa.Connection, table: Table, name: str | None) -> Written:
+    """What was written to a table since its rows were copied to the one of that name; None: it had none.
+
+    In memory are a fingerprint for each row that there was, and the values of a few rows.
+    """
+    width, columns = len(table.read), table.names
+    places = [width + columns.index(one) for one in table.primary]
+
+    def stream(of: sa.TableClause) -> Iterator[tuple[Any, bytes, dict[str, Any]]]:
+        often: Counter[bytes] = Counter()
+        values: list[sa.ColumnElement[Any]] = [
+            sa.column(column).label(f"v{number}") for number, column in enumerate(columns)
+        ]
+        query = sa.select(*table.read, *values).select_from(of)
+        for row in connection.execute(query, execution_options={"yield_per": 1000}):
+            mark = _fingerprint(row[:width])
+            often[mark] += not places
+            key = tuple(_plain(row[place]) for place in places) or (mark, often[mark])
+            yield key, mark, dict(zip(columns, map(_plain, row[width:]), strict=True))
+
+    then = {key: mark for key, mark, _ in stream(table.copy(name))} if name is not None else {}
+    inserted: list[Any] = []
+    changed: dict[Any, Any] = {}
+    more = [0, 0, 0]
+    for key, mark, row in stream(table.clause):
+        before = then.pop(key, None)
+        if before is None:
+            more[0] += len(inserted) == KEPT
+            inserted += [row] if len(inserted) < KEPT else []
+        elif before != mark:
+            more[1] += len(changed) == KEPT
+            changed |= {key: row} if len(changed) < KEPT else {}
+    gone = set(islice(then, KEPT))
+    more[2] = len(then) - len(gone)
+    were = (
+        {key: row for key, _, row in stream(table.copy(name)) if key in changed or key in gone}
+        if name
+        else {}
+    )
+    return Written(
+        table.key[1] if table.key[0] is None else ".".join(filter(None, table.key)),
+        inserted,
+        [(were[key], row) for key, row in changed.items()],
+        [row for key, row in were.items() if key in gone],
+        key=table.primary,
+        more=(more[0], more[1], more[2]),
+    )
 
 
 def bags(connection: sa.Connection, tables: Sequence[Table]) -> dict[Key, Bag]:

@@ -329,6 +329,10 @@ class Session(OwnConnection):
             )
         return touched
 
+    def differing(self, wanted: Mapping[Key, Copy]) -> set[Key]:
+        """The tables that have other rows than the copies."""
+        return self._wrong(self.tables, wanted)
+
     def _wrong(self, tables: Collection[Table], wanted: Mapping[Key, Copy]) -> set[Key]:
         now = self.bags(tables)
         nothing: Bag = Bag()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from ...changes import Written
 from ...errors import OpenTransactionError
 from ...store import LeftBy
 from ..driver_errors import said
@@ -17,6 +18,7 @@ from . import (
     baseline,
     before,
     change_log,
+    differences,
     dump,
     fingerprint,
     idle_locks,
@@ -205,6 +207,29 @@ class PostgreSQLBackend(OwnedDatabase):
         _, schemas = self._kept
         schemas.may_be_stale = False  # what an outer scope made is there for its inner ones
         return snapshot
+
+    def written_since(self, snapshot: Snapshot) -> list[Written]:
+        """See Backend.written_since."""
+        return self._again("look at", lambda: self._written_since(snapshot))
+
+    def _written_since(self, snapshot: Snapshot) -> list[Written]:
+        """Compare what the change log names, or every table; no lock is waited for, and nobody is ended."""
+        (kept, _), fast, connection = self._kept, self._fast, self._connection
+        numbers: set[int] | None = None
+        is_altered = True
+        if fast is not None:
+            notes = change_log.written(connection)
+            is_altered = change_log.SCHEMA in notes or not connection.superuser
+            if change_log.SENTINEL in notes and not (is_altered and fast.installed.damaged()):
+                numbers = kept.catalog.rows_of(notes | kept.rows.dirty_since(snapshot.rows))
+                numbers |= {table.number for table in fast.installed.watched}
+        pairs = [
+            (table, kept.rows.state(table.number, snapshot.rows))
+            for table in kept.tables(lambda one: one.kind == "r" and one.number in kept.rows.base)
+            if numbers is None or table.number in numbers
+        ]
+        found = differences.differences(connection, pairs, kept.catalog)
+        return [*found, *(differences.made(connection, kept.catalog) if is_altered else ())]
 
     def sessions_are_stale(self) -> bool:
         """See Backend.sessions_are_stale."""

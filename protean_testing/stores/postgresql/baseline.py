@@ -103,13 +103,13 @@ def _changed(table: Table, state: State) -> str:
     )
 
 
-def lines(table: Table, state: State) -> str:
-    """The query for the rows of a state."""
+def lines(table: Table, state: State, columns: str = "line") -> str:
+    """The query for the rows of a state, or for their keys as well."""
     where = f"FROM {OURS}.kept WHERE number = {table.number} AND copy IN ({', '.join(map(str, state))})"
     if len(state) == 1:
-        return f"SELECT line {where}"
-    latest = f"SELECT DISTINCT ON (key) line {where} ORDER BY key, copy DESC"
-    return f"SELECT line FROM ({latest}) l WHERE line IS NOT NULL"
+        return f"SELECT {columns} {where}"
+    latest = f"SELECT DISTINCT ON (key) key, line {where} ORDER BY key, copy DESC"
+    return f"SELECT {columns} FROM ({latest}) l WHERE line IS NOT NULL"
 
 
 def _in_order(table: Table, state: State) -> str:

@@ -69,6 +69,11 @@ def log_keys(connection: Connection, table: Table) -> None:
         )
 
 
+def written(connection: Connection) -> set[int]:
+    """What was noted, and committed, since the last reset or snapshot."""
+    return {number for (number,) in connection.rows(f"SELECT DISTINCT number FROM {OURS}.note")}
+
+
 def written_late(connection: Connection) -> set[int] | None:
     """Numbers of the tables that were written to while no run was alive; None if that was not noted."""
     if connection.value(f"SELECT to_regclass('{OURS}.note')") is None:

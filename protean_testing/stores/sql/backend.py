@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL, Engine
 
+from ...changes import Written
 from ...errors import OpenTransactionError, RescuedRowsWarning, UnsafeStoreError
 from ...ownership import refusal
 from ...store import LeftBy, OnLeak, Snapshot
@@ -83,6 +84,9 @@ class Backend(Protocol):
 
     def reset(self, snapshot: Snapshot) -> bool:
         """See Store.reset_data. A schema that was changed since `created` is repaired as well."""
+
+    def written_since(self, snapshot: Snapshot) -> Iterable[Written]:
+        """See Store.written_since."""
 
     def sessions_are_stale(self) -> bool:
         """Whether sessions may hold temporary tables since this was last asked, or plans for a schema that is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from logging import getLogger
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, MetaData
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSchema
 
+from ...changes import Written
 from ...config import environ
 from ...errors import ConfigurationError, NotKeptWarning, StoreError
 from ...store import LeftBy, OnLeak, ResetAfter, Store, validate
@@ -347,6 +348,9 @@ class SQLAlchemyStore(SQLAccess):
         else:
             handle.idle_resets += 1
         return changed
+
+    def written_since(self, snapshot: SQLSnapshot) -> Iterable[Written]:
+        return snapshot.backend.written_since(snapshot.kept)
 
     def restore_fully(self, snapshot: SQLSnapshot) -> bool:
         changed = snapshot.backend.mend(snapshot.kept)

@@ -11,10 +11,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from ...changes import Written
 from ...core.leaks import report_leak
 from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy
 from ..sql.backend import Database
+from .differences import differences
 from .image import everything
 from .location import location_of
 from .open_transactions import StillOpen
@@ -82,6 +84,12 @@ class SQLiteBackend:
     def sessions_are_stale(self) -> bool:
         """See Backend.sessions_are_stale. What they hold is seen where they come back to their pool."""
         return False
+
+    def written_since(self, snapshot: int) -> list[Written]:
+        """See Backend.written_since."""
+        with self._translating("looked at"), closing(self._base.image()) as now:
+            with self._base.snapshots.flat(self._snapshots[snapshot]) as then:
+                return list(differences(now.connection, then))
 
     def mend(self, snapshot: int) -> bool:
         """See Backend.mend."""

@@ -7,9 +7,9 @@ import gc
 import sqlite3
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -130,6 +130,11 @@ class PrivateMemory:
 
         different, unread = within(engine, restore)
         return different, ended + unread
+
+    @contextmanager
+    def flat(self, snapshot: PrivateSnapshot) -> Iterator[Image]:
+        """See Snapshots.flat."""
+        yield snapshot.image
 
     def invalidate(self) -> None:
         """A restore compares everything anyhow."""

@@ -161,11 +161,11 @@ def copy_rows(connection: sqlite3.Connection, tables: Tables, name: str, target:
     Raises:
         Inexact: Its rows cannot be named one by one.
     """
-    columns = _columns(connection, name)
+    columns = columns_of(connection, name)
     stored = [quoted(column.name) for column in columns if not column.generated]
     key = ""
     if name not in tables.without_rowid:
-        key = _rowid(columns)
+        key = rowid_of(columns)
         stored.insert(0, key)
     listed = ", ".join(stored)
     # A column without a type takes what comes as it is; INTEGER PRIMARY KEY is what joins find rows by.
@@ -215,7 +215,7 @@ def _with_triggers(connection: sqlite3.Connection) -> set[str]:
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
     """A column.
 
     Attributes:
@@ -230,12 +230,12 @@ class _Column:
     generated: bool
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[_Column]:
+def columns_of(connection: sqlite3.Connection, table: str) -> list[Column]:
     rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})")
-    return [_Column(name, kind.upper(), key, hidden != 0) for _, name, kind, _, _, key, hidden in rows]
+    return [Column(name, kind.upper(), key, hidden != 0) for _, name, kind, _, _, key, hidden in rows]
 
 
-def _rowid(columns: Sequence[_Column]) -> str:
+def rowid_of(columns: Sequence[Column]) -> str:
     """A name by which the rowid can be had.
 
     Raises:
@@ -248,7 +248,7 @@ def _rowid(columns: Sequence[_Column]) -> str:
     raise Inexact
 
 
-def _typed(connection: sqlite3.Connection, source: str, columns: Sequence[_Column]) -> list[str]:
+def _typed(connection: sqlite3.Connection, source: str, columns: Sequence[Column]) -> list[str]:
     """The columns of which a value may be equal to another and yet be of another type, as 1 and 1.0 are."""
     asked = ", ".join(_may_differ_in_type(quoted(column.name), column.kind) for column in columns)
     found = connection.execute(f"SELECT {asked} FROM {source}").fetchone()
@@ -265,7 +265,7 @@ def _may_differ_in_type(column: str, kind: str) -> str:
 
 
 def _filled(connection: sqlite3.Connection, name: str, source: str, *, without_rowid: bool) -> _Filled:
-    columns = _columns(connection, name)
+    columns = columns_of(connection, name)
     (count,) = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
     stored = [quoted(column.name) for column in columns if not column.generated]
     typed = _typed(connection, source, [column for column in columns if not column.generated])
@@ -277,7 +277,7 @@ def _filled(connection: sqlite3.Connection, name: str, source: str, *, without_r
         kept = stored
     else:
         try:
-            key = [_rowid(columns)]
+            key = [rowid_of(columns)]
         except Inexact:
             return _Filled(source, "1", None, cost)
         kept = key + stored

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Set
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -231,6 +231,15 @@ class Snapshots:
         for image in older:
             self._images.discard(image)
             image.close()
+
+    @contextmanager
+    def flat(self, snapshot: Snapshot) -> Iterator[Image]:
+        """All that a snapshot is, as one image to read."""
+        if not snapshot.layers:
+            yield snapshot.image
+            return
+        with closing(self._without_layers(snapshot)) as image:
+            yield image
 
     def _without_layers(self, snapshot: Snapshot) -> Image:
         """All that a snapshot is, as one image."""
