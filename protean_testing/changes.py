@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -192,16 +192,6 @@ def compared(
     deleted = [row(key, then[key]) for key in then if key not in now]
     more = tuple(max(0, len(rows) - KEPT) for rows in (inserted, updated, deleted))
     return Written(name, inserted[:KEPT], updated[:KEPT], deleted[:KEPT], kind, more=more)  # type: ignore[arg-type]
-
-
-def numbered(values: Iterable[Hashable]) -> dict[Any, Any]:
-    """Values that may be equal, each with a key of its own, for `compared`."""
-    often: Counter[Hashable] = Counter()
-    found = {}
-    for value in values:
-        often[value] += 1
-        found[value, often[value]] = value
-    return found
 
 
 def _listed(one: Written, *, is_alone: bool) -> Iterator[str]:

@@ -444,7 +444,9 @@ def _with_notes(given: Any) -> Any:
     """A failure for trial, which shows no notes of an error, here and where its workers send it to."""
     from twisted.python.failure import Failure
 
-    failure = Failure(given[1], given[0], given[2]) if isinstance(given, tuple) else given
+    failure: Any = given
+    if isinstance(given, tuple):
+        failure = Failure(given[1], given[0], given[2])  # type: ignore[no-untyped-call]
     notes = getattr(getattr(failure, "value", None), "__notes__", ())
     if notes:
         for name in ("getTraceback", "getErrorMessage"):

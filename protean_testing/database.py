@@ -154,6 +154,15 @@ class Database:
         scope.keep_companion(server)
         return server
 
+    def note_writes(self, error: BaseException) -> None:
+        """Say under the traceback of an error what was written since this handle's own scope began."""
+        self._current().note_writes(error)
+
+    def is_inside(self, outer: Database) -> bool:
+        """Whether the scope of this handle restores all that the other's does, and began later."""
+        ours, theirs = self._current(), outer._current()
+        return ours.number > theirs.number and ours.entries.keys() >= theirs.entries.keys()
+
     async def close_async(self) -> None:
         """Close the async handles that were given out: in the event loop that they were used in."""
         await self._scope().close_async()

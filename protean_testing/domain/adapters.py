@@ -11,14 +11,16 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from protean.core.repository import BaseRepository
 from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import CreateSchema
 
+from ..changes import Written, compared
 from ..errors import ConfigurationError
 from ..store import OnLeak, Snapshot, Store
 from ..stores.callable import described
@@ -164,6 +166,9 @@ def _metadata_of(provider: Any) -> Any:
     return provider._metadata
 
 
+Parts: TypeAlias = dict[tuple[str, str], dict[Any, dict[str, Any]]]
+
+
 class Part(NamedTuple):
     """What one adapter holds in this process.
 
@@ -173,6 +178,7 @@ class Part(NamedTuple):
         read: Returns its data, which is only looked at.
         write: Makes a copy of such data the adapter's.
         dump: Turns the data into what `Store.dump_data` returns.
+        parts: Turns the data into tables, keys and streams: a kind, a name, and the entries by their keys.
     """
 
     name: str
@@ -180,6 +186,7 @@ class Part(NamedTuple):
     read: Callable[[Any], Any]
     write: Callable[[Any, Any], object]
     dump: Callable[[Any], dict[str, list[str]]] = described
+    parts: Callable[[Any], Parts] = lambda data: {}
 
 
 def saved(parts: Iterable[Part]) -> list[Any]:
@@ -212,6 +219,16 @@ def dumped(parts: Iterable[Part]) -> dict[str, list[str]]:
     }
 
 
+def written(parts: Iterable[Part], saved: Iterable[Any]) -> Iterator[Written]:
+    """What was written to what the adapters hold, for `Store.written_since`."""
+    for part, data in zip(parts, saved, strict=True):
+        then, now = part.parts(data), part.parts(part.read(part.adapter()))
+        for kind, name in dict.fromkeys([*then, *now]):
+            before, after = then.get((kind, name), {}), now.get((kind, name), {})
+            one = compared(name, before, after, kind=kind, row=lambda _, row: row)
+            yield replace(one, store=part.name)
+
+
 def memory_provider(provider: Adapter, name: str) -> Part:
     """The rows and the counters of a memory provider."""
 
@@ -229,7 +246,14 @@ def memory_provider(provider: Adapter, name: str) -> Part:
         found = {f"rows of {schema!r}": list(map(repr, records.items())) for schema, records in rows.items()}
         return found | {f"counter of {schema!r}": [str(number)] for schema, number in counters.items()}
 
-    return Part(name, provider, read, write, dump)
+    def parts(data: Any) -> Parts:
+        found: Parts = {("table", schema): records for schema, records in data[0].items()}
+        for number, event in found.pop(("table", "memory_message"), {}).items():  # as Message DB counts them
+            category = str(event["stream_name"]).partition("-")[0]
+            found.setdefault(("category", category), {})[number] = event
+        return found
+
+    return Part(name, provider, read, write, dump, parts)
 
 
 def memory_cache(cache: Adapter, name: str) -> Part:
@@ -238,12 +262,22 @@ def memory_cache(cache: Adapter, name: str) -> Part:
     def write(held: Any, entries: Any) -> None:
         held._db._values = deepcopy(entries)
 
-    return Part(name, cache, lambda held: held._db._values, write)
+    def parts(data: Any) -> Parts:
+        return {("key", key): {key: {"value": value}} for key, (_, value) in data.items()}
+
+    return Part(name, cache, lambda held: held._db._values, write, parts=parts)
 
 
 def inline_broker(broker: Adapter, name: str) -> Part:
     """Messages, groups, positions and the dead-letter queue of an inline broker."""
-    return _attributes(broker, _INLINE_BROKER, name)
+
+    def parts(data: Any) -> Parts:
+        return {
+            ("stream", stream): {number: {"id": number, **fields} for number, fields in messages}
+            for stream, messages in data["_messages"].items()
+        }
+
+    return _attributes(broker, _INLINE_BROKER, name)._replace(parts=parts)
 
 
 def redis_broker(broker: Adapter, name: str) -> Part:

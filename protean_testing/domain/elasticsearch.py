@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..changes import Written, compared
 from ..errors import ConfigurationError, StoreError, UnsafeStoreError
 from ..ownership import is_test_name
 from ..store import OnLeak, ResetAfter, Snapshot, Store, validate
@@ -88,6 +89,17 @@ class ElasticsearchStore(Store):
                 store=self.name,
             )
         return True
+
+    def written_since(self, snapshot: Documents) -> list[Written]:
+        then: dict[str, Any] = {}
+        now: dict[str, Any] = {}
+        for held, documents in ((then, snapshot), (now, self._documents())):
+            for (index, identifier), document in documents.items():
+                held.setdefault(index, {})[identifier] = document
+        return [
+            compared(index, then.get(index, {}), now.get(index, {}), kind="index", row=lambda _, row: row)
+            for index in dict.fromkeys([*then, *now])
+        ]
 
     def dump_data(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from protean.utils.globals import _uow_context_stack
 
+from ..changes import Written
 from ..core.leaks import counted, report_leak
 from ..errors import ScopeError
 from ..store import OnLeak, Snapshot, Store
-from .adapters import Part, dumped, forget_repositories, restored, saved
+from .adapters import Part, dumped, forget_repositories, restored, saved, written
 
 if TYPE_CHECKING:
     from .configuration import Configuration
@@ -147,6 +148,9 @@ class StateStore(Store):
             )
         return changed
 
+    def written_since(self, snapshot: Kept) -> list[Written]:
+        return self._shown(lambda: list(written(self._parts, snapshot.data)))
+
     def dump_data(self) -> dict[str, list[Any]]:
         domain = self._domain
         found = {f"configuration {section!r}": [repr(value)] for section, value in domain.config.items()}
@@ -177,6 +181,9 @@ class EndStore(Store):
 
     def is_empty(self) -> bool:
         return True
+
+    def written_since(self, snapshot: Snapshot) -> list[Written]:
+        return []
 
     def close(self) -> None:
         self._at_end()

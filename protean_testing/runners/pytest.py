@@ -16,7 +16,8 @@ import pytest
 
 from ..core import run_end
 from ..core.remarks import remark, remarks
-from .pytest_fixtures import database_fixture, domain_fixture, end_in_loop
+from ..database import is_failure
+from .pytest_fixtures import database_fixture, domain_fixture, end_in_loop, note_writes
 
 __all__ = ["database_fixture", "domain_fixture"]
 
@@ -49,6 +50,14 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         item.obj = test  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that failed says what it has written, before its fixtures restore that."""
+    if call.excinfo is not None and call.when != "teardown" and is_failure(call.excinfo.value):
+        note_writes(item, call.excinfo.value)
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

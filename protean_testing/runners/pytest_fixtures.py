@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from protean import Domain
     from sqlalchemy import MetaData
 
+_open: list[tuple[Database, Any]] = []
+"""The handles of the fixtures that have begun, each with the test, class or module that it belongs to."""
+
 FixtureScope: TypeAlias = Literal["function", "class", "module", "package", "session"]
 
 
@@ -74,9 +77,22 @@ def _fixture(block: Callable[[], Block], scope: FixtureScope, name: str | None, 
         opened = block()
         opened.label = request.node.nodeid or "the session"
         with opened as db:
-            yield db
+            _open.append((db, request.node))
+            try:
+                yield db
+            finally:
+                _open.remove((db, request.node))
 
     return database
+
+
+def note_writes(item: Any, error: BaseException) -> None:
+    """Say under an error what was written since the fixtures of a test began: of several, the innermost."""
+    given = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Database)]
+    handles = dict.fromkeys([*given, *(db for db, node in _open if node is item)])
+    for db in handles:
+        if not any(other.is_inside(db) for other in handles):
+            db.note_writes(error)
 
 
 def end_in_loop(item: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet
 from inspect import getattr_static
 from typing import Any, Protocol
 
+from ..changes import KEPT, Written, compared
 from ..errors import ConfigurationError
 from ..store import EMPTY, OnLeak, ResetAfter, Snapshot, Store, validate
 
@@ -71,6 +73,15 @@ class CallableStore(Store):
         assert self._clear is not None
         return _unknown(self._clear())
 
+    def written_since(self, snapshot: Snapshot) -> Any:
+        if self._save is None or snapshot is EMPTY:
+            return None
+        now = self._save()
+        return self._later(snapshot, now) if hasattr(now, "__await__") else written(self.name, snapshot, now)
+
+    async def _later(self, snapshot: Snapshot, now: Any) -> list[Written]:
+        return written(self.name, snapshot, await now)
+
     def dump_data(self) -> Any:
         if self._save is None:
             return super().dump_data()
@@ -108,6 +119,27 @@ def described(data: Any) -> dict[str, list[str]]:
     if isinstance(data, Mapping):
         return {f"key {key!r}": _parts(value) for key, value in data.items()}
     return {"value": _parts(data)}
+
+
+def written(name: str, then: Any, now: Any) -> list[Written]:
+    """What was written to any data: to a mapping by its keys, to a collection by its values, for `Store`."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        return [compared(name, then, now, kind="entries", row=lambda key, one: {"key": key, "value": one})]
+    many = (list, tuple, set, frozenset)
+    before, after = ([*one] if isinstance(one, many) else [one] for one in (then, now))
+    added, gone = _beyond(after, before), _beyond(before, after)
+    rows = [[{"value": one} for one in some[:KEPT]] for some in (added, gone)]
+    more = (len(added) - len(rows[0]), 0, len(gone) - len(rows[1]))
+    return [Written(name, rows[0], [], rows[1], "values", more=more)]
+
+
+def _beyond(values: list[Any], others: list[Any]) -> list[Any]:
+    """The values that are not among the others, or not as often."""
+    there, found = Counter(map(repr, others)), []
+    for one in values:
+        there[repr(one)] -= 1
+        found += [one] if there[repr(one)] < 0 else []
+    return found
 
 
 def _parts(value: Any) -> list[str]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from redis.exceptions import NoPermissionError, ResponseError
 
+from ...changes import Written
 from . import transactions
 from .connection import Wire, checked
+from .differences import differences
 from .journal import Journal, Snapshot
 from .tracking import Tracking
 from .transactions import OpenMulti
 from .values import Value, Values
+
+MOST = 10_000
+"""Keys that are compared to list what was written."""
 
 
 class TooManyKeys(Exception):
@@ -83,6 +88,26 @@ class Data:
         changed = self._empty(snapshot, count) if snapshot.size == 0 else self._restore(snapshot)
         self._tracking.settled()
         return changed, ended
+
+    def written_since(self, snapshot: Snapshot) -> Iterator[Written]:
+        """What was written to each key since `snapshot`; open transactions are not waited for."""
+        self._tracking.ask()
+        was_known = self._tracking.written is not None
+        names = self._candidates()
+        if len(names) > MOST:
+            if not was_known:
+                self._tracking.end()  # else they would not be asked for again
+            yield Written("*", kind="keys", remark=f"{len(names)} may have been written, too many to list")
+            return
+        self._journal.found(self._changed(self._read(names)))
+        self._tracking.settled()
+        now = self._journal.now
+        pairs = {
+            name: (value, now.get(name))
+            for name, value in sorted(self._journal.before(snapshot).items())
+            if not self.values.same(value, now.get(name))
+        }
+        yield from differences(self._wire, self._prefix, pairs)
 
     def left_waiting(self, snapshot: Snapshot) -> list[str]:
         """Clients that subscribe or wait for a key, and did not at `snapshot`, as of the last reset."""

@@ -12,6 +12,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from ...changes import Written
 from ...core.leaks import report_leak
 from ...errors import (
     ConfigurationError,
@@ -250,6 +251,9 @@ class RedisStore(LocatedStore):
         if left_open:
             self._report_leak(left_open)
         return changed
+
+    def written_since(self, snapshot: Snapshot) -> list[Written]:
+        return self._again("look at", lambda: list(self._data().written_since(snapshot)))
 
     def forget_data(self, snapshot: Snapshot) -> None:
         self._data().forget(snapshot)
