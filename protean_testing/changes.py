@@ -75,17 +75,18 @@ class Changes(Sequence[Written]):
         unknown: The names of the stores that cannot say, which are those that can only be cleared.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, written: Iterable[Written] | None = None, unknown: Sequence[str] = (), stores: int = 1
+    ) -> None:
         self._found: Sequence[Written] | None = None
-        self.unknown: Sequence[str] = ()
-        self._stores = 0
-
-    def found(self, written: Iterable[Written], unknown: Sequence[str], stores: int) -> None:
-        """Fill it, of so many stores."""
-        self._found = sorted(
-            (one for one in written if one.count != 0), key=lambda one: (one.store, one.name)
-        )
+        if written is not None:
+            found = (one for one in written if one.count != 0)
+            self._found = sorted(found, key=lambda one: (one.store, one.name))
         self.unknown, self._stores = unknown, stores
+
+    def become(self, other: Changes) -> None:
+        """Be what was found at the end of a block."""
+        self._found, self.unknown, self._stores = other._found, other.unknown, other._stores
 
     def counts(self, store: str | None = None) -> dict[str, int | None]:
         """How many rows, keys and messages were inserted, updated or deleted, by table, key or stream.
@@ -129,22 +130,20 @@ class Changes(Sequence[Written]):
             lines.append(f"  not known of {', '.join(map(repr, self.unknown))}")
         return "\n".join(lines) or "  nothing"
 
-    def note(self, error: BaseException, who: str, more: str) -> None:
+    def note(self, error: BaseException, who: str, failed: Sequence[str]) -> None:
         """Say under the traceback of an error what it is, unless its message does.
 
         Parameters:
             who: Has written it.
-            more: What is not known, in lines.
+            failed: Why it is not known of some stores.
         """
         if getattr(error, LISTED, False):
             return
-        if self or self.unknown or more:
-            listed = self.listed() if self or self.unknown else ""
-            error.add_note(
-                "\n".join(
-                    filter(None, [f"protean_testing: {who} had committed, when it failed:", listed, more])
-                )
-            )
+        lines = [f"  not known: {_cut(line, _WIDTH)}" for line in failed]
+        if self or self.unknown:
+            lines.insert(0, self.listed())
+        if lines:
+            error.add_note("\n".join([f"protean_testing: {who} had committed, when it failed:", *lines]))
         else:
             error.add_note(f"protean_testing: {who} had committed nothing when it failed.")
 

@@ -17,10 +17,12 @@ from typing import Any
 from .async_cleanup import await_all, end_tasks, report_tasks
 from .config.resolve import declared, resolve
 from .core import run_end
+from .core.recording import note_writes
 from .core.run import raise_all
 from .core.scopes import Scope
 from .database import Database, is_failure
 from .errors import ConfigurationError, ScopeError, UnsafeStoreError, without_own_frames
+from .failures import note_exceptions, note_failures
 from .handles import over, put_handles, remove_handles
 from .hooks import Hook
 from .store import Store
@@ -132,7 +134,7 @@ class ClassFixture:
         """Say under the traceback of a failure of the current test what that has written."""
         if self.tests.in_test and self._failures < _FAILURES and is_failure(error):
             self._failures += 1
-            self.tests.note_writes(error)
+            note_writes(self.tests, error)
 
     def enter_hooks(self) -> None:
         if self.has_test_hooks:
@@ -216,7 +218,7 @@ def run_in_fixture(
     cls = type(case)
     if result is not None:
         run_end.watch(result)
-        _note_failures(result)
+        note_failures(result, _note_writes)
     method = getattr(case, case._testMethodName, None)
     if getattr(cls, "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False):
         return call()
@@ -228,6 +230,8 @@ def run_in_fixture(
             _refuse_unawaited(case, found)
         found.begin_test(case, result)
         fixture = found
+        if hasattr(case, "onException"):
+            note_exceptions(case, _note_writes)
         if found.is_async:
             case.addAsyncCleanup(found.end_async_test)  # type: ignore[attr-defined]
         else:
@@ -412,50 +416,10 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
     result.addError(case, (type(error), error, error.__traceback__))
 
 
-def _note_failures(result: Any) -> None:
-    """Have each failure of a test, also of a subtest, say what was written before the result prints it."""
-    if getattr(getattr(result, "addError", None), "_protean_testing", False):
-        return
-    for name in ("addError", "addFailure", "addSubTest"):
-        original = getattr(result, name, None)
-        if original is not None:
-            setattr(result, name, _noting(original))
-
-
-def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
-    is_trials = type(getattr(original, "__self__", None)).__module__.startswith("twisted.trial.")
-
-    def add(test: Any, *arguments: Any, **named: Any) -> Any:
-        fixture = _fixtures.get(type(test))
-        if fixture is not None and fixture.tests.in_test:
-            for one in (*arguments, *named.values()):
-                error = one[1] if isinstance(one, tuple) and len(one) == 3 else getattr(one, "value", None)
-                if isinstance(error, BaseException):
-                    fixture.note_writes(error)
-            if is_trials and original.__name__ != "addSubTest":
-                arguments = tuple(map(_with_notes, arguments))
-        return original(test, *arguments, **named)
-
-    add._protean_testing = True  # type: ignore[attr-defined]
-    return add
-
-
-def _with_notes(given: Any) -> Any:
-    """A failure for trial, which shows no notes of an error, here and where its workers send it to."""
-    from twisted.python.failure import Failure
-
-    failure: Any = given
-    if isinstance(given, tuple):
-        failure = Failure(given[1], given[0], given[2])  # type: ignore[no-untyped-call]
-    notes = getattr(getattr(failure, "value", None), "__notes__", ())
-    if notes:
-        for name in ("getTraceback", "getErrorMessage"):
-            setattr(failure, name, partial(_joined, getattr(failure, name), notes))
-    return failure
-
-
-def _joined(original: Callable[..., str], notes: Sequence[str], *arguments: Any, **named: Any) -> str:
-    return "\n".join([original(*arguments, **named).rstrip(), *notes, ""])
+def _note_writes(case: Any, error: BaseException) -> None:
+    fixture = _fixtures.get(type(case))
+    if fixture is not None:
+        fixture.note_writes(error)
 
 
 def _refuse_unawaited(case: unittest.TestCase, fixture: ClassFixture) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 from unittest import SkipTest
 
 from .changes import Changes
+from .core.recording import Recording, look, note_writes
 from .core.resource import StackedScope
-from .core.scopes import Recording, Scope, tests_running
+from .core.scopes import Scope, tests_running
 from .errors import ConfigurationError, UnsafeStoreError, without_own_frames
 from .hooks import Hook
 from .store import LocatedStore, Store
@@ -156,7 +157,7 @@ class Database:
 
     def note_writes(self, error: BaseException) -> None:
         """Say under the traceback of an error what was written since this handle's own scope began."""
-        self._current().note_writes(error)
+        note_writes(self._current(), error)
 
     def is_inside(self, outer: Database) -> bool:
         """Whether the scope of this handle restores all that the other's does, and began later."""
@@ -186,9 +187,7 @@ class Database:
             ScopeError: This scope is over.
             StoreError, ExceptionGroup: From the stores; every one of them was tried.
         """
-        changes = Changes()
-        self._current().look(changes)
-        return changes
+        return look(self._current())
 
     def reset(self) -> bool:
         """Go back to the start of this handle's own scope.
@@ -244,7 +243,7 @@ class Recorded:
         scope, changes = self._open.pop()
         try:
             if error is None:
-                scope.look(changes)
+                changes.become(look(scope))
         finally:
             try:
                 if scope.is_open and not scope.outlived_run:
@@ -338,7 +337,7 @@ class Block:
         """End the scope; the block's own failure stays the one that is raised, with ours as a note."""
         scope, _ = self._open[-1]
         if is_failure(error):
-            scope.note_writes(error)
+            note_writes(scope, error)
         try:
             if not scope.outlived_run:  # else the run's end has left it
                 scope.leave()

@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"live", "stores", "conformance"},
     {"database"},
     {"config.resolve"},
-    {"async_cleanup", "handles"},
+    {"async_cleanup", "handles", "failures"},
     {"class_fixture"},
     {"testcase", "blocks"},
     {"domain", "django"},

@@ -9,7 +9,6 @@ import sys
 import threading
 from asyncio import wait_for
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from logging import DEBUG, getLogger
 from threading import active_count, get_ident
@@ -17,8 +16,6 @@ from time import perf_counter, sleep
 from types import FrameType
 from unittest import TestCase
 
-from ..changes import Changes, Written
-from ..config import environ
 from ..errors import LeakError, ScopeError
 from ..store import Store
 from .companions import Companion
@@ -394,52 +391,6 @@ class Scope:
         """True if this scope began in a run that has ended since, which has then left it."""
         return bool(self.entries) and self.entries.keys().isdisjoint(run.resources.values())
 
-    # What was written
-
-    def look(self, changes: Changes) -> None:
-        """Find what was written to the stores since this scope began.
-
-        Raises:
-            StoreError, ExceptionGroup: From the stores; every one of them was tried.
-        """
-        found: list[Written] = []
-        with run.lock:
-            run.refuse_child()
-            self.must_be_open()
-            errors, unknown = self._look(found)
-        raise_all(errors, f"when what {self.label} has written was looked at")
-        changes.found(found, unknown, len(self.entries))
-
-    def _look(self, found: list[Written]) -> tuple[list[Exception], list[str]]:
-        """Add to `found`, and return what failed, and which stores cannot say."""
-        errors: list[Exception] = []
-        unknown: list[str] = []
-        names = {run.resources.get(store.location()): store.name for store in reversed(self.stores)}
-        for resource, entry in self.entries.items():
-            name = names.get(resource, resource.store.name)
-            try:
-                written = resource.written_since(entry)
-            except Exception as error:
-                errors.append(error)
-                continue
-            if written is None:
-                unknown.append(name)
-            found += [replace(one, store=one.store or name) for one in written or ()]
-        return errors, unknown
-
-    def note_writes(self, error: BaseException) -> None:
-        """Say under the traceback of an error what was written since this scope began. Never raises."""
-        changes, found = Changes(), list[Written]()
-        try:
-            with run.lock:
-                if run.inherited or not self.number or not environ.wants_writes():
-                    return
-                errors, unknown = self._look(found)
-            changes.found(found, unknown, len(self.entries))
-            changes.note(error, self.label, "\n".join(f"  not known: {_first_line(one)}" for one in errors))
-        except Exception as failure:  # the test has failed already, and its end must come
-            logger.debug("what %s has written could not be listed: %s", self.label, failure)
-
     # Scopes inside of this one
 
     def innermost(self) -> StackedScope:
@@ -543,31 +494,3 @@ class Scope:
             for scope, beside in run.companions
             if scope.number <= self.number and not self.entries.keys().isdisjoint(scope.entries)
         ]
-
-
-class Recording(Scope):
-    """A stretch whose writes are found at its end, and stay: its outer scopes restore them."""
-
-    @property
-    def restores(self) -> bool:
-        return False
-
-    def leave(self, inner: Scope | None = None) -> None:
-        """Forget where it began; inner scopes are ended first, with an error."""
-        self.expire()
-        if watch.is_on:
-            watch.end(self, self.label)
-        with run.lock:
-            if run.inherited:
-                return
-            self.must_be_open()
-            errors = self._end_inner([self])
-            self.number = 0
-            errors += attempts(
-                partial(resource.forget, entry) for resource, entry in reversed(self.entries.items())
-            )
-        raise_all(errors, f"after {self.label}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]

@@ -124,7 +124,7 @@ def described(data: Any) -> dict[str, list[str]]:
 def written(name: str, then: Any, now: Any) -> list[Written]:
     """What was written to any data: to a mapping by its keys, to a collection by its values, for `Store`."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
-        return [compared(name, then, now, kind="entries", row=lambda key, one: {"key": key, "value": one})]
+        return [compared(name, then, now, kind="entries", row=lambda key, one: {key: one})]
     many = (list, tuple, set, frozenset)
     before, after = ([*one] if isinstance(one, many) else [one] for one in (then, now))
     added, gone = _beyond(after, before), _beyond(before, after)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ...changes import KEPT, Written
+from ...changes import Written
 from ...core.leaks import bullet_list, report_leak
 from ...errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ...ownership import Acquired, acquire, clean_line, marker, refusal, refuse_other_name
@@ -23,21 +23,12 @@ from . import before
 from .install import find, install
 from .position import MESSAGES, SEQUENCE, Position, read_position, read_versions
 from .writers import end_sleepers, holders
+from .written import written
 
 _in_use: set[str] = set()  # databases that this process has taken
 os.register_at_fork(after_in_child=_in_use.clear)
 
 Result = TypeVar("Result")
-
-_SHOWN = ("stream_name", "type", "data", "global_position", "metadata")
-_NEWER = f"""
-SELECT category, total, {", ".join(_SHOWN)}
-  FROM (SELECT *, split_part(stream_name, '-', 1) AS category,
-               count(*) OVER (PARTITION BY split_part(stream_name, '-', 1)) AS total,
-               row_number() OVER (PARTITION BY split_part(stream_name, '-', 1) ORDER BY global_position) AS n
-          FROM {MESSAGES} WHERE global_position > %s) m
- WHERE n <= %s ORDER BY global_position
-"""
 
 
 class MessageDBStore(LocatedStore):
@@ -307,26 +298,7 @@ class MessageDBStore(LocatedStore):
         return changed
 
     def written_since(self, snapshot: Position) -> list[Written]:
-        return self._again("look at", lambda: list(self._written_since(snapshot)))
-
-    def _written_since(self, snapshot: Position) -> Iterator[Written]:
-        """The messages that came since, by the categories of their streams."""
-        connection, last = self._open(), snapshot.last
-        there = connection.execute(
-            f"SELECT count(*) FROM {MESSAGES} WHERE global_position <= {last}"
-        ).fetchone()
-        versions = self._restored.get(last, snapshot.versions)
-        if there[0] != snapshot.messages or read_versions(connection, last) != versions:
-            yield Written(
-                "$all", kind="category", remark="messages that were there before are gone or changed"
-            )
-        found: dict[str, list[dict[str, Any]]] = {}
-        totals: dict[str, int] = {}
-        for category, total, *values in connection.execute(_NEWER, [last, KEPT]).fetchall():
-            totals[category] = total
-            found.setdefault(category, []).append(dict(zip(_SHOWN, values, strict=True)))
-        for category, rows in found.items():
-            yield Written(category, rows, kind="category", more=(totals[category] - len(rows), 0, 0))
+        return self._again("look at", lambda: list(written(self._open(), snapshot, self._restored)))
 
     def free(self, left_by: LeftBy) -> list[tuple[str, str]]:
         from ..postgresql.idle_locks import free

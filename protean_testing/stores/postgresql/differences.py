@@ -26,7 +26,7 @@ WITH now AS ({now}), kept(key, line) AS ({then}),
                         row_number() OVER (PARTITION BY way ORDER BY place, length(key), key) AS n FROM found)
 SELECT way, total, {shown}
   FROM (SELECT way, total, n, before{cast} AS b, after{cast} AS a FROM counted WHERE n <= {limit} OFFSET 0) r
- ORDER BY way, n
+ ORDER BY r.way, r.n
 """
 
 

@@ -33,7 +33,7 @@ def differences(now: sqlite3.Connection, then: Image) -> Iterator[Written]:
         try:
             yield _difference(now, name, is_keyed=is_keyed, is_new=name not in before)
         except (Inexact, sqlite3.Error) as error:  # it needs what only the application's connections have
-            yield Written(name, remark=f"its rows cannot be compared ({error or 'it has no key'})")
+            yield Written(name, remark=f"its rows cannot be compared ({str(error) or 'it has no rowid'})")
     for name in before.keys() - after.keys():
         yield Written(name, remark="the test has dropped it")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Set
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -235,10 +235,8 @@ class Snapshots:
     @contextmanager
     def flat(self, snapshot: Snapshot) -> Iterator[Image]:
         """All that a snapshot is, as one image to read."""
-        if not snapshot.layers:
-            yield snapshot.image
-            return
-        with closing(self._without_layers(snapshot)) as image:
+        is_flat = nullcontext(snapshot.image)
+        with closing(self._without_layers(snapshot)) if snapshot.layers else is_flat as image:
             yield image
 
     def _without_layers(self, snapshot: Snapshot) -> Image:

@@ -1,6 +1,8 @@
 -- What belongs to the server and to no database, and the statement that removes it. Databases of ours, of workers and of
--- other stores, come and go meanwhile. No value of a setting: it may be a password.
-SELECT 'role ' || quote_ident(rolname), 'DROP ROLE ' || quote_ident(rolname) FROM pg_roles WHERE oid >= 16384
+-- other stores, come and go meanwhile, and so does the role that a Message DB beside this one is installed with. No
+-- value of a setting: it may be a password.
+SELECT 'role ' || quote_ident(rolname), 'DROP ROLE ' || quote_ident(rolname) FROM pg_roles
+ WHERE oid >= 16384 AND rolname <> 'message_store'
 UNION ALL
 SELECT format('membership of %I in %I', m.rolname, r.rolname), format('REVOKE %I FROM %I', r.rolname, m.rolname)
   FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles r ON r.oid = a.roleid
