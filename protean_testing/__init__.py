@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .blocks import end_run, test_database, uses_database
+from .changes import Changes, Written
 from .database import Database
 from .errors import (
     ConfigurationError,
@@ -34,6 +35,7 @@ __all__ = [
     "EMPTY",
     "AsyncDatabaseTestCase",
     "CallableStore",
+    "Changes",
     "ConfigurationError",
     "Database",
     "DatabaseTestCase",
@@ -48,6 +50,7 @@ __all__ = [
     "Store",
     "StoreError",
     "UnsafeStoreError",
+    "Written",
     "end_run",
     "test_database",
     "uses_database",

@@ -459,7 +459,7 @@ class KindsTests(SuiteTestCase):
                         self.assertWrites(item=3, order=1, cache=2, queue=2, rows=1)
                 test_again = test_all
             """,
-            before=HEAD + "from protean_testing.changes import Written\n",
+            before=HEAD,
         )
         self.assertPassed(self.unittest("test_stores"), 2)
 
