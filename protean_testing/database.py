@@ -253,6 +253,14 @@ class Recorded:
                     raise
                 error.add_note(f"protean_testing: {type(failed).__name__}: {failed}")
 
+    async def __aenter__(self) -> Changes:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
 
 def sql_stores(stores: Iterable[Store]) -> list[Store]:
     """Those that are a SQL database."""

@@ -231,6 +231,79 @@ class BlockTests(DatabaseTestCase):
         super().tearDown()
 """
 
+RANDOM = """
+import random
+
+class RandomTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore(Base.metadata, reset=os.environ.get("RESET", "fast"))]
+
+    def rows(self):
+        with self.engine.connect() as connection:
+            items = {row.id: row.name for row in connection.execute(select(Item.__table__))}
+            return items, sorted(map(str, connection.execute(select(keyless))))
+
+    def act(self, chosen):
+        key, other = chosen.randrange(1, 30), chosen.randrange(1, 30)
+        statement = chosen.choice([
+            f"INSERT INTO item SELECT {key}, 'n{chosen.random()}' WHERE NOT EXISTS (SELECT 1 FROM item WHERE id = {key})",
+            f"UPDATE item SET name = 'u{chosen.random()}' WHERE id BETWEEN {key} AND {key + 3}",
+            f"UPDATE item SET name = name WHERE id > {key}",
+            f"DELETE FROM item WHERE id = {key}",
+            f"UPDATE item SET id = {other} WHERE id = {key} AND NOT EXISTS (SELECT 1 FROM item WHERE id = {other})",
+            f"INSERT INTO {self.keyless} VALUES ({key % 3}, 'x')", f"DELETE FROM {self.keyless} WHERE a = {key % 3}",
+            self.empty if chosen.random() < 0.3 else "DELETE FROM item WHERE id = 1",
+        ])
+        with self.engine.connect() as connection:
+            connection.execute(text(statement))
+            (connection.rollback if chosen.random() < 0.2 else connection.commit)()
+
+    def check(self, written, then):
+        (before, lines), (after, now) = then, self.rows()
+        found = written["item"]
+        self.assertEqual({row["id"] for row in found.inserted}, after.keys() - before.keys())
+        self.assertEqual({row["id"]: row["name"] for row in found.deleted}, {key: before[key] for key in before.keys() - after.keys()})
+        changed = {key: (before[key], after[key]) for key in before.keys() & after.keys() if before[key] != after[key]}
+        self.assertEqual({new["id"]: (old["name"], new["name"]) for old, new in found.updated}, changed)
+        rest = list(lines)
+        added = [line for line in now if not (line in rest and rest.remove(line) is None)]
+        self.assertEqual(written['key"less'].numbers, (len(added), 0, len(rest)))
+
+    def steps(self, chosen, depth):
+        for _ in range(chosen.randrange(6)):
+            kind = chosen.random()
+            if kind < 0.6 or depth == 3:
+                self.act(chosen)
+                continue
+            then = self.rows()
+            if kind < 0.8:
+                with self.db.scope() as inner:
+                    self.steps(chosen, depth + 1)
+                    self.check(inner.written(), then)
+                self.assertEqual(self.rows(), then)
+            else:
+                with self.db.changes() as changes:
+                    self.steps(chosen, depth + 1)
+                self.check(changes, then)
+
+    def test_all(self):
+        self.keyless = self.engine.dialect.identifier_preparer.format_table(keyless)
+        self.empty = "DELETE FROM item" if self.engine.dialect.name == "sqlite" else "TRUNCATE item"
+        for seed in range(int(os.environ.get("SEEDS", 25))):
+            chosen = random.Random(seed)
+            with self.subTest(seed=seed), self.db.scope() as outer:
+                for _ in range(chosen.randrange(15)):
+                    self.act(chosen)
+                then = self.rows()
+                with self.db.scope() as inner:
+                    self.steps(chosen, 0)
+                    self.check(inner.written(), then)
+                    if chosen.random() < 0.5:
+                        inner.reset()
+                        self.steps(chosen, 2)
+                        self.check(inner.written(), then)
+                self.assertEqual(self.rows(), then)
+"""
+
 SAID = ("of test_fails", "of a subtest", "of setUp", "of the async test", "of the decorated test")
 NOT_SAID = ("of the test that passes", "of what is skipped")
 
@@ -278,6 +351,19 @@ class RowTests(SuiteTestCase):
         server = MariaDB()
         self.addCleanup(server.stop)
         self.check(AT=server.create("shop_test"))
+
+
+class RandomTests(SuiteTestCase):
+    def test_random_writes_in_nested_blocks(self) -> None:
+        self.write("test_random.py", RANDOM, before=HEAD)
+        for test_db, reset in (
+            ("memory", "fast"),
+            ("sqlite", "fast"),
+            ("postgresql", "fast"),
+            ("postgresql", "generic"),
+        ):
+            with self.subTest(test_db, reset=reset):
+                self.assertPassed(self.unittest("test_random", TEST_DB=test_db, RESET=reset), 1)
 
 
 class KindsTests(SuiteTestCase):

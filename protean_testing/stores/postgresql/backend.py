@@ -228,15 +228,10 @@ class PostgreSQLBackend(OwnedDatabase):
             for table in kept.tables(lambda one: one.kind == "r" and one.number in kept.rows.base)
             if numbers is None or table.number in numbers
         ]
-        is_logged = fast is not None and numbers is not None and snapshot is fast.innermost
-        by_key = {
-            table.number
-            for table, _ in pairs
-            if is_logged
-            and fast
-            and table.key
-            and fast.installed.all_keys_logged(table.number, snapshot.known)
-        }
+        by_key: set[int] = set()
+        if fast is not None and numbers is not None and snapshot is fast.innermost:
+            is_logged = fast.installed.all_keys_logged
+            by_key = {one.number for one, _ in pairs if one.key and is_logged(one.number, snapshot.known)}
         found = differences.differences(connection, pairs, kept.catalog, by_key, snapshot.era)
         return [*found, *(differences.made(connection, kept.catalog) if is_altered else ())]
 
