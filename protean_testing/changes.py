@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 from .errors import ConfigurationError, ScopeError, redacted
 
@@ -158,7 +158,13 @@ class Changes(Sequence[Written]):
             )
         return self._found
 
-    def __getitem__(self, which: Any) -> Any:
+    @overload
+    def __getitem__(self, which: str | int) -> Written: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> Sequence[Written]: ...
+
+    def __getitem__(self, which: str | int | slice) -> Written | Sequence[Written]:
         """By its name (what was not written has nothing in it), or by its number."""
         if not isinstance(which, str):
             return self._all[which]

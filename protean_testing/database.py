@@ -373,7 +373,11 @@ class Block:
 def is_failure(error: BaseException | None) -> TypeGuard[BaseException]:
     """Whether an error is a test's failure: neither a skip, nor an interruption."""
     others = (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError, SkipTest)
-    return error is not None and not isinstance(error, others) and type(error).__name__ != "Skipped"
+    return (
+        error is not None
+        and not isinstance(error, others)
+        and type(error).__name__ not in ("Skipped", "XFailed")
+    )
 
 
 def caller() -> str:

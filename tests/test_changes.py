@@ -166,6 +166,19 @@ class RowTests(DatabaseTestCase):
         self.assertEqual(changes.counts(), {"item": 1})
 """
 
+ASYNC = """
+class AsyncRowTests(AsyncDatabaseTestCase):
+    stores = RowTests.stores
+
+    async def test_async(self):
+        async with self.db.changes() as changes:
+            put(self.engine, 1)
+            with self.db.changes() as inner:
+                put(self.engine, 2)
+        self.assertEqual((changes.counts(), inner.counts()), ({"item": 2}, {"item": 1}))
+        self.assertWrites(item=2)
+"""
+
 FAILING = """
 class FailingTests(DatabaseTestCase):
     metadata = Base.metadata
@@ -311,16 +324,16 @@ NOT_SAID = ("of the test that passes", "of what is skipped")
 class RowTests(SuiteTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.write("test_rows.py", ROWS, before=HEAD)
+        self.write("test_rows.py", ROWS + ASYNC, before=HEAD)
 
     def check(self, **variables: str) -> None:
-        self.assertPassed(self.unittest("test_rows", **variables), 10)
+        self.assertPassed(self.unittest("test_rows", **variables), 11)
 
     def test_in_memory(self) -> None:
         self.check(TEST_DB="memory")
 
     def test_in_a_private_memory(self) -> None:
-        source = ROWS.replace(
+        source = (ROWS + ASYNC).replace(
             'url=os.environ.get("AT")',
             'engine=create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})',
         )

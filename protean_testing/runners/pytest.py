@@ -55,8 +55,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """A test that failed says what it has written, before its fixtures restore that."""
-    if call.excinfo is not None and call.when != "teardown" and is_failure(call.excinfo.value):
-        note_writes(item, call.excinfo.value)
+    error = None if call.excinfo is None or call.when == "teardown" else call.excinfo.value
+    if is_failure(error) and item.get_closest_marker("xfail") is None:
+        note_writes(item, error)
     return (yield)
 
 
