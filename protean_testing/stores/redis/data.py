@@ -92,16 +92,13 @@ class Data:
     def written_since(self, snapshot: Snapshot) -> Iterator[Written]:
         """What was written to each key since `snapshot`; open transactions are not waited for."""
         self._tracking.ask()
-        was_known = self._tracking.written is not None
-        names = self._candidates()
+        now, told = self._journal.now, self._tracking.written
+        names = now.keys() | set(self.values.names()) if told is None else told | self._journal.silent
         if len(names) > MOST:
-            if not was_known:
-                self._tracking.end()  # else they would not be asked for again
             yield Written("*", kind="keys", remark=f"{len(names)} may have been written, too many to list")
             return
         self._journal.found(self._changed(self._read(names)))
         self._tracking.settled()
-        now = self._journal.now
         pairs = {
             name: (value, now.get(name))
             for name, value in sorted(self._journal.before(snapshot).items())
