@@ -253,6 +253,31 @@ class SessionTests(SuiteTestCase):
                 self.assertPassed(done, tests=14)
 
 
+class WithoutGreenletTests(SuiteTestCase):
+    """As in an environment that is not for async SQLAlchemy: its asyncio module cannot be imported."""
+
+    def test_sync_sessions_and_psycopg_s_own_connections(self) -> None:
+        suite = """
+            from sqlalchemy.orm import sessionmaker
+            class OneTests(DatabaseTestCase):
+                stores = [SQLAlchemyStore(Base.metadata, session_factory=sessionmaker(autoflush=False))]
+                def test_session(self):
+                    with self.db.session() as session:
+                        self.assertFalse(session.autoflush)
+            class TwoTests(AsyncDatabaseTestCase):
+                stores = [SQLAlchemyStore(Base.metadata, dialect="postgresql")]
+                async def check(self):
+                    connection = await self.db.async_connect()
+                    insert = "INSERT INTO orders (customer) VALUES ('Ann') RETURNING id"
+                    self.assertEqual(await (await connection.execute(insert)).fetchone(), (1,))
+                    await connection.commit()
+                test_first = test_again = check
+            """
+        before = "import sys\nsys.modules['greenlet'] = None\n" + MODELS
+        self.write("test_it.py", suite, before=before)
+        self.assertPassed(self.python("-X", "utf8", "-m", "unittest", "test_it"), tests=3)
+
+
 class ConnectTests(SuiteTestCase):
     def suite(self, where: str, arguments: str, source: str = CONNECTIONS) -> None:
         before = MODELS + f"import sqlite3\nWHERE = dict({where})\nARGUMENTS = dict({arguments})\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,6 @@ from .urls import async_url, in_private_memory, readable, sync_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-
-_ASYNC_CONNECT: dict[str, Callable[[Any], Any]] = {
-    "psycopg": lambda driver: driver.AsyncConnection.connect,
-    "psycopg_async": lambda driver: driver.AsyncConnection.connect,
-}
-"""How an async driver connects, if not by a function ``connect`` of its module."""
 
 
 class SQLAccess(LocatedStore):
@@ -150,10 +145,14 @@ class SQLAccess(LocatedStore):
 
     async def async_connect(self, **arguments: Any) -> Any:
         """The same of an async driver: ``psycopg.AsyncConnection``, aiosqlite's or asyncpg's connection."""
-        dialect = self.async_engine.dialect
+        url, dialect = async_url(self._url_of_tests()), self.engine.dialect  # which makes the role
+        if url.get_driver_name().startswith("psycopg"):  # an async engine would need greenlet
+            dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
+            connect = dialect.import_dbapi().AsyncConnection.connect
+        else:
+            dialect = self.async_engine.dialect
+            connect = getattr(dialect.loaded_dbapi, dialect.driver).connect
         positional, named = self._arguments(dialect, async_url, arguments)
-        driver = getattr(dialect.loaded_dbapi, dialect.driver.removesuffix("_async"))
-        connect = _ASYNC_CONNECT.get(dialect.driver, lambda module: module.connect)(driver)
         return await connect(*positional, **named)
 
     def _arguments(
@@ -171,10 +170,9 @@ class SQLAccess(LocatedStore):
 
 def _is_async(factory: Any) -> bool:
     """Whether a session factory makes async sessions."""
-    if factory is None:
+    asyncio: Any = sys.modules.get("sqlalchemy.ext.asyncio")  # importing it needs greenlet
+    if factory is None or asyncio is None:
         return False
-    from sqlalchemy.ext import asyncio
-
     made = factory.session_factory if isinstance(factory, asyncio.async_scoped_session) else factory
     made = made.class_ if isinstance(made, asyncio.async_sessionmaker) else made
     return isinstance(made, type) and issubclass(made, asyncio.AsyncSession)
