@@ -50,7 +50,7 @@ CREATE TRIGGER noted BEFORE INSERT ON orders FOR EACH ROW BEGIN SET new.total = 
 """
 
 SUITE = """
-import os, unittest
+import os, sys, unittest
 from pathlib import Path
 from sqlalchemy import text
 from protean_testing import DatabaseTestCase, SQLAlchemyStore
@@ -165,7 +165,9 @@ class SQLFilesTests(SuiteTestCase):
         def both(directory, bind): required(bind)
         class Extension:
             def create_all(self, bind_key="__all__"): optional()
-        for make in (without, optional, named, required, partial(both, "migrations"), Extension().create_all):
+        def options(**options): optional(**options)
+        makers = (without, optional, options, named, required, partial(both, "migrations"), Extension().create_all)
+        for make in makers:
             with test_database(SQLAlchemyStore(schema=make, engine=engine)) as db:
                 place(db.engine)
             end_run()
@@ -174,6 +176,13 @@ class SQLFilesTests(SuiteTestCase):
         self.write("it.py", source.replace("\n        ", "\n"), before=MODELS)
         done = self.python("it.py")
         self.assertEqual(done.code, 0, done.err)
+
+    def test_a_callable_that_ends_the_program(self) -> None:
+        """As the commands of click and Flask-Migrate do, if they fail."""
+        self.suite("lambda: sys.exit(1)")
+        outcome = self.unittest("test_it")
+        self.assertFailed(outcome, "schema= of store 'database' has ended the program (SystemExit(1))")
+        self.assertEqual(outcome.err.count("ERROR: setUpClass"), 2, "the run went on")
 
     def test_what_is_no_file_is_refused_with_what_to_write(self) -> None:
         self.write("there/one.sql", "")

@@ -114,7 +114,13 @@ def run_source(schema: Callable[..., Any] | Source, name: str, handle: Location)
         return
     is_async = inspect.iscoroutinefunction(schema)
     engines = [handle.async_engine() if is_async else handle.engine()] if _takes_engine(schema) else []
-    run_sync(schema(*engines))
+    try:
+        run_sync(schema(*engines))
+    except SystemExit as error:  # the commands of Flask-Migrate and click end the program if they fail
+        raise ConfigurationError(
+            f"schema= of store {name!r} has ended the program ({error!r}). What it logged or printed "
+            "says why."
+        ) from error
 
 
 def _takes_engine(schema: Callable[..., Any]) -> bool:
@@ -124,4 +130,6 @@ def _takes_engine(schema: Callable[..., Any]) -> bool:
     called without.
     """
     first = next(iter(inspect.signature(schema).parameters.values()), None)
-    return first is not None and (first.default is first.empty or "engine" in first.name)
+    if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
+        return False
+    return first.default is first.empty or "engine" in first.name
