@@ -20,6 +20,7 @@ from ..sql.definition import Definition
 from ..sql.urls import parsed_url, readable
 from ..sql.worker_url import worker_database_of, worker_url
 from . import before
+from .connecting import connected
 from .install import find, install
 from .position import MESSAGES, SEQUENCE, Position, read_position, read_versions
 from .writers import end_sleepers, holders
@@ -407,21 +408,7 @@ class MessageDBStore(LocatedStore):
 
     def connect(self) -> Any:
         """A new connection, that of a role that may delete messages."""
-        from ..postgresql.connection import connect, patience_for, psycopg
-
-        url = parsed_url(self._url)
-        patience = patience_for(url, self._wait)
-        try:
-            connection = connect(url, patience)
-            connection.execute(
-                "SET search_path = pg_catalog; SET synchronous_commit = off; SET lock_timeout = '10s'; "
-                "SET default_transaction_isolation = 'read committed'"
-            )
-            patience.answered()
-            return connection
-        except psycopg.Error as error:
-            text = said(error, self._url)
-        raise ConfigurationError(f"store {self.name!r} cannot be reached at {self._handle()}: {text}")
+        return connected(self.name, self._url, self._wait, self._handle())
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`, and once more if the connection had been lost."""

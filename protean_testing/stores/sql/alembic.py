@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, MetaData, event
 
 from ...errors import ConfigurationError
-from .sources import Location, Source
+from .source import Location, Source
 from .urls import async_url, readable, shown, sync_url
 
 try:

@@ -24,7 +24,7 @@ from sqlalchemy.types import TypeEngine
 
 from ...errors import ConfigurationError
 from .inputs import Unclear, content, described, is_plain, text_of
-from .sources import Source
+from .source import Source
 
 _VERSION = "2"
 """Part of each digest: what an older version of this module has described is stale."""

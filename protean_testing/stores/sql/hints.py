@@ -21,7 +21,7 @@ from ...errors import NeverResetWarning, SchemaPerTestWarning, StaleTableWarning
 from ...store import ended_scope
 from ...workers import worker
 from .definition import name_of
-from .sources import Source
+from .source import Source
 
 if TYPE_CHECKING:
     from .handle import DatabaseHandle

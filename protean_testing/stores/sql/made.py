@@ -13,7 +13,7 @@ from sqlalchemy import inspect as inspect_database
 
 from ...config import environ
 from ...errors import ConfigurationError, StoreError
-from .sources import Source
+from .source import Source
 
 if TYPE_CHECKING:
     from .handle import DatabaseHandle

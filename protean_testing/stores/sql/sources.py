@@ -4,58 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from ...core.run_sync import run_sync
 from ...errors import ConfigurationError
 from .inputs import Inputs, checked
-
-if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine, MetaData
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
-
-class Location(Protocol):
-    """A database, as what makes its schema sees it: `DatabaseHandle`."""
-
-    url: URL
-
-    def engine(self) -> Engine: ...
-
-    def async_engine(self) -> AsyncEngine: ...
-
-    def is_at(self, engine: Engine) -> bool: ...
-
-    def has(self, engine: Engine) -> bool: ...
-
-    def limited(self) -> AbstractContextManager[None]: ...
-
-
-class Source(ABC):
-    """Knows by itself what the schema is made from; two that are made from the same are equal."""
-
-    @property
-    @abstractmethod
-    def inputs(self) -> tuple[str, ...]:
-        """The files and directories that it depends on."""
-
-    @abstractmethod
-    def make(self, name: str, handle: Location) -> None:
-        """Make the schema.
-
-        Parameters:
-            name: The store's.
-            handle: Where to make it.
-        """
-
-    def differences(self, engine: Engine, metadata: Iterable[MetaData]) -> list[str] | None:
-        """What the models have otherwise than the database, a line each; None if this cannot tell."""
-        return None
-
+from .source import Location, Source
+from .sql_files import SQLFiles
 
 Schema: TypeAlias = "Callable[..., Any] | Source | str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 """What `schema=` takes."""
@@ -77,8 +34,6 @@ def source_of(schema: Schema | None) -> Callable[..., Any] | Source | None:
             f"SQLAlchemyStore: schema= must be a callable that makes the schema, paths to .sql files, or "
             f'alembic("alembic.ini"), and {schema!r} is none of them.'
         )
-    from .sql_files import SQLFiles
-
     for file in files:
         if os.path.isfile(file) and not file.endswith(".ini"):
             continue

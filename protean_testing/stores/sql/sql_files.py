@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from ...errors import StoreError
 from ..driver_errors import said
-from .sources import Location, Source
+from .source import Location, Source
 from .urls import in_private_memory, with_secrets
 
 _MULTI_STATEMENTS = 1 << 16  # a client flag of MySQL's protocol
