@@ -48,6 +48,7 @@ _ALLOWED: dict[str, tuple[object, ...]] = {
     "drop": _ANSWERS,
     "traverse": _ANSWERS,
     "stagger": _ANSWERS,
+    "tcp": _ANSWERS,
     "keep": (*_ANSWERS, None),
     "dialect": ("sqlite", "postgresql", None),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 import warnings
@@ -10,7 +11,14 @@ from typing import Any
 
 import redis
 
-from protean_testing import AsyncDatabaseTestCase, LeakError, LeakWarning, OpenTransactionError, StoreError
+from protean_testing import (
+    AsyncDatabaseTestCase,
+    DatabaseTestCase,
+    LeakError,
+    LeakWarning,
+    OpenTransactionError,
+    StoreError,
+)
 from protean_testing.conformance import StoreConformance
 from protean_testing.stores.redis import RedisStore
 
@@ -441,5 +449,20 @@ class AsyncSuiteTests(AsyncDatabaseTestCase):
         async with self.db.scope():
             self.assertEqual(await client.incr("orders"), 2)
         self.assertEqual(await client.get("orders"), b"1")
+
+    test_2 = test_1
+
+
+class TCPTests(DatabaseTestCase):
+    stores = [RedisStore(tcp=True, name="broker"), RedisStore()]
+
+    def test_1(self) -> None:
+        url = self.db.store("broker").url
+        self.assertRegex(url, r"^redis://:.+@127\.0\.0\.1:\d+/0$")
+        self.assertRegex(self.db.store("redis").url, "^unix:")
+        with redis.Redis.from_url(url) as client:
+            self.assertEqual((client.incr("orders"), self.db.store("redis").client.incr("orders")), (1, 1))
+        with redis.Redis.from_url(re.sub("//:.+@", "//", url)) as client:
+            self.assertRaises(redis.AuthenticationError, client.ping)
 
     test_2 = test_1

@@ -46,6 +46,7 @@ class RefusalTests(RedisTestCase):
     def test_arguments(self) -> None:
         self.refused(ConfigurationError, "url= or client=", url=self.url, client=self.theirs)
         self.refused(ConfigurationError, "adopt=True", url=self.url, adopt=True, unsafe=True)
+        self.refused(ConfigurationError, "is a private server", url=self.url, tcp=True)
         for url in (
             f"http://:{SECRET}@localhost",
             f"redis://:{SECRET}@localhost:x/0",

@@ -84,7 +84,8 @@ def resolve(stores: Sequence[Store]) -> None:
     wanted = {getattr(store, "dialect", None) or test_db for store in open_ if store.kind == "database"}
     if "redis" in kinds and "postgresql" in wanted and _given_database(test_db) is None:
         if _given_redis() is None:
-            _redis().begin()  # while PostgreSQL starts
+            tcp = any(getattr(store, "tcp", False) for store in open_)
+            _redis(tcp=tcp).begin()  # while PostgreSQL starts
     for store in open_:
         if store.kind == "database":
             _bind_database(store, test_db)
@@ -202,7 +203,7 @@ def _new_database(kind: str) -> str:
 
 def _bind_redis(store: Any) -> None:
     given = _given_redis()
-    store.bind(_private_redis().url() if given is None else given, private=given is None)
+    store.bind(_private_redis(tcp=store.tcp).url() if given is None else given, private=given is None)
 
 
 def _given_redis() -> str | None:
@@ -214,15 +215,15 @@ def _given_redis() -> str | None:
     return environ.url("REDIS_URL")
 
 
-def _private_redis() -> PrivateRedis:
-    server: PrivateRedis = _started("Redis", _redis())
+def _private_redis(*, tcp: bool = False) -> PrivateRedis:
+    server: PrivateRedis = _started("Redis", _redis(tcp=tcp))
     return server
 
 
-def _redis() -> Once[PrivateRedis]:
-    from ..servers.redis import private_redis
+def _redis(*, tcp: bool = False) -> Once[PrivateRedis]:
+    from ..servers.redis import private_redis, private_tcp_redis
 
-    return private_redis
+    return private_tcp_redis if tcp else private_redis
 
 
 def _started(what: str, server: Once[Any]) -> Any:

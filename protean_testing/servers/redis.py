@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -142,3 +143,6 @@ def start_redis(*, binary: Path | None = None, tcp: bool = False) -> PrivateRedi
 
 private_redis = Once(start_redis)
 """This process's own server, started by the first call."""
+
+private_tcp_redis = Once(partial(start_redis, tcp=True))
+"""Another one, for clients that know no Unix sockets."""

@@ -49,6 +49,7 @@ class RedisStore(LocatedStore):
             a private server by default.
         client: The application's own client in place of a URL: only where it leads to is used.
         prefix: Keys that begin with it are the store; the others in the database are left alone.
+        tcp: A private server listens on 127.0.0.1, with a password, for clients that know no Unix sockets.
         name: What messages call the store; the name in `db.store(name)`.
         reset_after: ``"test"``, or ``"class"`` if the tests of a class build on each other.
         unsafe: Clear a database that holds keys of others.
@@ -72,6 +73,7 @@ class RedisStore(LocatedStore):
         *,
         client: Any = None,
         prefix: str = "",
+        tcp: bool = False,
         name: str = "redis",
         reset_after: ResetAfter = "test",
         unsafe: bool = False,
@@ -82,15 +84,17 @@ class RedisStore(LocatedStore):
         verify: bool = False,
     ) -> None:
         validate(self, name=name, prefix=prefix, reset_after=reset_after, on_leak=on_leak, wait=wait)
-        validate(self, adopt=adopt, unsafe=unsafe, verify=verify, copy_limit=copy_limit)
+        validate(self, adopt=adopt, unsafe=unsafe, verify=verify, tcp=tcp, copy_limit=copy_limit)
         if url is not None and client is not None:
             raise ConfigurationError("RedisStore takes url= or client=, not both.")
+        if tcp and (url is not None or client is not None):
+            raise ConfigurationError("RedisStore(tcp=True) is a private server: it takes no url= or client=.")
         if unsafe and adopt:
             raise ConfigurationError(
                 "RedisStore takes adopt=True, which keeps the keys that are there, or unsafe=True, which "
                 "clears them."
             )
-        self.name, self.reset_after = name, reset_after
+        self.name, self.reset_after, self.tcp = name, reset_after, tcp
         self.prefix, self.unsafe, self.adopt, self.copy_limit = prefix, unsafe, adopt, copy_limit
         self._url = url if callable(url) else None
         self._given = None if client is None else from_client(client)
