@@ -62,7 +62,7 @@ class SwitchTests(unittest.TestCase):
                     self.assertEqual(outbox.query.all().total, 0)
                 self.assertIs(seen.setdefault(number, domain.providers), domain.providers)
             self.assertIsNone(domain.providers._providers)
-        made = [name for name, _ in run.figures.created[schemas:] if name == "default"]
+        made = [name for name, *_ in run.figures.created[schemas:] if name == "default"]
         self.assertEqual(set(seen), set(range(5)))
         self.assertEqual(len(made), 2)  # the two without an outbox are one database
 
