@@ -130,9 +130,9 @@ class ClassFixture:
             return False
         return self._last is not None or self.began_in_suite
 
-    def note_writes(self, error: BaseException) -> None:
-        """Say under the traceback of a failure of the current test what that has written."""
-        if self.tests.in_test and self._failures < _FAILURES and is_failure(error):
+    def note_writes(self, case: object, error: BaseException) -> None:
+        """Say under the traceback of a failure what the test has written, if it is the current one."""
+        if case is self._last and self.tests.in_test and self._failures < _FAILURES and is_failure(error):
             self._failures += 1
             note_writes(self.tests, error)
 
@@ -246,7 +246,7 @@ def run_in_fixture(
         return call()
     except BaseException as error:
         if fixture is not None and result is None:
-            fixture.note_writes(error)
+            fixture.note_writes(case, error)
         _end_behind(fixture, error)
         if result is None and any(_stack(_DEBUGS_SUITE)):  # which ends here, and would leave the class
             _end_behind(None, error, partial(_end_class, cls))
@@ -419,7 +419,7 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
 def _note_writes(case: Any, error: BaseException) -> None:
     fixture = _fixtures.get(type(case))
     if fixture is not None:
-        fixture.note_writes(error)
+        fixture.note_writes(case, error)
 
 
 def _refuse_unawaited(case: unittest.TestCase, fixture: ClassFixture) -> None:
