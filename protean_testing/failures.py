@@ -22,14 +22,15 @@ def note_failures(result: Any, note: Note) -> None:
 
 def note_exceptions(case: Any, note: Note) -> None:
     """The same for a test case of testtools, which gives its results no errors but their text."""
+    if "onException" in vars(case):
+        return
     original = case.onException
 
     def on_exception(exc_info: Any, *arguments: Any, **named: Any) -> Any:
         note(case, exc_info[1])
         return original(exc_info, *arguments, **named)
 
-    if "onException" not in vars(case):
-        case.onException = on_exception
+    case.onException = on_exception
 
 
 def _noting(original: Callable[..., Any], note: Note) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ import redis
 from protean_testing.servers.redis import PrivateRedis, start_redis
 
 from . import interpreters
-from .attacks.attack import watchdogs
+from .attacks.attack import await_watchdogs
 from .server_log import ServerLogTestCase
 from .worker_suite import SUITE
 
@@ -64,10 +64,7 @@ class KilledWorkerTests(ServerLogTestCase):
 
     def assertNothingIsLeftAfterTheNextRun(self, *command: str) -> None:
         """Once those that note the death of the killed ones have ended: until then it is left to them."""
-        deadline = time.monotonic() + 20
-        while watchdogs(Path(self.state)):
-            self.assertLess(time.monotonic(), deadline, "a watchdog outlives its run")
-            time.sleep(0.05)
+        await_watchdogs(Path(self.state))
         outcome = self.python(*command)
         self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
         self.assertEqual((self.databases(), self.tables(), self.keys()), ([], [], set()))

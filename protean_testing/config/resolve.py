@@ -84,8 +84,7 @@ def resolve(stores: Sequence[Store]) -> None:
     wanted = {getattr(store, "dialect", None) or test_db for store in open_ if store.kind == "database"}
     if "redis" in kinds and "postgresql" in wanted and _given_database(test_db) is None:
         if _given_redis() is None:
-            tcp = any(getattr(store, "tcp", False) for store in open_)
-            _redis(tcp=tcp).begin()  # while PostgreSQL starts
+            _redis(tcp=any(map(_wants_tcp, open_))).begin()  # while PostgreSQL starts
     for store in open_:
         if store.kind == "database":
             _bind_database(store, test_db)
@@ -203,7 +202,11 @@ def _new_database(kind: str) -> str:
 
 def _bind_redis(store: Any) -> None:
     given = _given_redis()
-    store.bind(_private_redis(tcp=store.tcp).url() if given is None else given, private=given is None)
+    store.bind(_private_redis(tcp=_wants_tcp(store)).url() if given is None else given, private=given is None)
+
+
+def _wants_tcp(store: LocatedStore) -> bool:
+    return getattr(store, "tcp", False)  # of somebody's own kind of Redis store there is none
 
 
 def _given_redis() -> str | None:

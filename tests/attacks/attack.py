@@ -68,7 +68,7 @@ class AttackTestCase(SuiteTestCase):
     def start_suite(self, *tests: str, **variables: str) -> subprocess.Popen[str]:
         """Run it until a test calls ``ready()``. It is killed at the end of this test, if it still lives."""
         process = self._start(tests, KILL="1", **variables)
-        self.addCleanup(self._await_watchdogs)
+        self.addCleanup(await_watchdogs, self.directory)
         self.addCleanup(self._end, process, signal.SIGKILL)
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -114,13 +114,6 @@ class AttackTestCase(SuiteTestCase):
         if process.stdout is not None:
             process.stdout.close()
 
-    def _await_watchdogs(self) -> None:
-        """They note the death of a run for a while, in a directory that is removed at the end of the test."""
-        deadline = time.monotonic() + 20
-        while watchdogs(self.directory):
-            self.assertLess(time.monotonic(), deadline, "a watchdog outlives its run")
-            time.sleep(0.05)
-
     def _errors(self) -> str:
         return (self.directory / "errors").read_text()
 
@@ -146,6 +139,15 @@ def watchdogs(directory: Path) -> list[psutil.Process]:
         if any(word.endswith("watchdog.py") for word in process.info["cmdline"] or ())
         and str(directory) in " ".join(file.path for file in _files(process))
     ]
+
+
+def await_watchdogs(directory: Path) -> None:
+    """They note the death of a run for a while, in directories that are looked at or removed next."""
+    deadline = time.monotonic() + 20
+    while left := watchdogs(directory):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"watchdogs outlive their runs: {left}")
+        time.sleep(0.05)
 
 
 def _files(process: psutil.Process) -> list[Any]:

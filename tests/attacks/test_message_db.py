@@ -9,13 +9,12 @@ from typing import Any
 
 import psycopg
 
-from protean_testing.ownership.watching import read_signs
 from protean_testing.servers.postgresql import private_postgresql
 
 from ..message_db import bring
 from ..suite import Outcome
 from ..test_message_db import all_of, new, write
-from .attack import HELPERS, SUITE, AttackTestCase, watchdogs
+from .attack import HELPERS, SUITE, AttackTestCase, await_watchdogs, watchdogs
 
 SOURCE = """
 import ast, os, sys, time, unittest
@@ -61,12 +60,7 @@ class MessageDBAttacks(AttackTestCase):
         write(self.url, "theirs-2")
         self.ask("SELECT nextval('message_store.messages_global_position_seq')")
         self.before = self.content()
-        self.addCleanup(self.await_watchdogs)
-
-    def await_watchdogs(self) -> None:
-        """Those of killed runs still write into the directory that is about to be removed."""
-        for lock in self.directory.glob("state*/*.watch"):
-            read_signs(lock.with_suffix(".signs"), lock)
+        self.addCleanup(await_watchdogs, self.directory)
 
     def ask(self, query: str, url: str | None = None) -> list[Any]:
         with psycopg.connect(url or self.url, autocommit=True) as connection:

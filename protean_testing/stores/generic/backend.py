@@ -244,11 +244,11 @@ class GenericBackend:
         session.see_schema()
         for kind, of, name in snapshot.definitions.keys() - session.definitions.keys():
             if kind == "TABLE":
-                yield Written(name if of is None else f"{of}.{name}", remark="the test has dropped it")
-        wrong = session.differing(snapshot.rows)
+                yield Written(rows.full_name((of, name)), remark="the test has dropped it")
+        wrong = session.differing(session.tables, snapshot.rows)
         for table in session.tables:
             copy, definition = snapshot.rows.get(table.key), ("TABLE", *table.key)
-            name = ".".join(filter(None, table.key))
+            name = rows.full_name(table.key)
             then = snapshot.definitions.get(definition)
             if then is not None and then != session.definitions[definition]:
                 yield Written(name, remark="the test has altered it, so its rows cannot be compared")

@@ -158,6 +158,11 @@ def shown(connection: sa.Connection, table: Table) -> Counter[str]:
     return Counter(repr(tuple(_plain(value) for value in row)) for row in found)
 
 
+def full_name(key: Key) -> str:
+    """A table's name for people, with its schema if that is not the default one."""
+    return ".".join(filter(None, key))
+
+
 def difference(connection: sa.Connection, table: Table, name: str | None) -> Written:
     """What was written to a table since its rows were copied to the one of that name; None: it had none.
 
@@ -198,7 +203,7 @@ def difference(connection: sa.Connection, table: Table, name: str | None) -> Wri
         else {}
     )
     return Written(
-        table.key[1] if table.key[0] is None else ".".join(filter(None, table.key)),
+        full_name(table.key),
         inserted,
         [(were[key], row) for key, row in changed.items()],
         [row for key, row in were.items() if key in gone],

@@ -304,7 +304,7 @@ class Session(OwnConnection):
         touched: set[Key] = set()
         for _ in range(TRIES):  # triggers that cannot be switched off may write elsewhere
             now = stamps or self.stamps()
-            wrong, moved = self._wrong(tables, wanted), _moved(counters, now)
+            wrong, moved = self.differing(tables, wanted), _moved(counters, now)
             if not wrong and not moved:
                 return touched
             touched |= wrong | {now.keys[statement] for statement in moved}
@@ -316,7 +316,7 @@ class Session(OwnConnection):
                     moved = _moved(counters, self.stamps(touched))
             self.run(f"{statement} {value}" for statement, value in moved.items())
             stamps = self.stamps(touched)
-        if wrong := self._wrong(tables, wanted):
+        if wrong := self.differing(tables, wanted):
             what = ", ".join(
                 f"{name!r} (in table {wanted[key].name})" if key in wanted else repr(name)
                 for key in sorted(wrong, key=str)
@@ -329,11 +329,8 @@ class Session(OwnConnection):
             )
         return touched
 
-    def differing(self, wanted: Mapping[Key, Copy]) -> set[Key]:
-        """The tables that have other rows than the copies."""
-        return self._wrong(self.tables, wanted)
-
-    def _wrong(self, tables: Collection[Table], wanted: Mapping[Key, Copy]) -> set[Key]:
+    def differing(self, tables: Collection[Table], wanted: Mapping[Key, Copy]) -> set[Key]:
+        """Those of the tables that have other rows than their copies."""
         now = self.bags(tables)
         nothing: Bag = Bag()
         return {

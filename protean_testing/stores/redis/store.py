@@ -42,7 +42,8 @@ class RedisStore(LocatedStore):
     """One database of a Redis (6.2 and later) or Valkey server, or the keys in it with one prefix.
 
     Every type is restored exactly: streams with their groups, consumers, pending entries and counters, and
-    times to live as the moment when they end. Nothing of ours is written into the database.
+    times to live as the moment when they end. Nothing of ours stays in the database: to list what a test
+    wrote, an old value is read by a key that is there within one transaction.
 
     Parameters:
         url: Where it is, or a callable that returns that on first use. Left out, the environment decides;

@@ -48,8 +48,8 @@ class SQLAlchemyStore(SQLAccess):
     Parameters:
         metadata: Its tables are the schema; several may be given.
         schema: Makes the schema: a callable, paths of ``.sql`` files in their order, or `alembic`. A callable
-            is given an engine if it takes one argument (an async one if it is ``async def``) that has no
-            default or is called so. With metadata beside it, what that has otherwise is warned of.
+            is given an engine (an async one if it is ``async def``) if its first argument has no default, or
+            "engine" in its name. With metadata beside it, what that has otherwise is warned of.
         inputs: What `schema` depends on beside its own source, or what listens to the creation of tables:
             files, directories, plain values. A schema that is kept is made anew if one of them changes.
         adopt: The schema exists already: its rows are the baseline, and it is never dropped. With metadata
