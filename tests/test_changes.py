@@ -863,7 +863,7 @@ class FailureTests(SuiteTestCase):
                     raise KeyError("the failure")
             """,
         )
-        outcome = self.python("-m", "pytest", "-p", "no:cacheprovider", "test_functions.py")
+        outcome = self.python("-m", "pytest", "-p", "no:cacheprovider", "test_functions.py", CI="true")
         fixtures = (
             "of a fixture",
             "of a function",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 import unittest
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -53,12 +53,18 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that failed says what it has written, before its fixtures restore that."""
     error = None if call.excinfo is None or call.when == "teardown" else call.excinfo.value
     if is_failure(error) and item.get_closest_marker("xfail") is None:
         note_writes(item, error)
-    return (yield)
+    report = yield
+    summary = getattr(report.longrepr, "reprcrash", None)
+    if summary is not None:  # one line of the short summary, which pytest does not cut on CI
+        summary.message = summary.message.partition("\nprotean_testing: ")[0]
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
