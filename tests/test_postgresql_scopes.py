@@ -195,7 +195,7 @@ class SequenceTests(PostgreSQLTestCase):
         for moved in UNWRITTEN:
             with self.subTest(moved):
                 self.scope(f"BEGIN; INSERT INTO s1 (a) VALUES (1); SELECT {moved}; COMMIT")
-                for _ in range(3):
+                for _ in range(120 // installed.SEQUENCES_IN_TURN):
                     self.scope("INSERT INTO s1 (a) VALUES (1)")
                 self.assert_same(self.before)
 

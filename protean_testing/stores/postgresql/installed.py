@@ -17,7 +17,7 @@ from .sequences import Name, Position
 MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no other way for any rows
 FEW_SEQUENCES = 16  # all of them are looked at after every test
 SOME_SEQUENCES = 100  # those without values are restored after a rollback, too
-SEQUENCES_IN_TURN = 50  # that are looked at after a scope in which nothing was unexplained, if there are more
+SEQUENCES_IN_TURN = 20  # that are looked at after a scope in which nothing was unexplained, if there are more
 SEQUENCES_AT_SNAPSHOT = 200  # of which a snapshot reads each; of more, those that what was written explains
 
 
