@@ -12,7 +12,7 @@ from .suite import SuiteTestCase
 
 OURS = ("ours, superuser", "ours, owner")
 WAYS = ("TRUNCATE all", "DELETE all", "rollback", "template clone", "drop, create")
-CELL = r"[\d,.]+ \([\d,.]+\)"
+CELL = r"[\d,.]+ \( *[\d,.]+\)"
 
 
 class PostgreSQLTests(SuiteTestCase):
@@ -50,6 +50,19 @@ class SuiteTests(SuiteTestCase):
         ways = ["ours", "ours, as a plain owner", "TRUNCATE after each test", "nothing restored"]
         for way in ways + ["Django TestCase"] * bool(find_spec("django")):
             self.assertRegex(outcome.out, rf"(?m)^{way} +\d+\.\d\d \(\d+\.\d\d\)$")
+
+
+class MariaDBTests(SuiteTestCase):
+    def test_it_prints_resets_and_classes(self) -> None:
+        size = ("--times", "3", "--tables", "3", "6", "--rows", "0", "50")
+        outcome = self.python("-m", "benchmarks.mariadb", *size, timeout=120)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        for rows in (0, 50):
+            self.assertRegex(outcome.out, rf"(?m)^6 tables, {rows} rows before( +\d+\.\d){{4}}$")
+            self.assertRegex(outcome.out, rf"(?m)^(pass|MISS)  a row, {rows} rows before: \d")
+            self.assertRegex(
+                outcome.out, rf"(?m)^6 tables, {rows} rows before +[\d,]+ SELECT 1( +{CELL}){{4}}$"
+            )
 
 
 class LifecycleTests(SuiteTestCase):

@@ -201,7 +201,7 @@ class RowTests(KeeperTestCase):
             self.do(statement)
             asked.clear()
             self.assertFalse(backend.reset(snapshot))
-            read = [one for one in asked if "count(*)" in one]
+            read = [one for one in asked if "count(*)" in one.lower()]
             self.assertLessEqual(len(read), times, read)  # MyISAM, partitions, what was just written
             self.assertLess(len(asked), 12, asked)
 
@@ -229,12 +229,16 @@ class RowTests(KeeperTestCase):
             self.assertTrue(backend.reset(snapshot))
             if number < 2:  # whether anybody had locked tables is looked at
                 continue
-            told = [one for one in asked if "SHOW CREATE" in one or "t9" in one or "EXISTS" in one]
+            told = [
+                one
+                for one in asked
+                if "SHOW CREATE" in one or "t9" in one or ("EXISTS" in one and "t7" not in one)
+            ]
             self.assertEqual(told, [])
             self.assertLess(len(asked), 16, asked)
         asked.clear()
         backend.save()
-        self.assertEqual([one for one in asked if "count(*)" in one], [])
+        self.assertEqual([one for one in asked if "count(*)" in one.lower()], [])
         self.do("UPDATE t9 SET t = 'y' WHERE id = 7", "DELETE FROM t9 WHERE id = 8")
         asked.clear()
         self.assertTrue(backend.reset(outer))

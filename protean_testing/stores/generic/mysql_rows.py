@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.mysql import INTEGER
 
 from .mysql import rows, schema_of
-from .rows import Key, Table
+from .rows import Copy, Key, Table
 from .schema import Thing
 
 _TEXT = re.compile("char|text|blob|binary|json|set")
@@ -148,37 +148,77 @@ _PLAIN = frozenset("tinyint smallint mediumint int bigint decimal date datetime 
 """Kinds whose values are equal if the server says so."""
 
 
-def write(connection: Connection, tables: Iterable[Table], copies: Mapping[Key, str]) -> None:
-    """Replace the rows of tables by those of the copies; where there is a key, only those that differ."""
+def is_same(connection: Connection, table: Table, copy: Copy) -> bool:
+    """Whether a table that has a key holds the rows of its copy. Several times cheaper than its hashes."""
+    pair = _Pair(connection, table, copy)
+    return (
+        pair.are_as_many()
+        and not connection.exec_driver_sql(f"SELECT EXISTS (SELECT 1 {pair.others})").scalar()
+    )
+
+
+def write(connection: Connection, tables: Iterable[Table], copies: Mapping[Key, Copy]) -> set[Key]:
+    """Replace the rows of tables by those of the copies; where there is a key, only those that differ.
+
+    Returns:
+        The tables that rows were written to.
+    """
     preparer = connection.dialect.identifier_preparer
+    written = set()
     for table in tables:
-        here = preparer.format_table(table.clause)
         copy = copies.get(table.key)
-        there = preparer.format_table(table.copy(copy)) if copy is not None else ""
         names = ", ".join(map(preparer.quote, table.names))
+        here = preparer.format_table(table.clause)
         if copy is not None and table.primary:
-            a, b = (sa.table(one, *map(sa.column, table.names)) for one in ("a", "b"))
-            keys = [a.c[name] == b.c[name] for name in table.primary]
-            key = _text(connection, sa.and_(*keys))
-            first = preparer.quote(table.primary[0])
-            pairs = zip(table.names, table.kinds, strict=True)
-            same = _text(
-                connection, sa.and_(*keys, *(_same(a.c[name], b.c[name], kind) for name, kind in pairs))
-            )
-            chosen = ", ".join(f"b.{preparer.quote(name)}" for name in table.names)
-            statements = [
-                f"DELETE a FROM {here} AS a LEFT JOIN {there} AS b ON {same} WHERE b.{first} IS NULL",
-                f"INSERT INTO {here} ({names}) SELECT {chosen} FROM {there} AS b "
-                f"LEFT JOIN {here} AS a ON {key} WHERE a.{first} IS NULL",
-            ]
+            pair = _Pair(connection, table, copy)
+            connection.exec_driver_sql(f"DELETE a {pair.others}")
+            if pair.are_as_many():
+                continue
+            statements = [f"INSERT INTO {here} ({names}) {pair.missing}"]
         else:
             statements = [f"DELETE FROM {here}"]
             if table.has_history:
                 statements.append(f"DELETE HISTORY FROM {here}")
             if copy is not None:
+                there = preparer.format_table(table.copy(copy.name))
                 statements.append(f"INSERT INTO {here} ({names}) SELECT {names} FROM {there}")
         for statement in statements:
             connection.exec_driver_sql(statement)
+        written.add(table.key)
+    return written
+
+
+class _Pair:
+    """A table that has a key and its copy, as SQL.
+
+    Attributes:
+        others: The rows ``a`` of the table that the copy does not have as they are.
+        missing: Select those rows of the copy whose key the table does not have.
+    """
+
+    def __init__(self, connection: Connection, table: Table, copy: Copy) -> None:
+        self._connection, self._count = connection, sum(copy.bag.values())
+        preparer = connection.dialect.identifier_preparer
+        self._names = preparer.format_table(table.clause), preparer.format_table(table.copy(copy.name))
+        a, b = (sa.table(one, *map(sa.column, table.names)) for one in ("a", "b"))
+        keys = [a.c[name] == b.c[name] for name in table.primary]
+        others = [
+            _same(a.c[name], b.c[name], kind)
+            for name, kind in zip(table.names, table.kinds, strict=True)
+            if name not in table.primary or kind not in _PLAIN
+        ]
+        first, (here, there) = preparer.quote(table.primary[0]), self._names
+        key, same = (_text(connection, sa.and_(*which)) for which in (keys, keys + others))
+        chosen = ", ".join(f"b.{preparer.quote(name)}" for name in table.names)
+        self.others = f"FROM {here} AS a LEFT JOIN {there} AS b ON {same} WHERE b.{first} IS NULL"
+        self.missing = (
+            f"SELECT {chosen} FROM {there} AS b LEFT JOIN {here} AS a ON {key} WHERE a.{first} IS NULL"
+        )
+
+    def are_as_many(self) -> bool:
+        """Whether both have as many rows as there were when the copy was made."""
+        asked = ", ".join(f"(SELECT COUNT(*) FROM {name})" for name in self._names)
+        return tuple(self._connection.exec_driver_sql(f"SELECT {asked}").one()) == (self._count, self._count)
 
 
 def _same(a: sa.ColumnElement[Any], b: sa.ColumnElement[Any], kind: str) -> sa.ColumnElement[bool]:

@@ -309,9 +309,9 @@ class Session(OwnConnection):
                 return touched
             touched |= wrong | {now.keys[statement] for statement in moved}
             self.make_way(readers=bool(moved))
-            self._write(tables, wrong, wanted)
+            unsure = self._write(tables, wrong, wanted)
             if self.is_mysql:  # neither triggers nor cascades act meanwhile
-                tables = [table for table in tables if table.key in wrong]
+                tables = [table for table in tables if table.key in unsure]
                 if wrong & wanted.keys():  # writing rows moves counters, too
                     moved = _moved(counters, self.stamps(touched))
             self.run(f"{statement} {value}" for statement, value in moved.items())
@@ -331,17 +331,24 @@ class Session(OwnConnection):
 
     def differing(self, tables: Collection[Table], wanted: Mapping[Key, Copy]) -> set[Key]:
         """Those of the tables that have other rows than their copies."""
-        now = self.bags(tables)
-        nothing: Bag = Bag()
-        return {
-            table.key
-            for table in tables
-            if now.get(table.key, nothing) != (wanted[table.key].bag if table.key in wanted else nothing)
-        }
+        with self.at_length(), self.transaction() as connection:
+            held = {table.key for table in rows.filled(connection, list(tables))}
+            return {
+                table.key
+                for table in tables
+                if (table.key in held) != (table.key in wanted)
+                or (table.key in held and not self._is_same(connection, table, wanted[table.key]))
+            }
 
-    def _write(self, of: Collection[Table], wrong: set[Key], wanted: Mapping[Key, Copy]) -> None:
+    def _is_same(self, connection: sa.Connection, table: Table, copy: Copy) -> bool:
+        if self.is_mysql and table.primary:
+            return mysql_rows.is_same(connection, table, copy)
+        return rows.bag(connection, table) == copy.bag
+
+    def _write(self, of: Collection[Table], wrong: set[Key], wanted: Mapping[Key, Copy]) -> set[Key]:
+        """Write the rows of `wrong`. Returns the tables that have to be compared again."""
         if not wrong:
-            return
+            return wrong
         chosen = wrong if self.is_mysql else rows.with_children(self.tables, wrong)
         if other := sorted((key for key in chosen if key not in {table.key for table in of}), key=str):
             raise StoreError(
@@ -350,13 +357,12 @@ class Session(OwnConnection):
                 store=self.database.name,
             )
         tables = [table for table in self.tables if table.key in chosen]
-        names = {key: copy.name for key, copy in wanted.items()}
         with self.at_length(), self.transaction() as connection:
             if self.is_mysql:
                 with mysql_schema.without_triggers(connection, chosen, self.definitions):
-                    mysql_rows.write(connection, tables, names)
-            else:
-                rows.write(connection, tables, names)
+                    return mysql_rows.write(connection, tables, wanted)
+            rows.write(connection, tables, {key: copy.name for key, copy in wanted.items()})
+        return wrong
 
 
 def _moved(counters: Mapping[str, int], now: Stamps) -> dict[str, int]:
