@@ -37,7 +37,7 @@ from protean_testing.stores.generic import GenericBackend
 from protean_testing.stores.sql.backend import Database
 
 from .mariadb_server import MariaDB
-from .suite import ROOT
+from .suite import ROOT, SuiteTestCase
 
 server: MariaDB
 
@@ -784,3 +784,62 @@ class SuiteTests(DatabaseTestCase):
             self.assertEqual(session.scalars(sa.select(orders.c.customer)).all(), ["of the class", "c"])
 
     test_2 = test_1
+
+
+ASYNC_SUITE = """
+import os
+from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from protean_testing import AsyncDatabaseTestCase, SQLAlchemyStore
+
+metadata = MetaData()
+items = Table("items", metadata, Column("id", Integer, primary_key=True), Column("name", String(20)))
+url = os.environ["URL"]
+engine = create_async_engine(url, poolclass=NullPool) if os.environ["GIVEN"] else None
+place = {"engine": engine} if engine else {"url": url}
+
+class ItemTests(AsyncDatabaseTestCase):
+    stores = [SQLAlchemyStore(metadata, **place)]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with cls.db.session() as session:
+            session.execute(insert(items).values(name="of the class"))
+            session.commit()
+
+    async def test_1(self):
+        async with self.db.async_session() as session:
+            added = await session.execute(insert(items).values(name="of a test"))
+            await session.commit()
+            self.assertEqual(added.inserted_primary_key, (2,))
+            self.assertEqual(await session.scalar(select(func.count()).select_from(items)), 2)
+        async with (engine or self.db.async_engine).connect() as connection:
+            self.assertEqual((await connection.exec_driver_sql("SELECT count(*) FROM items")).scalar(), 2)
+
+    test_2 = test_1
+"""
+
+
+class AsyncTests(SuiteTestCase):
+    """The URL of an async application, as it stands in its settings."""
+
+    def test_a_suite(self) -> None:
+        self.write("test_items.py", ASYNC_SUITE)
+        for dialect in ("mysql+aiomysql", "mariadb+aiomysql", "mysql+pymysql", "mariadb+pymysql"):
+            for given in ("", "1") if "aio" in dialect else ("",):
+                with self.subTest(dialect, given=given):
+                    url = server.create("async_test").replace("mysql+pymysql", dialect)
+                    self.assertPassed(self.unittest("test_items", URL=url, GIVEN=given), 2)
+                    with server.connect("async_test") as connection, connection.cursor() as cursor:
+                        cursor.execute("SHOW TABLES")
+                        self.assertEqual(cursor.fetchall(), ())
+
+    def test_a_database_that_is_not_there_is_created(self) -> None:
+        self.write("test_items.py", ASYNC_SUITE)
+        url = server.url("absent_test").replace("pymysql", "aiomysql")
+        self.assertPassed(self.unittest("test_items", URL=url, GIVEN=""), 2)
+        with server.connect("mysql") as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW DATABASES LIKE 'absent_test'")
+            self.assertEqual(cursor.fetchall(), ())

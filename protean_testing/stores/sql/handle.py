@@ -293,6 +293,6 @@ def _made(create: Callable[..., Any], url: URL, **arguments: Any) -> Any:
     except ImportError as error:
         raise ConfigurationError(
             f"{url.drivername} needs a driver that is not installed: {error}.\n"
-            'Install it, for example with: pip install "protean-testing[postgresql]" (PostgreSQL), aiosqlite '
-            "(async SQLite) or sqlalchemy[asyncio] (any async engine)."
+            'Install it, for example with: pip install "protean-testing[postgresql]" (PostgreSQL), PyMySQL '
+            "(MariaDB), aiomysql (async), aiosqlite (async SQLite) or sqlalchemy[asyncio] (any async engine)."
         ) from error

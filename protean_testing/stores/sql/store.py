@@ -257,7 +257,7 @@ class SQLAlchemyStore(SQLAccess):
             self._backend().check(self.tables())
         except ConfigurationError:
             if not handle.private and not self.adopt:
-                handle.missing = missing_database(handle.url, self.name)
+                handle.missing = missing_database(sync_url(handle.url), self.name)
             if handle.missing is None:
                 raise
 
@@ -406,7 +406,7 @@ class SQLAlchemyStore(SQLAccess):
         """What its backend knows of a place."""
         return Database(
             name=self.name,
-            url=handle.url,
+            url=sync_url(handle.url),
             engine=handle.engine,
             private=handle.private or handle.own is not None,
             adopt=self.adopt,
