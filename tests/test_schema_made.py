@@ -233,6 +233,38 @@ class SchemaCallableTests(SuiteTestCase):
         self.assertPassed(self.unittest("test_kinds", BASE=server.url("mysql")), 7)
 
 
+class OtherDialectTests(SuiteTestCase):
+    def test_what_a_database_has_no_type_for(self) -> None:
+        """A few lines: the store, the column, the database; no frames of SQLAlchemy's compiler."""
+        server = MariaDB()
+        self.addCleanup(server.stop)
+        self.write(
+            "test_types.py",
+            """
+            import os
+            from sqlalchemy import ARRAY, Column, Integer, MetaData, String, Table
+            from protean_testing import DatabaseTestCase, SQLAlchemyStore
+
+            metadata = MetaData()
+            Table("tags", metadata, Column("id", Integer, primary_key=True), Column("word", String))
+            sets = MetaData()
+            Table("sets", sets, Column("id", Integer, primary_key=True), Column("words", ARRAY(String(9))))
+
+            class LengthTests(DatabaseTestCase):
+                stores = [SQLAlchemyStore(metadata, url=os.environ["URL"], name="tags")]
+                def test_1(self): pass
+            class ArrayTests(LengthTests):
+                stores = [SQLAlchemyStore(sets, url=os.environ["URL"], name="sets")]
+            """,
+        )
+        outcome = self.unittest("test_types", URL=server.create("types_test"))
+        self.assertFailed(outcome, "VARCHAR requires a length", "store 'tags'", "store 'sets'", "types_test")
+        self.assertNotIn("File ", outcome.err)
+        with server.connect("types_test") as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW TABLES")
+            self.assertEqual(cursor.fetchall(), ())
+
+
 class SQLiteByDefaultTests(SuiteTestCase):
     def test_what_sqlite_does_not_take(self) -> None:
         """Every kind of error names SQLite, why it is SQLite, and the line to write."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy import inspect as inspect_database
+from sqlalchemy.exc import CompileError
 
 from ...config import environ
 from ...errors import ConfigurationError, StoreError
@@ -96,6 +97,7 @@ def explain_location(name: str, handle: DatabaseHandle, *, is_given: bool) -> It
 
     Raises:
         StoreError: In place of the driver's error or SQLAlchemy's.
+        ConfigurationError: The dialect has no such type, or none without a length.
     """
     try:
         yield
@@ -122,11 +124,14 @@ def explain_location(name: str, handle: DatabaseHandle, *, is_given: bool) -> It
                 "postgresql-contrib, and name the directory of its programs:  "
                 "PROTEAN_TESTING_POSTGRESQL=/usr/lib/postgresql/17/bin"
             )
+        elif isinstance(cause, CompileError):
+            more = f"The database is {handle.shown}."
         else:
             raise
-        raise StoreError(
-            f"store {name!r}: its schema could not be made: {text}\n{more}", store=name
-        ) from error
+        said = f"store {name!r}: its schema could not be made: {text}\n{more}"
+        if isinstance(cause, CompileError):  # its frames are those of SQLAlchemy's compiler
+            raise ConfigurationError(said) from None
+        raise StoreError(said, store=name) from error
 
 
 def _objects(handle: DatabaseHandle) -> set[tuple[str, Hashable]]:
