@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
 
+BLOCKS = "_protean_testing_blocks"
+"""An attribute of decorated functions, outermost block first; whatever wraps them has it as well."""
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -152,6 +155,7 @@ def _wrapped(function: Any, block: Block) -> Any:
             finally:
                 block.end_since(depth)
 
+    setattr(wrapper, BLOCKS, (block, *getattr(function, BLOCKS, ())))
     if wants_db:  # else a runner with fixtures looks for one of that name
         left = [parameter for name, parameter in signature.parameters.items() if name != "db"]
         wrapper.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from .async_cleanup import await_all, end_tasks, report_tasks
 from .config.resolve import declared, resolve
 from .core import run_end
 from .core.recording import note_writes
-from .core.run import raise_all
+from .core.run import raise_all, run
 from .core.scopes import Scope
 from .database import Database, is_failure
 from .errors import ConfigurationError, ScopeError, UnsafeStoreError, without_own_frames
@@ -147,7 +147,10 @@ class ClassFixture:
         loop = asyncio.get_running_loop()
         leave = (store.leave_loop for store in self.stores)
         errors += await await_all([*leave, loop.shutdown_asyncgens, loop.shutdown_default_executor])
-        _try_all([self.end_test], self.tests.label, errors)
+        end: Sequence[Callable[[], object]] = [self.end_test]
+        if run.postponed is not None:  # hooks are left in the context that they were entered in
+            end = [] if self._test_hooks is None else [self._test_hooks.close]
+        _try_all(end, self.tests.label, errors)
 
     def end_test(self) -> None:
         """Restore everything, then leave the hooks. Harmless when it is done already.
@@ -235,7 +238,7 @@ def run_in_fixture(
         if found.is_async:
             case.addAsyncCleanup(found.end_async_test)  # type: ignore[attr-defined]
         else:
-            if not found.ends_after_cleanups:
+            if not found.ends_after_cleanups and run.postponed is None:
                 case.addCleanup(found.end_test if found.has_test_hooks else found.tests.end_test)
             if found.has_test_hooks:
                 found.enter_hooks()
@@ -247,7 +250,8 @@ def run_in_fixture(
     except BaseException as error:
         if fixture is not None and result is None:
             fixture.note_writes(case, error)
-        _end_behind(fixture, error)
+        if run.postponed is None:
+            _end_behind(fixture, error)
         if result is None and any(_stack(_DEBUGS_SUITE)):  # which ends here, and would leave the class
             _end_behind(None, error, partial(_end_class, cls))
         raise
@@ -256,6 +260,8 @@ def run_in_fixture(
             vars(case).pop("setUp", None)  # it may be run again
             if own is not None:
                 vars(case)["setUp"] = own
+        elif run.postponed is not None:
+            run.postponed.append(partial(_end_in, None, case, fixture))
         elif fixture.tests.in_test or fixture.is_to_end:
             _end_in(result, case, fixture)
 

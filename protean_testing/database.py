@@ -7,6 +7,7 @@ import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from inspect import Parameter, Signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
@@ -268,7 +269,11 @@ def sql_stores(stores: Iterable[Store]) -> list[Store]:
 
 
 class Block:
-    """A scope as a context manager, sync and async; it can be entered again, also inside itself."""
+    """A scope as a context manager, sync and async; it can be entered again, also inside itself.
+
+    Attributes:
+        postponed: Takes the end that follows a failure, if a debugger is to come before it.
+    """
 
     _without_effect = False
 
@@ -283,6 +288,7 @@ class Block:
         self._hooks = [hook for hook in stores if isinstance(hook, Hook)]
         self.label = label
         self._outer = outer
+        self.postponed: list[Callable[[], object]] | None = None
         self._open: list[tuple[Scope, ExitStack]] = []
         self._without_effect = outer is not None
 
@@ -321,6 +327,10 @@ class Block:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         scope, stack = self._open[-1]
+        if self.postponed is not None and self.depth == 1 and is_failure(error):
+            note_writes(scope, error)
+            self.postponed.append(partial(self.__exit__, None, None, None))
+            return
         scope.expire()
         stack.__exit__(kind, error, trace)
 
@@ -334,6 +344,8 @@ class Block:
         try:
             await scope.close_async()
         finally:
+            if self._hooks:  # they are left in the context that they were entered in
+                self.postponed = None
             self.__exit__(kind, error, trace)
 
     def _prepared(self) -> Sequence[Store]:
@@ -363,7 +375,7 @@ class Block:
 
     def end_since(self, depth: int) -> None:
         """End what was entered since there were `depth`: an interruption came before its end could begin."""
-        if len(self._open) > depth:
+        if len(self._open) > depth and not self.postponed:
             try:
                 self.__exit__(*sys.exc_info())
             finally:

@@ -32,6 +32,7 @@ class Run:
         figures: What was done, and how long it took.
         beside: What works beside the tests, each with the scope that keeps it.
         inherited: True in a forked child, to which nothing of this belongs.
+        postponed: Ends of tests that are to come after a debugger; None if each comes at once.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Run:
         self.figures = Figures()
         self.companions: list[tuple[StackedScope, Companion]] = []
         self.inherited = False
+        self.postponed: list[Callable[[], object]] | None = None
 
     def use(self, stores: Sequence[Store], user: str) -> dict[Resource, list[Store]]:
         """Hold the schema of every store until the run ends; all are checked before one is touched.

@@ -28,6 +28,10 @@ _failures: list[str] = []
 
 def pytest_configure(config: pytest.Config) -> None:
     run_end.owned_by("pytest")
+    if config.getoption("usepdb", default=False):
+        from . import pytest_pdb
+
+        config.pluginmanager.register(pytest_pdb, "protean_testing_pdb")
     django = sys.modules.get("pytest_django.plugin")
     if django is not None and config.pluginmanager.is_registered(django):
         from .pytest_django import Plugin
