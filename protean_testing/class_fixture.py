@@ -17,12 +17,12 @@ from typing import Any
 from .async_cleanup import await_all, end_tasks, report_tasks
 from .config.resolve import declared, resolve
 from .core import run_end
-from .core.recording import note_writes
+from .core.recording import note_failure
 from .core.run import raise_all, run
 from .core.scopes import Scope
-from .database import Database, is_failure
+from .database import Database
 from .errors import ConfigurationError, ScopeError, UnsafeStoreError, without_own_frames
-from .failures import note_exceptions, note_failures
+from .failures import note_failures
 from .handles import over, put_handles, remove_handles
 from .hooks import Hook
 from .store import Store
@@ -31,9 +31,6 @@ __unittest = True  # unittest leaves frames of this module out of the tracebacks
 
 _fixtures: dict[type, ClassFixture] = {}
 """Of the classes that have begun, until they end."""
-
-_FAILURES = 10
-"""Of one test, with its subtests, under which it stands what was written."""
 
 _DECLARATIONS = ("metadata", "stores", "domain", "config")
 
@@ -68,7 +65,6 @@ class ClassFixture:
         self._test_hooks: ExitStack | None = None
         self._thread = get_ident()
         self._last: unittest.TestCase | None = None
-        self._failures = 0
         self.belong_to(cls)
 
     def belong_to(self, cls: type) -> None:
@@ -107,7 +103,8 @@ class ClassFixture:
             self._leave_hooks()
         for error in self.tests.begin_test(case.id()):
             _add_error(result, self._last or case, error)
-        self._last, self._failures = case, 0
+        self._last = self.tests.failing = case
+        self.tests.noted = 0
 
     def _refuse_at_once(self, case: unittest.TestCase) -> None:
         """Refuse a test while another one of the class is on: else the end of that one never came."""
@@ -129,12 +126,6 @@ class ClassFixture:
         if self.tests.in_test or self._thread != get_ident():
             return False
         return self._last is not None or self.began_in_suite
-
-    def note_writes(self, case: object, error: BaseException) -> None:
-        """Say under the traceback of a failure what the test has written, if it is the current one."""
-        if case is self._last and self.tests.in_test and self._failures < _FAILURES and is_failure(error):
-            self._failures += 1
-            note_writes(self.tests, error)
 
     def enter_hooks(self) -> None:
         if self.has_test_hooks:
@@ -221,7 +212,7 @@ def run_in_fixture(
     cls = type(case)
     if result is not None:
         run_end.watch(result)
-        note_failures(result, _note_writes)
+        note_failures(case, result, note_failure)
     method = getattr(case, case._testMethodName, None)
     if getattr(cls, "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False):
         return call()
@@ -233,8 +224,6 @@ def run_in_fixture(
             _refuse_unawaited(case, found)
         found.begin_test(case, result)
         fixture = found
-        if hasattr(case, "onException"):
-            note_exceptions(case, _note_writes)
         if found.is_async:
             case.addAsyncCleanup(found.end_async_test)  # type: ignore[attr-defined]
         else:
@@ -249,7 +238,7 @@ def run_in_fixture(
         return call()
     except BaseException as error:
         if fixture is not None and result is None:
-            fixture.note_writes(case, error)
+            note_failure(case, error)
         if run.postponed is None:
             _end_behind(fixture, error)
         if result is None and any(_stack(_DEBUGS_SUITE)):  # which ends here, and would leave the class
@@ -420,12 +409,6 @@ def _add_error(result: Any, case: unittest.TestCase, error: Exception) -> None:
     if result is None:
         raise error
     result.addError(case, (type(error), error, error.__traceback__))
-
-
-def _note_writes(case: Any, error: BaseException) -> None:
-    fixture = _fixtures.get(type(case))
-    if fixture is not None:
-        fixture.note_writes(case, error)
 
 
 def _refuse_unawaited(case: unittest.TestCase, fixture: ClassFixture) -> None:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 import warnings
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from inspect import Parameter, Signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
-from unittest import SkipTest
+from typing import TYPE_CHECKING, Any, cast
 
 from .changes import Changes
-from .core.recording import Recording, look, note_writes
+from .core.recording import Recording, is_failure, look, note_failure, note_writes
 from .core.resource import StackedScope
 from .core.scopes import Scope, tests_running
 from .errors import ConfigurationError, UnsafeStoreError, without_own_frames
+from .failures import note_failures, running
 from .hooks import Hook
 from .store import LocatedStore, Store
 
@@ -159,6 +158,14 @@ class Database:
     def note_writes(self, error: BaseException) -> None:
         """Say under the traceback of an error what was written since this handle's own scope began."""
         note_writes(self._current(), error)
+
+    def follow(self, test: object = None) -> None:
+        """Have the failures of a test say what was written since this handle's own scope began.
+
+        Parameters:
+            test: The test; else the one that runs.
+        """
+        _follow(self._current(), test)
 
     def is_inside(self, outer: Database) -> bool:
         """Whether the scope of this handle restores all that the other's does, and began later."""
@@ -319,6 +326,7 @@ class Block:
                 stack.enter_context(hook.context())
             scope.enter()
             scope.test = next(iter(tests_running()), None)
+            _follow(scope)
             stack.push(self._left)
             self._open.append((scope, stack.pop_all()))
         return Database(stores, lambda: scope)
@@ -329,6 +337,7 @@ class Block:
         scope, stack = self._open[-1]
         if self.postponed is not None and self.depth == 1 and is_failure(error):
             note_writes(scope, error)
+            scope.failing = None
             self.postponed.append(partial(self.__exit__, None, None, None))
             return
         scope.expire()
@@ -382,14 +391,11 @@ class Block:
                 del self._open[depth:]
 
 
-def is_failure(error: BaseException | None) -> TypeGuard[BaseException]:
-    """Whether an error is a test's failure: neither a skip, nor an interruption."""
-    others = (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError, SkipTest)
-    return (
-        error is not None
-        and not isinstance(error, others)
-        and type(error).__name__ not in ("Skipped", "XFailed")
-    )
+def _follow(scope: Scope, test: object = None) -> None:
+    case, result = running()
+    scope.failing, scope.noted = test or case, 0
+    if scope.failing is not None:
+        note_failures(scope.failing, result, note_failure)
 
 
 def caller() -> str:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import sys
+import unittest
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import FrameType
 from typing import Any, TypeAlias
 
 Note: TypeAlias = Callable[[Any, BaseException], None]
 """Adds a note to an error of a test."""
 
 
-def note_failures(result: Any, note: Note) -> None:
-    """Note each failure that is reported to a result, also of a subtest: it is printed or copied at once."""
+def running() -> tuple[unittest.TestCase | None, Any]:
+    """The innermost test case whose ``run`` or ``debug`` is on in this thread, and its runner's result."""
+    frame: FrameType | None = sys._getframe(1)
+    result: Any = None
+    while frame is not None:
+        if frame.f_code.co_name in ("run", "debug"):
+            names = frame.f_locals
+            if result is None and hasattr(names.get("result"), "addFailure"):
+                result = names["result"]
+            case = names.get("self")
+            if isinstance(case, unittest.TestCase):
+                return case, result
+        frame = frame.f_back
+    return None, result
+
+
+def note_failures(case: Any, result: Any, note: Note) -> None:
+    """Note each failure that a test's result is given, also of a subtest: it is printed or copied at once."""
+    if hasattr(case, "onException"):
+        _note_exceptions(case, note)
     if getattr(getattr(result, "addError", None), "_protean_testing", False):
         return
     for name in ("addError", "addFailure", "addSubTest"):
@@ -20,8 +41,8 @@ def note_failures(result: Any, note: Note) -> None:
             setattr(result, name, _noting(original, note))
 
 
-def note_exceptions(case: Any, note: Note) -> None:
-    """The same for a test case of testtools, which gives its results no errors but their text."""
+def _note_exceptions(case: Any, note: Note) -> None:
+    """The same for a test case of testtools, which gives results no errors but their text."""
     if "onException" in vars(case):
         return
     original = case.onException

@@ -689,6 +689,84 @@ class KindsTests(SuiteTestCase):
         self.assertIn("""stream "announcements" of store 'redis of""", said)
 
 
+ENTERED = """
+import fixtures, testresources, testtools
+from protean_testing.runners.fixtures import DatabaseFixture
+from protean_testing.runners.testresources import DatabaseResource
+
+class EnteredTests(unittest.TestCase):
+    def setUp(self):
+        self.db = self.enterContext(test_database(Base.metadata))
+        self.inner = self.enterContext(self.db.scope())
+    def test_1(self):
+        put(self.db.engine, 1, "of a context")
+        self.fail("the failure")
+    def test_2(self):
+        put(self.db.engine, 1, "of the test that passes")
+    def test_3(self):
+        self.fail("the failure")
+
+class FixtureTests(testtools.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.db = self.useFixture(DatabaseFixture(Base.metadata)).db
+    def test_1(self):
+        put(self.db.engine, 1, "of a fixture")
+        self.fail("the failure")
+    def test_2(self):
+        put(self.db.engine, 1, "of the test that passes")
+
+class DecoratedTests(unittest.TestCase):
+    @uses_database(Base.metadata)
+    def test_1(self, db):
+        put(db.engine, 1, "of a decorated")
+        self.fail("the failure")
+
+class ResourceTests(testresources.ResourcedTestCase):
+    resources = [("db", DatabaseResource(Base.metadata))]
+    def test_1(self):
+        put(self.db.engine, 1, "of a resource 1")
+        self.fail("the failure")
+    def test_2(self):
+        put(self.db.engine, 1, "of the test that passes")
+    def test_3(self):
+        put(self.db.engine, 1, "of a resource 2")
+        self.fail("the failure")
+
+def load_tests(loader, tests, pattern):
+    return testresources.OptimisingTestSuite(tests) if os.environ.get("TOGETHER") else tests
+"""
+
+LAYERS = """
+from protean_testing.runners.layers import DatabaseLayer
+
+class BaseLayer(DatabaseLayer):
+    stores = [SQLAlchemyStore(Base.metadata, name="base")]
+    @classmethod
+    def setUp(cls):
+        super().setUp()
+        put(cls.db.engine, 1, "of the layer itself")
+
+class ShopLayer(BaseLayer):
+    stores = [SQLAlchemyStore(Base.metadata, name="shop", url="sqlite:///shop_test.db")]
+
+class BaseTests(unittest.TestCase):
+    layer = BaseLayer
+    def test_1(self):
+        put(BaseLayer.db.engine, 2, "of layer 1")
+        self.fail("the failure")
+
+class ShopTests(unittest.TestCase):
+    layer = ShopLayer
+    def test_1(self):
+        put(ShopLayer.db.engine, 2, "of layer 2")
+        put(BaseLayer.db.engine, 2, "of a base layer")
+        raise ValueError("the failure")
+    def test_2(self):
+        put(ShopLayer.db.engine, 2, "of the test that passes")
+"""
+
+
 class FailureTests(SuiteTestCase):
     """A test that fails says what it had written, whichever runner prints it."""
 
@@ -778,6 +856,41 @@ class FailureTests(SuiteTestCase):
         for runner in ("testtools.run", "unittest"):
             with self.subTest(runner):
                 self.check(self.python("-m", runner, "test_tools"), said=("of testtools",))
+
+    def test_what_a_test_enters(self) -> None:
+        self.write("test_entered.py", ENTERED, before=HEAD)
+        entered = ("of a context", "of a fixture", "of a decorated", "of a resource 1", "of a resource 2")
+        for runner in (("unittest",), ("testtools.run",), ("pytest", "-p", "no:cacheprovider")):
+            with self.subTest(runner):
+                module = "test_entered.py" if runner[0] == "pytest" else "test_entered"
+                outcome = self.python("-m", *runner, module)
+                self.check(outcome, said=entered)
+                said = outcome.out + outcome.err
+                self.assertEqual(said.count("had committed, when it failed"), len(entered), said)
+                self.assertEqual(said.count("had committed nothing when it failed"), 1, said)
+        outcome = self.python("-m", "unittest", "test_entered", TOGETHER="1")
+        self.check(outcome, said=entered)
+        self.write(".stestr.conf", "[DEFAULT]\ntest_path=.\n")
+        program = str(Path(sys.executable).parent / "stestr")
+        self.check(self.python(program, "run", "--concurrency", "2", "test_entered"), said=entered)
+
+    def test_layers(self) -> None:
+        self.write("test_layers.py", LAYERS, before=HEAD)
+        self.write(
+            "unittest.cfg",
+            "[unittest]\nplugins = protean_testing.runners.nose2\n  nose2.plugins.layers\n",
+        )
+        zope = str(Path(sys.executable).parent / "zope-testrunner")
+        for runner in (
+            (zope, "--path", ".", "--tests-pattern", "^test_layers"),
+            ("-m", "nose2", "test_layers"),
+        ):
+            with self.subTest(runner):
+                outcome = self.python(*runner)
+                self.check(outcome, said=("of layer 1", "of layer 2", "of a base layer"))
+                said = outcome.out + outcome.err
+                self.assertNotIn("of the layer itself", said)
+                self.assertEqual(said.count("had committed, when it failed"), 3, said)
 
     def test_django(self) -> None:
         shutil.copytree(ROOT / "docs" / "project", self.directory, dirs_exist_ok=True)

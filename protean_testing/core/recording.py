@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from dataclasses import replace
 from functools import partial
 from logging import getLogger
+from typing import TypeGuard
+from unittest import SkipTest
 
 from ..changes import Changes, Written
 from ..config import environ
 from .hanging import watch
+from .resource import Resource
 from .run import attempts, raise_all, run
 from .scopes import Scope
 
 logger = getLogger("protean_testing")
+
+_FAILURES = 10
+"""Of one test, with its subtests, under which it stands what was written."""
 
 
 def look(scope: Scope) -> Changes:
@@ -28,6 +35,30 @@ def look(scope: Scope) -> Changes:
         changes, errors = _found(scope)
     raise_all(errors, f"when what was written in {scope.label} was looked at")
     return changes
+
+
+def note_failure(case: object, error: BaseException) -> None:
+    """Say under the traceback of a test's failure what it has written, since the outermost of its scopes."""
+    if not is_failure(error):
+        return
+    seen: set[Resource] = set()
+    with run.lock:
+        scopes = [one for one in run.open_scopes() if one.failing is case and isinstance(one, Scope)]
+        for scope in scopes:
+            if not scope.entries.keys() <= seen and scope.noted < _FAILURES:
+                scope.noted += 1
+                note_writes(scope, error)
+            seen.update(scope.entries)
+
+
+def is_failure(error: BaseException | None) -> TypeGuard[BaseException]:
+    """Whether an error is a test's failure: neither a skip, nor an interruption."""
+    others = (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError, SkipTest)
+    return (
+        error is not None
+        and not isinstance(error, others)
+        and type(error).__name__ not in ("Skipped", "XFailed")
+    )
 
 
 def note_writes(scope: Scope, error: BaseException) -> None:

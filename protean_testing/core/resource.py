@@ -34,6 +34,7 @@ class StackedScope(Protocol):
     nested: bool
     thread: int
     test: object
+    failing: object
     entries: dict[Resource, Entry]
     closing: list[Callable[[], object]]
     async_closing: list[Callable[[], Awaitable[object]]]

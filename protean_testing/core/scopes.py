@@ -60,6 +60,8 @@ class Scope:
         async_closing: The same for handles that must be awaited; the async faces do so first.
         in_test: A test runs on it, and its end has not begun.
         test: The test case that opened this block.
+        failing: The test case whose failures say what was written since this scope began.
+        noted: How many of them did.
         thread: The thread in which it began.
     """
 
@@ -84,6 +86,8 @@ class Scope:
         self.async_closing: list[Callable[[], Awaitable[object]]] = []
         self.in_test = False
         self.test: object = None
+        self.failing: object = None
+        self.noted = 0
         self.thread = 0
         self._keep = keep
         self._of_tests: list[tuple[Resource, Entry]] = []  # those that each test begins anew, last one first
@@ -252,7 +256,7 @@ class Scope:
         """
         if not self.in_test:
             return
-        self.in_test = False
+        self.in_test, self.failing = False, None
         if watch.is_on:
             watch.end(self, self.label)
         threads = self._threads_left() if active_count() != 1 else ()

@@ -51,7 +51,7 @@ class DatabaseLayer:
     def testSetUp(cls, test: Any = None) -> None:
         if "stores" in vars(cls):
             cls._scope = cls.db.scope()
-            cls._scope.__enter__()
+            cls._scope.__enter__().follow(test)
 
     @classmethod
     def testTearDown(cls, test: Any = None) -> None:

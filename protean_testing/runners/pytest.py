@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ..core import run_end
+from ..core.recording import is_failure
 from ..core.remarks import remark, remarks
-from ..database import is_failure
 from .pytest_fixtures import database_fixture, domain_fixture, end_in_loop, note_writes
 
 __all__ = ["database_fixture", "domain_fixture"]

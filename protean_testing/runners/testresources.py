@@ -37,4 +37,5 @@ class DatabaseResource(TestResourceManager):  # type: ignore[misc]
 
     def _reset(self, resource: Database, dependency_resources: Any) -> Database:
         resource.reset()
+        resource.follow()
         return resource
