@@ -29,6 +29,10 @@ class StoreConformance(Base):
         """A store that is not in use yet."""
         raise NotImplementedError
 
+    def make_elsewhere(self) -> Store | None:
+        """A store in another place than that of `make_store`, if that makes several in one place."""
+        return None
+
     def write(self, store: Any, value: str) -> None:
         """Write something that `value` tells from other writes."""
         raise NotImplementedError
@@ -40,11 +44,8 @@ class StoreConformance(Base):
     def setUp(self) -> None:
         super().setUp()
         self.store = self.make_store()
-        run_sync(self.store.check())
-        run_sync(self.store.create_schema())
-        self.addCleanup(lambda: run_sync(self.store.close()))
-        self.addCleanup(lambda: run_sync(self.store.drop_schema()))
-        self.first = run_sync(self.store.save_data())
+        self.whose = self.store.identity(), self.store.location()
+        self.first = self._create(self.store)
 
     def test_the_data_of_a_snapshot_comes_back(self) -> None:
         before = self.read(self.store)
@@ -121,10 +122,48 @@ class StoreConformance(Base):
         run_sync(self.store.drop_schema())
         run_sync(self.store.drop_schema())
 
-    def test_it_has_a_name_and_an_identity(self) -> None:
+    def test_its_name_and_identity_stay(self) -> None:
         self.assertTrue(self.store.name)
-        self.assertEqual(hash(self.store.identity()), hash(self.store.identity()))
-        self.assertEqual(self.store.identity(), self.store.identity())
+        self._is_the_same("create_schema()")
+        self.write(self.store, "one")
+        self._is_the_same("a write")
+        self._reset(self.first)
+        self._is_the_same("a reset")
+        run_sync(self.store.drop_schema())
+        self._is_the_same("drop_schema()")
+
+    def test_its_location_is_that_of_its_data(self) -> None:
+        for make in (self.make_store, self.make_elsewhere):
+            other = make()
+            if other is None:
+                continue
+            is_there = other.location() == self.store.location()
+            if is_there:
+                other.share(self.store)
+            else:
+                self.assertNotEqual(other.identity(), self.store.identity(), "of two locations")
+                self._create(other)
+            before = self.read(other)
+            self.write(self.store, make.__name__)
+            if is_there:
+                now = self.read(self.store)
+                self.assertEqual(self.read(other), now, "location() is equal for stores in two places")
+            else:
+                self.assertEqual(self.read(other), before, "location() is another one for the same place")
+            self._reset(self.first)
+
+    def _create(self, store: Store) -> Any:
+        """What the store has saved when its schema was made."""
+        run_sync(store.check())
+        run_sync(store.create_schema())
+        self.addCleanup(lambda: run_sync(store.close()))
+        self.addCleanup(lambda: run_sync(store.drop_schema()))
+        return run_sync(store.save_data())
+
+    def _is_the_same(self, after: str) -> None:
+        whose = self.store.identity(), self.store.location()
+        self.assertEqual(whose, self.whose, f"identity() and location() are others after {after}")
+        self.assertEqual(hash(whose), hash(self.whose), f"the same after {after}, but with another hash")
 
     def _reset(self, snapshot: Any) -> bool:
         return bool(run_sync(self.store.reset_data(snapshot)))

@@ -16,13 +16,13 @@ PACKAGE = Path(__file__).parent.parent / "protean_testing"
 # may import what stands in lower rows, and from its own package; nothing from beside it or above.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"waiting", "progress", "changes"},
+    {"waiting", "progress", "changes", "failures"},
     {"store", "config", "ownership", "workers"},
     {"core", "servers", "hooks"},
     {"live", "stores", "conformance"},
     {"database"},
     {"config.resolve"},
-    {"async_cleanup", "handles", "failures"},
+    {"async_cleanup", "handles"},
     {"class_fixture"},
     {"testcase", "blocks"},
     {"domain", "django"},

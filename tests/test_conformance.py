@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import copy
 import decimal
 import io
 import json
@@ -38,6 +40,9 @@ class SQLiteMemoryTests(SQLConformance, unittest.TestCase):
     def make_store(self) -> SQLAlchemyStore:
         return SQLAlchemyStore(metadata, url="sqlite:///file:/conformance?vfs=memdb&uri=true")
 
+    def make_elsewhere(self) -> SQLAlchemyStore:
+        return SQLAlchemyStore(metadata, url="sqlite:///file:/elsewhere?vfs=memdb&uri=true")
+
 
 class SQLiteFileTests(SQLConformance, unittest.TestCase):
     def make_store(self) -> SQLAlchemyStore:
@@ -48,6 +53,7 @@ class SQLiteFileTests(SQLConformance, unittest.TestCase):
 class PostgreSQLTests(SQLConformance, unittest.TestCase):
     server: PrivatePostgreSQL
     url: str
+    elsewhere: str
     reset: Any = "fast"
 
     @classmethod
@@ -56,9 +62,13 @@ class PostgreSQLTests(SQLConformance, unittest.TestCase):
         cls.server = start_postgresql()
         cls.addClassCleanup(cls.server.stop)
         cls.url = cls.server.create_database("conformance_test")
+        cls.elsewhere = cls.server.create_database("elsewhere_test")
 
     def make_store(self) -> SQLAlchemyStore:
         return SQLAlchemyStore(metadata, url=self.url, reset=self.reset)
+
+    def make_elsewhere(self) -> SQLAlchemyStore:
+        return SQLAlchemyStore(metadata, url=self.elsewhere, reset=self.reset)
 
 
 class GenericPostgreSQLTests(PostgreSQLTests):
@@ -77,6 +87,9 @@ class RedisTests(StoreConformance, unittest.TestCase):
 
     def make_store(self) -> RedisStore:
         return RedisStore(self.server.url(4), prefix=self.prefix)
+
+    def make_elsewhere(self) -> RedisStore:
+        return RedisStore(self.server.url(5), prefix=self.prefix)
 
     def write(self, store: RedisStore, value: str) -> None:
         store.client.xadd(f"{self.prefix}notes", {"text": value})
@@ -171,58 +184,108 @@ class DirectoryStoreTests(StoreConformance, unittest.TestCase):
 
 
 class DictTests(StoreConformance, unittest.TestCase):
+    """A store in this process: what it holds is the object that the code under test holds, also later."""
+
+    held: Any
+
+    def setUp(self) -> None:
+        self.held = self.new()
+        super().setUp()
+
+    def new(self) -> Any:
+        return {"there": "before"}
+
     def make_store(self) -> CallableStore:
-        self.held: dict[str, str] = {"there": "before"}
-        return CallableStore(self.held, name="held")
+        return self.store_of(self.held)
 
-    def write(self, store: CallableStore, value: str) -> None:
-        self.held[value] = value
-        self.held.pop("there", None)
+    def make_elsewhere(self) -> CallableStore:
+        return self.store_of(self.new())
 
-    def read(self, store: CallableStore) -> object:
-        return dict(self.held)
+    def store_of(self, held: Any) -> CallableStore:
+        store = CallableStore(held, name="held")
+        store.__dict__["held"] = held
+        return store
+
+    def write(self, store: Any, value: str) -> None:
+        store.held[value] = value
+        store.held.pop("there", None)
+
+    def read(self, store: Any) -> object:
+        return copy.copy(store.held)
+
+    def test_values_are_the_same_objects(self) -> None:
+        before = list(self.held)
+        self.write(self.store, "one")
+        self._reset(self.first)
+        self.assertEqual([id(one) for one in self.held], [id(one) for one in before])
 
 
 class SetTests(DictTests):
-    def make_store(self) -> CallableStore:
-        self.items: set[str] = {"there"}
-        return CallableStore(self.items)
+    def new(self) -> set[str]:
+        return {"there"}
 
-    def write(self, store: CallableStore, value: str) -> None:
-        self.items.add(value)
-        self.items.discard("there")
-
-    def read(self, store: CallableStore) -> object:
-        return set(self.items)
+    def write(self, store: Any, value: str) -> None:
+        store.held.add(value)
+        store.held.discard("there")
 
 
 class ListTests(DictTests):
-    def make_store(self) -> CallableStore:
-        self.items_in_order: list[str] = ["there"]
-        return CallableStore(self.items_in_order)
+    def new(self) -> list[str]:
+        return ["there", "and there"]
 
-    def write(self, store: CallableStore, value: str) -> None:
-        self.items_in_order.insert(0, value)
+    def write(self, store: Any, value: str) -> None:
+        store.held[1:] = [value]
 
-    def read(self, store: CallableStore) -> object:
-        return list(self.items_in_order)
+
+class DequeTests(ListTests):
+    def new(self) -> Any:
+        return collections.deque(["there", "and there"], maxlen=7)
+
+    def write(self, store: Any, value: str) -> None:
+        store.held.appendleft(value)
+
+    def read(self, store: Any) -> object:
+        return [*store.held, store.held.maxlen]
 
 
 class SavedAndRestoredTests(DictTests):
-    def make_store(self) -> CallableStore:
-        self.held = {}
-        return CallableStore(save=lambda: json.dumps(self.held), restore=self.restore, name="saved")
+    class Held:
+        text = "there"
 
-    def restore(self, saved: str) -> None:
-        self.held = json.loads(saved)
+        def save(self) -> str:
+            return json.dumps(self.text)
+
+        def restore(self, saved: str) -> None:
+            self.text = json.loads(saved)
+
+    def new(self) -> Any:
+        return self.Held()
+
+    def store_of(self, held: Any) -> CallableStore:
+        store = CallableStore(save=held.save, restore=held.restore, name="saved")
+        store.__dict__["held"] = held
+        return store
+
+    def write(self, store: Any, value: str) -> None:
+        store.held.text += value
+
+    def read(self, store: Any) -> object:
+        return store.held.text
+
+    def test_values_are_the_same_objects(self) -> None:
+        """What is restored is what the user's own functions make."""
 
 
 class ClearedTests(DictTests):
-    """Only cleared: no scope inside a scope."""
+    """Only cleared, by a method: no scope inside a scope."""
 
-    def make_store(self) -> CallableStore:
-        self.held = {}
-        return CallableStore(lambda: self.held.clear())
+    def new(self) -> dict[str, str]:
+        return {}
+
+    def store_of(self, held: Any) -> CallableStore:
+        store = CallableStore(held.clear)
+        store.__dict__["held"] = held
+        return store
 
 
 class CallableStoreTests(unittest.TestCase):
@@ -244,12 +307,12 @@ class CallableStoreTests(unittest.TestCase):
 class BrokenStoresAreFoundTests(unittest.TestCase):
     """The conformance tests fail for stores that do not keep the law."""
 
-    def failing(self, **broken: Any) -> set[str]:
+    def failing(self, where: str = "", **broken: Any) -> set[str]:
         store = type("BrokenStore", (DirectoryStore,), broken)
 
         class Tests(DirectoryStoreTests):
             def make_store(self) -> DirectoryStore:
-                made: DirectoryStore = store(self.enterContext(tempfile.TemporaryDirectory()))
+                made: DirectoryStore = store(where or self.enterContext(tempfile.TemporaryDirectory()))
                 return made
 
         suite = unittest.defaultTestLoader.loadTestsFromTestCase(Tests)
@@ -284,6 +347,33 @@ class BrokenStoresAreFoundTests(unittest.TestCase):
         self.assertEqual(
             self.failing(reset_data=reset_data), {"test_a_reset_with_nothing_written_changes_nothing"}
         )
+
+    def test_one_that_says_it_is_where_all_others_are(self) -> None:
+        self.assertEqual(
+            self.failing(identity=lambda self: "uploads"), {"test_its_location_is_that_of_its_data"}
+        )
+
+    def test_one_that_is_another_one_each_time(self) -> None:
+        self.assertIn("test_its_name_and_identity_stay", self.failing(identity=lambda self: object()))
+
+    def test_one_whose_identity_goes_by_what_is_there(self) -> None:
+        failing = self.failing(identity=lambda self: (str(self.directory), len(self.save_data())))
+        self.assertIn("test_its_name_and_identity_stay", failing)
+
+    def test_one_whose_identity_cannot_be_hashed(self) -> None:
+        self.assertIn(
+            "test_its_name_and_identity_stay", self.failing(identity=lambda self: [str(self.directory)])
+        )
+
+    def test_one_that_does_not_know_its_own_place(self) -> None:
+        where = self.enterContext(tempfile.TemporaryDirectory())
+        self.assertEqual(self.failing(where), {"test_its_location_is_that_of_its_data"})
+        right = self.failing(where, identity=lambda self: str(self.directory))
+        self.assertEqual(right, set())
+
+    def test_one_that_is_the_same_in_two_locations(self) -> None:
+        failing = self.failing(identity=lambda self: "uploads", location=lambda self: str(self.directory))
+        self.assertEqual(failing, {"test_its_location_is_that_of_its_data"})
 
     def test_one_whose_forgetting_resets(self) -> None:
         failing = self.failing(forget_data=lambda self, snapshot: self.reset_data(snapshot))

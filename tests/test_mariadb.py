@@ -754,8 +754,15 @@ orders = sa.Table(
 
 
 class ConformanceTests(StoreConformance, unittest.TestCase):
+    def setUp(self) -> None:
+        self.url = server.create("conform_test")
+        super().setUp()
+
     def make_store(self) -> SQLAlchemyStore:
-        return SQLAlchemyStore(metadata, url=server.create("conform_test"))
+        return SQLAlchemyStore(metadata, url=self.url)
+
+    def make_elsewhere(self) -> SQLAlchemyStore:
+        return SQLAlchemyStore(metadata, url=server.create("elsewhere_test"))
 
     def write(self, store: SQLAlchemyStore, value: str) -> None:
         with store.engine.begin() as connection:

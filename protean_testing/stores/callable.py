@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, MutableSequence, MutableSet
 from inspect import getattr_static
+from types import BuiltinMethodType, MethodType
 from typing import Any, Protocol
 
 from ..changes import KEPT, Written, compared
@@ -22,9 +23,9 @@ class Clearable(Protocol):
 class CallableStore(Store):
     """Gives back data by calling what it is given. Each callable may be async.
 
-    A dict, set or list comes back as it was (its values are not copied). What can only be cleared is
-    empty at the start of every test; there can be no scope inside a scope on it, unless `is_empty` says
-    that nothing is there.
+    A dict, set or list comes back as it was, the same object with the same values, which are not copied.
+    What can only be cleared is empty at the start of every test; there can be no scope inside a scope on it,
+    unless `is_empty` says that nothing is there.
 
     Parameters:
         clear: A callable that clears the store, an object with a ``clear()``, or a function with a cache
@@ -63,6 +64,10 @@ class CallableStore(Store):
         self._clear = _clearing(clear)
         self._save, self._restore = (save, restore) if clear is None else _copying(clear)
         self._is_empty = is_empty
+        self._identity = (_same(save), _same(restore), _same(clear), _same(is_empty))
+
+    def identity(self) -> Hashable:
+        return self._identity
 
     def save_data(self) -> Snapshot:
         return EMPTY if self._save is None else self._save()
@@ -112,6 +117,11 @@ def _clearing(clear: Any) -> Callable[[], Any] | None:
             "CallableStore(cache.clear)  or  CallableStore(save=lambda: copy(thing), restore=put_back)"
         )
     return found
+
+
+def _same(thing: Any) -> Hashable:
+    """Equal for one object, and for one method of it: those are equal by their object's identity."""
+    return thing if isinstance(thing, MethodType | BuiltinMethodType) else id(thing)
 
 
 def described(data: Any) -> dict[str, list[str]]:
