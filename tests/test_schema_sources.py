@@ -74,6 +74,55 @@ class TwoTests(Orders, DatabaseTestCase):
 """
 
 
+ENDS = """
+import os, signal, sys, time
+from functools import partial
+from protean_testing import Store
+
+def at_once():
+    sys.exit(1)
+
+async def asynchronous(engine):
+    sys.exit(1)
+
+class Own(Store):
+    name = "own"
+    def identity(self): return "own"
+    async def create_schema(self): sys.exit(1)
+    def reset_data(self, snapshot): return False
+
+def function(number, frame, code=143):
+    sys.exit(code)
+
+class Handler:
+    def method(self, number, frame): sys.exit(143)
+    __call__ = method
+
+def killed():
+    signal.signal(signal.SIGTERM, eval(os.environ["HANDLER"]))
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+
+ENDING = """
+import ends, unittest
+from protean_testing import CallableStore, DatabaseTestCase, SQLAlchemyStore, Store
+
+class OneTests(DatabaseTestCase):
+    stores = [STORE]
+    def test_1(self): pass
+
+class TwoTests(OneTests): pass
+
+class Later(Store):
+    async def save_data(self): return 1
+    async def reset_data(self, snapshot): return False
+
+class ThreeTests(OneTests):
+    stores = [Later()]
+"""
+
+
 class SQLFilesTests(SuiteTestCase):
     def suite(self, schema: str) -> None:
         self.write("test_it.py", SUITE % (schema, schema))
@@ -179,10 +228,25 @@ class SQLFilesTests(SuiteTestCase):
 
     def test_a_callable_that_ends_the_program(self) -> None:
         """As the commands of click and Flask-Migrate do, if they fail."""
-        self.suite("lambda: sys.exit(1)")
-        outcome = self.unittest("test_it")
-        self.assertFailed(outcome, "schema= of store 'database' has ended the program (SystemExit(1))")
-        self.assertEqual(outcome.err.count("ERROR: setUpClass"), 2, "the run went on")
+        self.write("ends.py", ENDS)
+        for schema in ("ends.at_once", "ends.asynchronous", "ends.Own()"):
+            with self.subTest(schema):
+                stores = schema if "Own" in schema else f"SQLAlchemyStore(schema={schema})"
+                self.write("test_it.py", ENDING.replace("STORE", stores))
+                outcome = self.unittest("test_it")
+                self.assertFailed(outcome, "has ended the program (SystemExit(1)). What it logged or printed")
+                self.assertFailed(outcome, "what makes the schema of store '")
+                self.assertEqual(outcome.err.count("ERROR: setUpClass"), 2, "the run went on")
+                self.assertEqual(outcome.ran, 1, outcome.err)
+
+    def test_the_handler_of_a_signal_ends_the_run(self) -> None:
+        self.write("ends.py", ENDS)
+        self.write("test_it.py", ENDING.replace("STORE", "SQLAlchemyStore(schema=ends.killed)"))
+        for handler in ("function", "Handler().method", "Handler()", "partial(function, code=143)"):
+            with self.subTest(handler):
+                outcome = self.unittest("test_it", HANDLER=handler)
+                self.assertEqual(outcome.code, 143, outcome.err)
+                self.assertNotIn("has ended the program", outcome.err)
 
     def test_what_is_no_file_is_refused_with_what_to_write(self) -> None:
         self.write("there/one.sql", "")
@@ -326,6 +390,12 @@ class AlembicTests(SuiteTestCase):
         )
         with closing(sqlite3.connect(self.directory / "developer.db")) as connection:
             self.assertEqual(connection.execute("SELECT * FROM sqlite_master").fetchall(), [])
+
+    def test_an_env_that_ends_the_program(self) -> None:
+        self.project(env="import sys\nsys.exit('no settings')\n")
+        outcome = self.unittest("test_it")
+        self.assertFailed(outcome, "store 'database' has ended the program (SystemExit('no settings'))")
+        self.assertGreater(outcome.err.count("ERROR: "), 1, "the run went on")
 
     def test_engines_that_it_leaves_are_disposed(self) -> None:
         self.project(env="from test_it import ENGINES\n" + LEAVES_ENGINES)

@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any
 
 
 def is_pool_worker() -> bool:
@@ -45,6 +46,24 @@ def at_exit(last: Callable[[], object]) -> None:
             ending.also_at_sigterm()
     atexit.unregister(ending)
     atexit.register(ending)
+
+
+def is_of_signal(error: BaseException) -> bool:
+    """True if a handler of signals has raised an error: one of its frames is that of the handler."""
+    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in handlers:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _code(handler: Any) -> CodeType | None:
+    """The code of a function, a method, a partial or an object that can be called."""
+    handler = getattr(handler, "func", handler)
+    function = handler if hasattr(handler, "__code__") else type(handler).__call__
+    return getattr(function, "__code__", None)
 
 
 class _Ending:

@@ -13,13 +13,21 @@ from typing import Any, Protocol
 from warnings import warn
 
 from ..changes import Written
-from ..errors import LateWriteWarning, LeakError, ProteanTestingError, ScopeError, StoreError
+from ..errors import (
+    ConfigurationError,
+    LateWriteWarning,
+    LeakError,
+    ProteanTestingError,
+    ScopeError,
+    StoreError,
+)
 from ..progress import progress
 from ..store import EMPTY, LocatedStore, OnLeak, Snapshot, Store, ended_scope, leak_policy
 from .companions import Companion
 from .figures import Figures
 from .hanging import watch
 from .leaks import Everything, bullet_list, differences, report_leak, strictest
+from .process_exit import is_of_signal
 from .run_sync import run_sync
 
 logger = getLogger("protean_testing")
@@ -139,6 +147,14 @@ class Resource:
         except Exception as error:
             self._failed[identity] = error
             raise
+        except SystemExit as error:  # the commands of Flask-Migrate and click end the program if they fail
+            if is_of_signal(error):
+                raise
+            self._failed[identity] = failed = ConfigurationError(
+                f"what makes the schema of store {store.name!r} has ended the program ({error!r}). What it "
+                "logged or printed says why."
+            )
+            raise failed from error
 
     def drop(self) -> Iterable[Callable[[], object]]:
         """The steps that drop the schemas, in order; each may fail without stopping the next."""

@@ -30,13 +30,21 @@ def run_sync(value: Any) -> Any:
     if not isawaitable(value):
         return value
 
+    ended: list[SystemExit] = []
+
     async def main() -> Any:
-        return await value
+        try:
+            return await value
+        except SystemExit as error:  # a task that raised it would end the loop
+            ended.append(error)
 
     coroutine: Coroutine[Any, Any, Any] = main()
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:
-        return future.result()
+        result = future.result()
     except BaseException:
         future.cancel()  # interrupted, it would go on beside what comes next
         raise
+    if ended:
+        raise ended[0]
+    return result

@@ -69,13 +69,7 @@ def run_source(schema: Callable[..., Any] | Source, name: str, handle: Location)
         return
     is_async = inspect.iscoroutinefunction(schema)
     engines = [handle.async_engine() if is_async else handle.engine()] if _takes_engine(schema) else []
-    try:
-        run_sync(schema(*engines))
-    except SystemExit as error:  # the commands of Flask-Migrate and click end the program if they fail
-        raise ConfigurationError(
-            f"schema= of store {name!r} has ended the program ({error!r}). What it logged or printed "
-            "says why."
-        ) from error
+    run_sync(schema(*engines))
 
 
 def _takes_engine(schema: Callable[..., Any]) -> bool:
