@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import CO_COROUTINE
 from sys import _getframe
 from threading import get_ident
 from types import FrameType
@@ -48,6 +48,7 @@ class ClassFixture:
         began_in_suite: A suite of unittest began it.
         began_in_test: The first of its tests did, as no suite called ``setUpClass``: nobody will end it.
         is_to_end: The class's cleanups were run inside a test, at whose end the class ends.
+        result: What its last test was run with, which is watched.
     """
 
     def __init__(self, cls: type, what: Iterable[Any]) -> None:
@@ -59,10 +60,13 @@ class ClassFixture:
         self.tests = Scope(self.stores, label, outer=self.scope, keep=kept)
         self.db = Database(self.stores, lambda: self.tests if self.tests.in_test else self.scope)
         self.began_in_suite = self.began_in_test = self.is_to_end = False
+        self.result: Any = None
         self._hooks = [item for item in items if isinstance(item, Hook)]
-        self.has_test_hooks = any(hook.around == "test" for hook in self._hooks)
+        of_tests = [hook.context for hook in self._hooks if hook.around == "test"]
+        self.has_test_hooks = bool(of_tests)
+        self._one_hook = of_tests[0] if len(of_tests) == 1 else None
         self._class_hooks = ExitStack()
-        self._test_hooks: ExitStack | None = None
+        self._leave: Callable[[None, None, None], object] | None = None  # the hooks of the test
         self._thread = get_ident()
         self._last: unittest.TestCase | None = None
         self.belong_to(cls)
@@ -99,7 +103,7 @@ class ClassFixture:
         if self.tests.in_test:
             self._refuse_at_once(case)
         self._thread = get_ident()
-        if self._test_hooks is not None:
+        if self._leave is not None:
             self._leave_hooks()
         for error in self.tests.begin_test(case.id()):
             _add_error(result, self._last or case, error)
@@ -128,8 +132,12 @@ class ClassFixture:
         return self._last is not None or self.began_in_suite
 
     def enter_hooks(self) -> None:
-        if self.has_test_hooks:
-            self._test_hooks = self._entered("test")
+        if self._one_hook is not None:
+            context = self._one_hook()
+            context.__enter__()
+            self._leave = context.__exit__
+        elif self.has_test_hooks:
+            self._leave = self._entered("test").__exit__
 
     async def end_async_test(self) -> None:
         """As `end_test`, in the test's event loop: what still runs or is open there is ended first."""
@@ -151,13 +159,17 @@ class ClassFixture:
         if not self.has_test_hooks:
             self.tests.end_test()
         elif self.tests.in_test:
-            leave = self._leave_hooks if self._test_hooks is not None else self._miss_hooks
-            _try_all([self.tests.end_test, leave], self.tests.label)
+            leave = self._leave_hooks if self._leave is not None else self._miss_hooks
+            try:
+                self.tests.end_test()
+            except BaseException as error:
+                _try_all([partial(_throw, error), leave], self.tests.label)
+            leave()
 
     def _leave_hooks(self) -> None:
-        hooks, self._test_hooks = self._test_hooks, None
-        if hooks is not None:
-            hooks.close()
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave(None, None, None)
 
     def _miss_hooks(self) -> None:
         raise ConfigurationError(
@@ -210,7 +222,8 @@ def run_in_fixture(
             has a ``setUpClass`` of its own, which must then have called ours.
     """
     cls = type(case)
-    if result is not None:
+    found = _fixtures.get(cls)
+    if result is not None and (found is None or found.result is not result):
         run_end.watch(result)
         note_failures(case, result, note_failure)
     method = getattr(case, case._testMethodName, None)
@@ -219,8 +232,11 @@ def run_in_fixture(
     fixture: ClassFixture | None = None
     own: Any = None
     try:
-        found = _fixtures.get(cls) or _begun_fixture(cls, what, result)
-        if iscoroutinefunction(method):
+        if found is None:
+            found = _begun_fixture(cls, what, result)
+        found.result = result
+        code = getattr(method, "__code__", None)
+        if code is not None and code.co_flags & CO_COROUTINE and not found.is_async:
             _refuse_unawaited(case, found)
         found.begin_test(case, result)
         fixture = found
@@ -420,7 +436,7 @@ def _refuse_unawaited(case: unittest.TestCase, fixture: ClassFixture) -> None:
         )
 
 
-def _throw(error: Exception) -> None:
+def _throw(error: BaseException) -> None:
     raise error
 
 

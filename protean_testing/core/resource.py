@@ -226,7 +226,10 @@ class Resource:
         """
         scope, store = entry.scope, self.store
         assert scope is not None
-        self.owe(entry)
+        if self.owed is None:
+            self.owed, self._last = entry, scope.label
+        else:
+            self.owe(entry)
         self._debt = Debt.BEGUN
         ended_scope.set(scope.label)
         leak: LeakError | None = None

@@ -240,7 +240,7 @@ class Scope:
                 else:
                     background = self._background
                     if background is not None:
-                        if background.has_left:
+                        if background.found_left:
                             late = self._begin_background()
                         else:
                             background.begin()

@@ -11,18 +11,23 @@ from time import monotonic
 
 PATIENCE = 0.05  # seconds for threads that are about to end
 OURS = "protean_testing"  # the name of this library's own
+_NONE: set[threading.Thread] = set()
 
 
 class Background:
-    """The threads that were started since a moment. Looking costs nothing where none was."""
+    """The threads that were started since a moment. Looking costs nothing where none was.
+
+    Attributes:
+        found_left: Those that were found left, and ran when that was last looked at.
+    """
 
     def __init__(self) -> None:
-        self._left: list[threading.Thread] = []
+        self.found_left: list[threading.Thread] = []
         self.begin()
 
     def begin(self) -> None:
         """Threads that run now belong to somebody else; those that were found left stay in mind."""
-        self._before = set(all_threads()) if active_count() != 1 else set()  # most often this one alone
+        self._before = set(all_threads()) if active_count() != 1 else _NONE  # most often this one alone
 
     def started(self) -> list[threading.Thread]:
         """Those that were started since and still run."""
@@ -44,19 +49,14 @@ class Background:
             with suppress(RuntimeError):  # another one is starting it at this moment
                 thread.join(max(0.0, until - monotonic()))
         left = [thread for thread in started if thread.is_alive()]
-        self._left += left
+        self.found_left += left
         return left
-
-    @property
-    def has_left(self) -> bool:
-        """Whether any was found left."""
-        return bool(self._left)
 
     def left(self) -> list[threading.Thread]:
         """Those of earlier tests that still run, or did when this was last asked."""
-        left = self._left
+        left = self.found_left
         if left:
-            self._left = [thread for thread in left if thread.is_alive()]
+            self.found_left = [thread for thread in left if thread.is_alive()]
         return left
 
 

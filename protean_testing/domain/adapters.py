@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from protean.core.repository import BaseRepository
@@ -189,23 +190,23 @@ class Part(NamedTuple):
     parts: Callable[[Any], Parts] = lambda data: {}
 
 
-def saved(parts: Iterable[Part]) -> list[Any]:
+Saved: TypeAlias = list[tuple[Part, Any, Any]]
+"""Each part, its adapter at that time, and a copy of what that held."""
+
+
+def saved(parts: Iterable[Part]) -> Saved:
     """A copy of what the adapters hold."""
-    found = []
-    for part in parts:
-        adapter = part.adapter()
-        given_back.add(adapter)
-        found.append(deepcopy(part.read(adapter)))
+    found = [(part, held := part.adapter(), deepcopy(part.read(held))) for part in parts]
+    given_back.update(held for _, held, _ in found)
     return found
 
 
-def restored(parts: Iterable[Part], saved: Iterable[Any]) -> bool:
+def restored(saved: Saved) -> bool:
     """Restore what the adapters held. Returns whether anything was otherwise."""
     changed = False
-    for part, data in zip(parts, saved, strict=True):
-        adapter = part.adapter()
-        if part.read(adapter) != data:
-            part.write(adapter, data)
+    for part, held, data in saved:
+        if part.read(held) != data:
+            part.write(held, data)
             changed = True
     return changed
 
@@ -219,9 +220,9 @@ def dumped(parts: Iterable[Part]) -> dict[str, list[str]]:
     }
 
 
-def written(parts: Iterable[Part], saved: Iterable[Any]) -> Iterator[Written]:
+def written(saved: Saved) -> Iterator[Written]:
     """What was written to what the adapters hold, for `Store.written_since`."""
-    for part, data in zip(parts, saved, strict=True):
+    for part, _, data in saved:
         then, now = part.parts(data), part.parts(part.read(part.adapter()))
         for kind, name in dict.fromkeys([*then, *now]):
             before, after = then.get((kind, name), {}), now.get((kind, name), {})
@@ -238,7 +239,7 @@ def memory_provider(provider: Adapter, name: str) -> Part:
 
     def write(held: Any, data: Any) -> None:
         rows, counters = data
-        held._databases = defaultdict(dict, deepcopy(rows))
+        held._databases = defaultdict(dict, deepcopy(rows) if rows else ())
         held._counters = defaultdict(count, {schema: count(number) for schema, number in counters.items()})
 
     def dump(data: Any) -> dict[str, list[str]]:
@@ -265,7 +266,7 @@ def memory_cache(cache: Adapter, name: str) -> Part:
     def parts(data: Any) -> Parts:
         return {("key", key): {key: {"value": value}} for key, (_, value) in data.items()}
 
-    return Part(name, cache, lambda held: held._db._values, write, parts=parts)
+    return Part(name, cache, attrgetter("_db._values"), write, parts=parts)
 
 
 def inline_broker(broker: Adapter, name: str) -> Part:
@@ -290,7 +291,11 @@ def _attributes(adapter: Adapter, names: tuple[str, ...], name: str) -> Part:
         attributes = vars(held)
         return {key: attributes[key] for key in names if key in attributes}
 
-    return Part(name, adapter, read, lambda held, data: held.__dict__.update(deepcopy(data)))
+    def write(held: Any, data: Any) -> None:
+        now = vars(held)
+        now.update({key: deepcopy(value) for key, value in data.items() if now.get(key) != value})
+
+    return Part(name, adapter, read, write)
 
 
 class UnknownStore(Store):

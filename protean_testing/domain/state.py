@@ -15,7 +15,7 @@ from ..changes import Written
 from ..core.leaks import counted, report_leak
 from ..errors import ScopeError
 from ..store import OnLeak, Snapshot, Store
-from .adapters import Part, dumped, forget_repositories, restored, saved, written
+from .adapters import Part, Saved, dumped, forget_repositories, restored, saved, written
 
 if TYPE_CHECKING:
     from .configuration import Configuration
@@ -28,23 +28,27 @@ _LISTS = (
     "_aggregate_enrichers",
     "teardown_domain_context_functions",
 )
+_values_of = attrgetter("config", *_LISTS)  # after every test, so without a call of Python's for each
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A domain's state at one moment."""
+    """A domain's state at one moment.
 
-    config: dict[str, Any]
+    Attributes:
+        sessions: The SQL providers whose session was in a transaction; None if no provider has sessions.
+    """
+
+    values: tuple[Any, ...]
     clock: Any
-    lists: dict[str, list[Any]]
     adapters: tuple[Any, ...]
     repositories: tuple[dict[str, Any], ...]
     idempotency: Any
     traces: Any
     registry: Registry
     units: tuple[Any, ...]
-    sessions: frozenset[str]
-    data: list[Any]
+    sessions: frozenset[str] | None
+    data: Saved
 
 
 class StateStore(Store):
@@ -91,53 +95,57 @@ class StateStore(Store):
         return self._shown(self._save)
 
     def reset_data(self, snapshot: Kept) -> bool:
-        return self._shown(lambda: self._reset(snapshot))
+        if self._configuration.is_hidden:
+            return self._shown(self._reset, snapshot)
+        return self._reset(snapshot)
 
-    def _shown(self, work: Callable[[], Result]) -> Result:
+    def _shown(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Do `work` with the configuration in place, also if another one was put over it."""
         if not self._configuration.is_hidden:
-            return work()
+            return work(*arguments)
         with self._configuration.in_place():
-            return work()
+            return work(*arguments)
 
     def _save(self) -> Kept:
         domain = self._domain
+        config, *lists = _values_of(domain)
+        has_sessions = any(hasattr(one, "_scoped_session_cls") for one in domain.providers.values())
         return Kept(
-            config=deepcopy(dict(domain.config)),
+            values=(deepcopy(dict(config)), *map(list, lists)),
             clock=domain.clock,
-            lists={name: list(getattr(domain, name)) for name in _LISTS},
             adapters=adapters(domain),
             repositories=tuple(dict(held) for held in _repositories(domain)),
             idempotency=domain._idempotency_store,
             traces=domain._trace_emitter,
             registry=Registry(domain),
             units=tuple(_uow_context_stack._var.get([])),
-            sessions=frozenset(open_sessions(domain)),
+            sessions=frozenset(open_sessions(domain)) if has_sessions else None,
             data=saved(self._parts),
         )
 
     def _reset(self, snapshot: Kept) -> bool:
         domain = self._domain
-        left = [*end_units_of_work(snapshot.units), *end_sessions(domain, snapshot.sessions)]
-        reconfigured = domain.config != snapshot.config
-        changed = reconfigured or domain.clock is not snapshot.clock
-        if reconfigured:
-            domain.config.clear()
-            domain.config.update(deepcopy(snapshot.config))
-        domain.clock = snapshot.clock
-        for name, functions in snapshot.lists.items():
-            if getattr(domain, name) != functions:
-                getattr(domain, name)[:] = functions
-                changed = True
-        if not all(map(is_, adapters(domain), snapshot.adapters)):
-            restore_adapters(domain, snapshot.adapters)
-            for repositories, kept in zip(_repositories(domain), snapshot.repositories, strict=True):
-                repositories.clear()
-                repositories.update(kept)
+        is_other = not all(map(is_, adapters(domain), snapshot.adapters))
+        left = end_units_of_work(snapshot.units) if _uow_context_stack._var.get([]) else []
+        if is_other or snapshot.sessions is not None:
+            left += end_sessions(domain, snapshot.sessions or frozenset())
+        changed = is_other or domain.clock is not snapshot.clock
+        if _values_of(domain) != snapshot.values:
+            config, *lists = _values_of(domain)
+            config.clear()
+            config.update(deepcopy(snapshot.values[0]))
+            for functions, kept in zip(lists, snapshot.values[1:], strict=True):
+                functions[:] = kept
             changed = True
+        domain.clock = snapshot.clock
+        if is_other:
+            restore_adapters(domain, snapshot.adapters)
+            for repositories, then in zip(_repositories(domain), snapshot.repositories, strict=True):
+                repositories.clear()
+                repositories.update(then)
         domain._idempotency_store, domain._trace_emitter = snapshot.idempotency, snapshot.traces
         changed |= snapshot.registry.restore()
-        changed |= restored(self._parts, snapshot.data)
+        changed |= restored(snapshot.data)
         revive(domain)
         if left:
             report_leak(
@@ -149,7 +157,7 @@ class StateStore(Store):
         return changed
 
     def written_since(self, snapshot: Kept) -> list[Written]:
-        return self._shown(lambda: list(written(self._parts, snapshot.data)))
+        return self._shown(lambda: list(written(snapshot.data)))
 
     def dump_data(self) -> dict[str, list[Any]]:
         domain = self._domain
@@ -196,22 +204,24 @@ class Registry:
         self._registry = domain._domain_registry
         self._elements = {kind: dict(records) for kind, records in self._registry._elements.items()}
         self._classes = self._now()
+        self._seen = self._all_classes()  # all in one list: most often, nothing else need be compared
         self._names = {name: list(records) for name, records in self._registry._elements_by_name.items()}
 
     def restore(self) -> bool:
         """Forget what was registered since. Returns True if something was."""
-        now = self._now()
-        if now == self._classes:
+        seen = self._all_classes()
+        if seen == self._seen:
             return False
+        now = self._now()
         # Every initialization, also in another configuration, generates fact events and the events of process
         # managers anew, and the newest are used.
         events = zip(self._elements.get("EVENT", {}).values(), self._classes.get("EVENT", []), strict=True)
         self._classes["EVENT"] = [record.cls if record.auto_generated else cls for record, cls in events]
         if now == self._classes:
+            self._seen = seen
             return False
-        for kind in (
-            now.keys() | self._classes.keys()
-        ):  # mostly one: a repository is registered when asked for
+        kinds = now.keys() | self._classes.keys()
+        for kind in kinds:  # mostly one: a repository is registered when asked for
             then = self._classes.get(kind, [])
             if now.get(kind) != then:
                 held, records = self._registry._elements[kind], self._elements.get(kind, {})
@@ -225,27 +235,21 @@ class Registry:
         for name, named in self._names.items():
             if names.get(name) != named:
                 names[name] = list(named)
+        self._seen = self._all_classes()
         return True
 
+    def _all_classes(self) -> list[Any]:
+        return [record.cls for records in self._registry._elements.values() for record in records.values()]
+
     def _now(self) -> dict[str, list[Any]]:
-        return {  # after every test, so without a call of Python's for each of hundreds of elements
-            kind: list(map(_class_of, records.values()))
-            for kind, records in self._registry._elements.items()
-            if records
-        }
+        elements = self._registry._elements.items()
+        return {kind: [record.cls for record in records.values()] for kind, records in elements if records}
 
 
-_class_of = attrgetter("cls")
-
-
-def adapters(domain: Any) -> tuple[Any, ...]:
-    """The current adapters: initializing a domain anew replaces them."""
-    return (
-        domain.providers._providers,
-        domain.caches._caches,
-        domain.brokers._brokers,
-        domain.event_store._event_store,
-    )
+adapters = attrgetter(
+    "providers._providers", "caches._caches", "brokers._brokers", "event_store._event_store"
+)
+"""The current adapters of a domain: initializing it anew replaces them."""
 
 
 def _repositories(domain: Any) -> tuple[dict[str, Any], ...]:

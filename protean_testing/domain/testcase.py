@@ -51,11 +51,12 @@ class Declared:
             on_leak=self._on_leak,
             verify=self._verify,
         )
+        of_test = pushed(self._domain, self._on_leak)  # one for all: each enters it when the last has left it
         yield Hook(found.in_place, around="class")
         yield Hook(lambda: pushed(self._domain, self._on_leak), around="class")
         yield from self._more
         yield from found.stores
-        yield Hook(lambda: pushed(self._domain, self._on_leak))
+        yield Hook(lambda: of_test)
 
 
 class DomainTestCase(DomainAssertions, DatabaseTestCase):
