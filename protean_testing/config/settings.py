@@ -50,7 +50,7 @@ def _read(directory: Path | None) -> tuple[dict[str, str], str]:
     """Read the nearest file with such a section: in the current directory, or in one above it."""
     for place in (directory, *directory.parents) if directory is not None else ():
         for name, section in _FILES.items():
-            found = _section(place / name, section)
+            found = _section(place / name, section) if (place / name).is_file() else None
             if found is not None:
                 return {key: _text(name, key, value) for key, value in found.items()}, name
     return {}, ""

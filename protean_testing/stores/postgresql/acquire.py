@@ -19,7 +19,7 @@ from . import (
     schema_cache,
 )
 from .catalogs import Address
-from .connection import OURS, Connection, psycopg, quoted
+from .connection import DURABLE, OURS, Connection, psycopg, quoted
 from .content import TableName
 from .fingerprint import EntangledError
 
@@ -94,6 +94,8 @@ def read_marker(database: Database, connection: Connection) -> Marker | None:
     Raises:
         UnsafeStoreError: There is a schema of our name without one.
     """
+    if not ownership.schema_is_there(connection):
+        return None
     try:
         marker = ownership.read_marker(connection)
     except psycopg.errors.InsufficientPrivilege:
@@ -101,7 +103,7 @@ def read_marker(database: Database, connection: Connection) -> Marker | None:
             f"a run as another role left its schema {OURS} here, which the role of this URL may not read.",
             "Run the tests as that role, or let it drop that schema.",
         ) from None
-    if marker is None and ownership.schema_is_there(connection):
+    if marker is None:
         why, instead = (
             "which is not ours, or of another version of this library.",
             "Rename that schema, or if",
@@ -112,7 +114,7 @@ def read_marker(database: Database, connection: Connection) -> Marker | None:
         raise database.refusal(
             f"it has a schema {OURS}, {why}", f"{instead} nobody needs it:  DROP SCHEMA {OURS} CASCADE"
         )
-    if marker is not None and database.private:
+    if database.private:
         return replace(marker, identity=ownership.identity(connection))
     return marker
 
@@ -159,10 +161,7 @@ def claim(
             remove(database, other, doomed)
             ownership.erase(other)
     try:
-        with connection.raw.transaction():
-            connection.make_durable()
-            connection.run(ownership.INSTALL + before.INSTALL)
-            return _begin(connection), None
+        return _begin(connection, install=ownership.INSTALL + before.INSTALL), None
     except psycopg.errors.InsufficientPrivilege:
         (role,) = connection.call("SELECT current_user")  # who has logged in may be another (SET role)
         grant = f"GRANT CREATE ON DATABASE {quoted(connection.raw.info.dbname)} TO {quoted(role)}"
@@ -172,17 +171,17 @@ def claim(
         ) from None
 
 
-def _begin(connection: Connection, made: Iterable[str] = ()) -> Marker:
+def _begin(connection: Connection, made: Iterable[str] = (), install: str = "") -> Marker:
     made = frozenset(made)
-    there = [one for one in fingerprint.objects(connection) if one.key not in made]
-    marker = new_marker(
-        ownership.identity(connection),
-        (one.key for one in there),
-        made=made,
-        was_empty=content.is_empty(there),
-    )
     with connection.raw.transaction():
-        connection.make_durable()
+        connection.run(DURABLE + install)
+        there = [one for one in fingerprint.objects(connection) if one.key not in made]
+        marker = new_marker(
+            ownership.identity(connection),
+            (one.key for one in there),
+            made=made,
+            was_empty=content.is_empty(there),
+        )
         before.write_names(connection, there)
         ownership.write_marker(connection, marker)
     return marker

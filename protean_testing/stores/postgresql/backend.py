@@ -181,13 +181,16 @@ class PostgreSQLBackend(OwnedDatabase):
             catalog = self._schemas.created()
             self._data = self._data or Data(connection, catalog)
             self._data.catalog = catalog
-            with connection.raw.transaction():
+            if self.database.reset == "fast":
+                self._fast = self._fast or Fast(connection, self._data)
+            with connection.raw.transaction() if self._fast is None else self._fast.installed.transaction():
+                connection.make_durable()
                 self._data.begin()
                 if is_first:
                     before.write_rows(connection, self._data, self._marker)
-                if self.database.reset == "fast":
-                    self._fast = self._fast or Fast(connection, self._data)
+                if self._fast is not None:
                     self._fast.begin()
+                    self._fast.installed.altered = False
             self._schemas.accept_current()
             if is_first:
                 self._cluster.look(connection)

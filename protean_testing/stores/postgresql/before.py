@@ -9,7 +9,7 @@ from ...ownership import Marker
 from . import baseline, change_log, fingerprint, large_objects, parts, sequences, views
 from .baseline import State
 from .catalog import Catalog, Table, read_catalog
-from .catalogs import Address
+from .catalogs import CLASS, Address
 from .connection import OURS, Connection, listed, literal, psycopg, quoted
 from .data import Data
 from .fingerprint import Object
@@ -29,8 +29,6 @@ CREATE TABLE {OURS}.before (
 );
 """
 
-_CLASS = 1259  # the oid of pg_class, on every server
-
 
 def write_names(connection: Connection, objects: Collection[Object]) -> None:
     """Write down what is there and what it is called. Inside a transaction."""
@@ -39,9 +37,8 @@ def write_names(connection: Connection, objects: Collection[Object]) -> None:
     for one in objects:
         texts = (one.kind, one.identity, one.schema, one.name)
         lines.append(f"({one.address[0]}, {one.address[1]}, {', '.join(map(literal, texts))})")
-    connection.run(f"DELETE FROM {OURS}.before")
-    if lines:
-        connection.run(f"INSERT INTO {OURS}.before ({columns}) VALUES {', '.join(lines)}")
+    insertion = f"INSERT INTO {OURS}.before ({columns}) VALUES {', '.join(lines)}" if lines else ""
+    connection.run(f"DELETE FROM {OURS}.before; {insertion}")
     for address, found in parts.take(
         connection, [one.address for one in objects if one.kind == "schema"]
     ).items():
@@ -64,36 +61,37 @@ def write_rows(connection: Connection, data: Data, marker: Marker) -> None:
     tables = {
         t.number: t
         for t in data.catalog.tables.values()
-        if f"{_CLASS}:{t.oid}" in marker.before or t.kind == "l"
+        if f"{CLASS}:{t.oid}" in marker.before or t.kind == "l"
     }
     large = data.catalog.tables[data.catalog.large_objects].oid
-    connection.run(
-        f"INSERT INTO {OURS}.before (classid, objid) VALUES ({_CLASS}, {large}) ON CONFLICT DO NOTHING"
-    )
+    statements = [
+        f"INSERT INTO {OURS}.before (classid, objid) VALUES ({CLASS}, {large}) ON CONFLICT DO NOTHING"
+    ]
     lines = [
         f"({table.oid}, {number}, {literal(table.shape)}, {listed(data.rows.base[number])}::int[])"
         for number, table in tables.items()
         if number in data.rows.base
     ]
     if lines:
-        connection.run(
+        statements.append(
             f"UPDATE {OURS}.before b SET number = v.number, columns = v.columns, copies = v.copies "
             f"FROM (VALUES {', '.join(lines)}) v (oid, number, columns, copies) "
-            f"WHERE b.classid = {_CLASS} AND b.objid = v.oid"
+            f"WHERE b.classid = {CLASS} AND b.objid = v.oid"
         )
     lines = []
     for name, (last, called) in data.positions.base.items():
         sequence = data.catalog.sequences.get(name)
-        if sequence is None or f"{_CLASS}:{sequence.oid}" in marker.made:
+        if sequence is None or f"{CLASS}:{sequence.oid}" in marker.made:
             continue  # one of an identity column is in neither list: it goes with its table
-        if f"{_CLASS}:{sequence.oid}" in marker.before or tables.keys() & set(sequence.tables):
-            lines.append(f"({_CLASS}, {sequence.oid}, {last}, {called})")
+        if f"{CLASS}:{sequence.oid}" in marker.before or tables.keys() & set(sequence.tables):
+            lines.append(f"({CLASS}, {sequence.oid}, {last}, {called})")
     if lines:
-        connection.run(
+        statements.append(
             f"INSERT INTO {OURS}.before (classid, objid, last_value, is_called) VALUES {', '.join(lines)} "
             "ON CONFLICT (classid, objid) DO UPDATE "
             "SET last_value = excluded.last_value, is_called = excluded.is_called"
         )
+    connection.run("; ".join(statements))
 
 
 @dataclass(frozen=True)
@@ -199,7 +197,7 @@ def _numbers(connection: Connection, kept: list[_Kept]) -> dict[tuple[str, str],
         for oid, schema, name in connection.rows(
             "SELECT c.oid::int8, n.nspname::text, c.relname::text FROM pg_class c "
             f"JOIN pg_namespace n ON n.oid = c.relnamespace JOIN {OURS}.before b ON b.objid = c.oid "
-            f"WHERE b.classid = {_CLASS} AND b.number IS NOT NULL"
+            f"WHERE b.classid = {CLASS} AND b.number IS NOT NULL"
         )
     }
     for one in kept:
@@ -276,7 +274,7 @@ def rescue_all(connection: Connection, addresses: Collection[Address]) -> list[s
     """Copy the rows that tables had into tables of the user's, once. Returns a line for each table."""
     with connection.raw.transaction():
         connection.make_durable()
-        kept = [one for one in _kept(connection) if (_CLASS, one.oid) in addresses and one.state]
+        kept = [one for one in _kept(connection) if (CLASS, one.oid) in addresses and one.state]
         return [rescue(connection, one, "cannot be restored") for one in kept]
 
 
@@ -294,7 +292,7 @@ def _rescue(connection: Connection, kept: _Kept) -> str:
     location = _copy(connection, kept.was, kept.columns, lines)
     connection.run(
         f"UPDATE {OURS}.before SET rescued = {literal(location)} "
-        f"WHERE classid = {_CLASS} AND objid = {kept.oid}"
+        f"WHERE classid = {CLASS} AND objid = {kept.oid}"
     )
     return location
 

@@ -10,6 +10,9 @@ from .connection import OURS
 Address = tuple[int, int]
 """classid and objid of an object, as in pg_depend."""
 
+CLASS = 1259
+"""The oid of pg_class, on every server."""
+
 
 class _Catalog(NamedTuple):
     """Lines of one catalog, each of which is an object of `objects.sql` or a part of one.

@@ -19,15 +19,12 @@ SCHEMA, VIEW, SENTINEL = -1, -2, 0
 
 def install(connection: Connection) -> None:
     """Create what is noted into. Inside a transaction."""
-    connection.run(sql.text("install"))
-    connection.run(invalidations.FUNCTION)
-    if connection.superuser:
-        for event in ("ddl_command_end", "sql_drop"):
-            name = f"{TRIGGER}_{event}"
-            connection.run(
-                f"CREATE EVENT TRIGGER {name} ON {event} EXECUTE FUNCTION {OURS}.note_schema(); "
-                f"ALTER EVENT TRIGGER {name} ENABLE ALWAYS"
-            )
+    statements = [sql.text("install"), invalidations.FUNCTION]
+    for event in ("ddl_command_end", "sql_drop") if connection.superuser else ():
+        name = f"{TRIGGER}_{event}"
+        statements.append(f"CREATE EVENT TRIGGER {name} ON {event} EXECUTE FUNCTION {OURS}.note_schema()")
+        statements.append(f"ALTER EVENT TRIGGER {name} ENABLE ALWAYS")
+    connection.run(";\n".join(statements))
 
 
 def uninstall(connection: Connection) -> None:

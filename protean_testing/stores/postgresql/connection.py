@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -64,7 +65,17 @@ _SETTINGS = {
 _EVALUATED_UNDER = ("TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits")
 """On which the value of an expression may depend: rows are written under the application's."""
 
+_ASKED = (
+    "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), current_setting('"
+    + "'), current_setting('".join(("search_path", *_EVALUATED_UNDER))
+    + "')"
+)
+
+_DISABLE_TRIGGERS = {"session_replication_role": "replica"}
 _LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off where the server knows them
+
+DURABLE = "SET LOCAL synchronous_commit = on;"
+"""Before statements that are to outlive a crash of the server, as resets need not."""
 
 _FAILED = psycopg.pq.ExecStatus.FATAL_ERROR
 
@@ -124,18 +135,18 @@ class Connection:
             )
         later = {name: "0" for name, since in _LATER_SETTINGS.items() if self.version >= since}
         self._end_statement_timeout()
-        names = ", ".join(f"current_setting({literal(name)})" for name in ("search_path", *_EVALUATED_UNDER))
-        ((self._search_path, *values),) = self.rows(f"SELECT {names}")
+        ((self.superuser, self._search_path, *values),) = self.rows(_ASKED)
         theirs = dict(zip(_EVALUATED_UNDER, values, strict=True))
         # What ISO shows is read back in any order of day and month, so that order may be theirs.
         settings = _SETTINGS | later | {"DateStyle": f"ISO, {theirs['DateStyle'].rpartition(' ')[2]}"}
-        self.run(f"SELECT {_set(settings, local=False)}")
+        if self.superuser:
+            settings |= _DISABLE_TRIGGERS
+        self.run(f"SELECT set_config(key, value, false) FROM json_each_text({literal(json.dumps(settings))})")
         other = {name: value for name, value in theirs.items() if value != settings[name]}
         self.evaluating = f"SELECT {_set(other)};" if other else ""
         self.reading = f"SELECT {_set({name: settings[name] for name in other})};" if other else ""
         self._patience.answered()
-        self.superuser = bool(self.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-        self.can_disable_triggers = self._disable_triggers()
+        self.can_disable_triggers = self.superuser or self._may_disable_triggers()
 
     def _end_statement_timeout(self) -> None:
         """Try again: that of the role or the database may be too short for the statement that ends it."""
@@ -144,9 +155,9 @@ class Connection:
                 self.run("SET statement_timeout = 0")
                 return
 
-    def _disable_triggers(self) -> bool:
+    def _may_disable_triggers(self) -> bool:
         try:
-            self.run("SET session_replication_role = replica")
+            self.run(f"SELECT {_set(_DISABLE_TRIGGERS, local=False)}")
         except psycopg.errors.InsufficientPrivilege:
             return False
         return True
@@ -183,7 +194,7 @@ class Connection:
 
     def make_durable(self) -> None:
         """Inside a transaction that has to outlive a crash of the server, as resets need not."""
-        self.run("SET LOCAL synchronous_commit = on")
+        self.run(DURABLE)
 
     def call(self, statement: str, *values: object) -> list[str]:
         """Execute what comes again and again, prepared and without conversions. Returns its only row.

@@ -9,7 +9,7 @@ from ...ownership.clean import clean_line
 from ...ownership.examine import VERSION_TABLES, listed
 from ..sql.backend import Database
 from . import fingerprint, ownership
-from .catalogs import Address
+from .catalogs import CLASS, Address
 from .connection import Connection, literal, quoted
 from .fingerprint import Object
 
@@ -42,13 +42,12 @@ def things(connection: Connection, objects: Iterable[Object], planned: Iterable[
     )
     tables = {one.address[1]: one for one in objects if one.kind == "table"}
     filled = _filled(connection, tables)
-    relations = connection.value("SELECT 'pg_class'::regclass::oid::int8")
     return [
         Thing(
             one.key,
             str(one),
             holds_data=one.kind == "table" and one.address[1] in filled,
-            planned=one.address[0] == relations and one.address[1] in in_the_way,
+            planned=one.address[0] == CLASS and one.address[1] in in_the_way,
             is_version=one.kind == "table" and one.name.strip('"').lower() in VERSION_TABLES,
         )
         for one in objects
@@ -57,10 +56,10 @@ def things(connection: Connection, objects: Iterable[Object], planned: Iterable[
 
 def versions(connection: Connection) -> dict[int, str]:
     """How far migrations came, by the table in which they write that down."""
-    names = ", ".join(map(literal, sorted(VERSION_TABLES)))
+    names = "', '".join(sorted(VERSION_TABLES))
     found = connection.rows(
         "SELECT c.oid::int8, c.oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND oid >= 16384 "
-        f"AND relname IN ({names}) AND has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)"
+        f"AND relname IN ('{names}') AND has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)"
     )
     rows = "SELECT coalesce(string_agg(t::text, ' ' ORDER BY t::text), '') FROM {} t"
     return {oid: connection.value(rows.format(name)) for oid, name in found}
@@ -119,7 +118,7 @@ def examined(
     return examine(
         things(connection, removable(fingerprint.objects(connection), marker), _locations(database, tables)),
         marker,
-        identity=ownership.identity(connection),
+        identity="" if marker is None else ownership.identity(connection),
         store=database.name,
         where=database.shown,
         clear=clear_line(database),

@@ -41,14 +41,10 @@ class Data:
         self._stored: set[int] = set()  # the copies of snapshots: those of the base stay
 
     def begin(self) -> None:
-        """Take what is new as it is now: it belongs to every snapshot."""
-        with self.connection.raw.transaction():
-            self.connection.make_durable()
-            kept = self.keep(self.unknown())
-            locations = sequences.positions(
-                self.connection,
-                [s for name, s in self.catalog.sequences.items() if name not in self.positions.base],
-            )
+        """Take what is new as it is now: it belongs to every snapshot. Inside a transaction."""
+        kept = self.keep(self.unknown())
+        new = [s for name, s in self.catalog.sequences.items() if name not in self.positions.base]
+        locations = sequences.positions(self.connection, new)
         self.rows.base |= kept
         self._stored.difference_update(*kept.values())
         self.positions.base |= locations

@@ -103,15 +103,16 @@ class Fast:
         return self._seen[1].startswith("t")
 
     def begin(self) -> None:
-        """The data has taken what is new: install what notes it. Inside a transaction."""
-        with self.installed.transaction():
-            self.installed.install()
-            self._notice(self.data.positions.base)
-            _, seen = self._findings()
-            self.installed.log_keys(self.data.rows.base, self.data.era)
-            self._set_targets(self.innermost)
-            seen = self._after(seen)
-        self._seen = seen
+        """The data has taken what is new: install what notes it. Inside a transaction of `installed`.
+
+        Inside no other: a subtransaction's number, which is not its own, would be unexplained afterwards.
+        """
+        self.installed.install()
+        self._notice(self.data.positions.base)
+        _, seen = self._findings()
+        self.installed.log_keys(self.data.rows.base, self.data.era)
+        self._set_targets(self.innermost)
+        self._seen = self._after(seen)
 
     def resume(self, state: dict[str, Any]) -> None:
         """An earlier run has installed it, and the data is as it was then."""

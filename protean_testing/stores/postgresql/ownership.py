@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import StoreError
 from ...ownership import Marker
-from .connection import OURS, Connection, literal, psycopg
+from .connection import DURABLE, OURS, Connection, literal, psycopg
 
 LOCK = 0x70726F7465616E  # an advisory lock is known by a number
 
@@ -84,11 +84,8 @@ def release_lock(connection: Connection) -> None:
 
 def write_marker(connection: Connection, marker: Marker) -> None:
     """Write the marker in place of the one that is there, to outlive a crash of the server."""
-    with connection.raw.transaction():
-        connection.make_durable()
-        connection.run(
-            f"DELETE FROM {OURS}.owner; INSERT INTO {OURS}.owner VALUES ({literal(marker.to_json())})"
-        )
+    value = literal(marker.to_json())
+    connection.run(f"{DURABLE} DELETE FROM {OURS}.owner; INSERT INTO {OURS}.owner VALUES ({value})")
 
 
 def erase(connection: Connection) -> None:

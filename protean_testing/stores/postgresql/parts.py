@@ -57,11 +57,11 @@ def take(connection: Connection, addresses: Collection[Address]) -> Parts:
     found: Parts = {}
     if not addresses:
         return found
-    arguments = [",".join(str(address[number]) for address in addresses) for number in (0, 1)]
+    classids, objids = (",".join(map(str, numbers)) for numbers in zip(*addresses, strict=True))
     with connection.raw.transaction():
         connection.run("SET LOCAL search_path = pg_catalog; SET LOCAL quote_all_identifiers = off")
         name = connection.prepare(sql.text("parts"))
-        lines = connection.rows(f"EXECUTE {name}('{{{arguments[0]}}}', '{{{arguments[1]}}}')")
+        lines = connection.rows(f"EXECUTE {name}('{{{classids}}}', '{{{objids}}}')")
     for classid, objid, part, how, line, undo in lines:
         found.setdefault((classid, objid), {})[part] = Part(how or "", line or "", undo or "")
     return found
