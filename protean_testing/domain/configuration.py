@@ -1,4 +1,4 @@
-"""Put a domain into one configuration: its adapters, and the stores that restore what they hold.
+"""Put a domain into one configuration, by other adapters.
 
 A domain is switched to a configuration by giving it other adapters; its own stay as they are, and are put
 back at the end. So classes of several configurations come in any order, and each configuration is made once
@@ -7,35 +7,29 @@ per run.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Unpack
-from weakref import WeakSet
+from typing import Any
 
 from protean.adapters import Brokers, Caches, Providers
 from protean.adapters.event_store import EventStore
 from protean.domain.infrastructure import InfrastructureManager
 
-from ..config import environ
 from ..errors import ConfigurationError, ScopeError, redacted
-from ..store import LocatedStore
+from ..store import Store
 from .adapters import forget_repositories
 from .advice import advice
-from .config import Config, own_config, test_environment, wanted
-from .locations import Locations, passwords
-from .stores import Policy, has_outbox, stores_of
+from .config import Config, own_config, test_environment
+from .locations import passwords
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
 _MADE_WHEN_ASKED_FOR = ("_idempotency_store", "_trace_emitter")
 
 _REGISTRY = "protean.domain.registry"  # warns of the classes that every initialization generates anew
 
-_made: dict[Any, Configuration] = {}
 _outside: dict[int, Mapping[str, Any]] = {}
-_traversed: WeakSet[Any] = WeakSet()
 _entries: dict[int, list[_Entry]] = {}
 
 
@@ -49,7 +43,7 @@ class _Entry:
 
 
 class Configuration:
-    """A domain's adapters in one configuration. Get it by `configuration`.
+    """A domain's adapters in one configuration.
 
     Attributes:
         domain: The domain.
@@ -57,17 +51,14 @@ class Configuration:
         stores: What to restore, in the order in which to prepare it.
     """
 
-    def __init__(self, domain: Any, config: Config, locations: Locations, policy: Policy, key: Any) -> None:
+    stores: Sequence[Store]
+
+    def __init__(self, domain: Any, config: Config) -> None:
         self.domain = domain
         self.config = config
-        self._key = key
         self._adapters: dict[str, Any] = {}
         self._internal: list[tuple[str, str, Any]] = []
         self._when_asked_for: dict[str, Any] = dict.fromkeys(_MADE_WHEN_ASKED_FOR)
-        self.stores = stores_of(self, locations, policy, self._close)
-        for store in self.stores:
-            if not (isinstance(store, LocatedStore) and store.kind == "redis"):  # which others may share
-                store.unit = domain
 
     def adapter(self, registry: str, name: str) -> Any:
         """The current adapter, also while another configuration is in place.
@@ -160,9 +151,8 @@ class Configuration:
             ) from None
         self._internal = _take_internal(domain)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """The run, or its use of this, is over: close the adapters; a later use makes new ones."""
-        _made.pop(self._key, None)
         for name in ("event_store", "brokers", "caches", "providers"):
             if name in self._adapters:
                 self._adapters[name].close()
@@ -172,39 +162,9 @@ class Configuration:
         forget_repositories()
 
 
-def configuration(
-    domain: Any, overlay: Mapping[str, Any] | None, *, traverse: bool, **policy: Unpack[Policy]
-) -> Configuration:
-    """The configuration of a class or block: the same object wherever the same is asked for, in one run.
-
-    Parameters:
-        domain: The domain.
-        overlay: Sections of the configuration that stand over the domain's own.
-        traverse: Let a domain that was never initialized import the modules beneath its root path.
-        policy: ``on_leak`` and ``verify``, as for `DomainTestCase`.
-
-    Raises:
-        ConfigurationError: Something in it is unknown, or a server cannot be had.
-    """
-    if traverse and domain.providers._providers is None and domain not in _traversed:
-        _traversed.add(domain)
-        domain._traverse()
-    own = _outside.get(id(domain)) or own_config(domain)
-    config = wanted(own, overlay)
-    public = tuple(
-        sorted(
-            name
-            for records in domain._domain_registry._elements.values()
-            for name, record in records.items()
-            if not (record.internal or record.auto_generated)
-        )
-    )
-    key = (domain, public, *policy.values(), json.dumps(config, sort_keys=True, default=repr), environ.urls())
-    if key not in _made:
-        locations = Locations(config)
-        locations.fill((domain, public, has_outbox(config)))
-        _made[key] = Configuration(domain, config, locations, policy, key)
-    return _made[key]
+def config_outside(domain: Any) -> Mapping[str, Any]:
+    """The domain's own configuration, also while another one is in place."""
+    return _outside.get(id(domain)) or own_config(domain)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from operator import attrgetter, is_
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from protean.utils.globals import _uow_context_stack
 
@@ -16,9 +16,7 @@ from ..core.leaks import counted, report_leak
 from ..errors import ScopeError
 from ..store import OnLeak, Snapshot, Store
 from .adapters import Part, Saved, dumped, forget_repositories, restored, saved, written
-
-if TYPE_CHECKING:
-    from .configuration import Configuration
+from .configuration import Configuration
 
 Result = TypeVar("Result")
 

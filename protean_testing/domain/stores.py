@@ -1,20 +1,24 @@
-"""Make a store for every adapter of a domain that holds data."""
+"""The stores of a domain in one configuration: one for every adapter that holds data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict, Unpack
+from weakref import WeakSet
 
-from ..store import OnLeak, Store
+from ..config import environ
+from ..store import LocatedStore, OnLeak, Store
 from . import adapters
 from .adapters import Part, UnknownStore
-from .config import SQL, is_managed
+from .config import SQL, is_managed, wanted
+from .configuration import Configuration, config_outside
 from .locations import REDIS, Locations
 from .state import EndStore, StateStore
 
-if TYPE_CHECKING:
-    from .configuration import Configuration
+_made: dict[Any, Configuration] = {}
+_traversed: WeakSet[Any] = WeakSet()
 
 
 class Policy(TypedDict):
@@ -24,7 +28,51 @@ class Policy(TypedDict):
     verify: bool
 
 
-def stores_of(
+def configuration(
+    domain: Any, overlay: Mapping[str, Any] | None, *, traverse: bool, **policy: Unpack[Policy]
+) -> Configuration:
+    """The configuration of a class or block: the same object wherever the same is asked for, in one run.
+
+    Parameters:
+        domain: The domain.
+        overlay: Sections of the configuration that stand over the domain's own.
+        traverse: Let a domain that was never initialized import the modules beneath its root path.
+        policy: ``on_leak`` and ``verify``, as for `DomainTestCase`.
+
+    Raises:
+        ConfigurationError: Something in it is unknown, or a server cannot be had.
+    """
+    if traverse and domain.providers._providers is None and domain not in _traversed:
+        _traversed.add(domain)
+        domain._traverse()
+    config = wanted(config_outside(domain), overlay)
+    public = tuple(
+        sorted(
+            name
+            for records in domain._domain_registry._elements.values()
+            for name, record in records.items()
+            if not (record.internal or record.auto_generated)
+        )
+    )
+    key = (domain, public, *policy.values(), json.dumps(config, sort_keys=True, default=repr), environ.urls())
+    if key not in _made:
+        locations = Locations(config)
+        locations.fill((domain, public, has_outbox(config)))
+        found = Configuration(domain, config)
+
+        def at_end() -> None:
+            _made.pop(key, None)
+            found.close()
+
+        found.stores = _stores(found, locations, policy, at_end)
+        for store in found.stores:
+            if not (isinstance(store, LocatedStore) and store.kind == "redis"):  # which others may share
+                store.unit = domain
+        _made[key] = found
+    return _made[key]
+
+
+def _stores(
     configuration: Configuration, locations: Locations, policy: Policy, at_end: Callable[[], object]
 ) -> list[Store]:
     """The stores of a configuration: databases, Redis, the event store, and what is in this process.

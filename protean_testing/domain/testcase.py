@@ -15,8 +15,8 @@ from ..hooks import Hook
 from ..store import OnLeak, Store, validate
 from ..testcase import AsyncDatabaseTestCase, DatabaseTestCase
 from .assertions import DomainAssertions
-from .configuration import configuration
 from .context import pushed
+from .stores import configuration
 
 if TYPE_CHECKING:
     from protean import Domain

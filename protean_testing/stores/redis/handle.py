@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import redis
@@ -16,8 +16,15 @@ from .async_clients import AsyncClients
 from .connection import Wire
 from .data import Data
 
-if TYPE_CHECKING:
-    from .worker_number import Number
+
+class Own(Protocol):
+    """A worker's own database in place of a given one, see `worker_number.Number`."""
+
+    def left(self, handle: RedisHandle) -> None: ...
+
+    def refuse_too_many(self, store: str, limit: int) -> None: ...
+
+    def copy_given(self) -> None: ...
 
 
 class RedisHandle:
@@ -43,7 +50,7 @@ class RedisHandle:
         wait: float,
         *,
         private: bool = False,
-        own: Number | None = None,
+        own: Own | None = None,
     ) -> None:
         self.address = address
         self.prefix = prefix.encode()
