@@ -67,7 +67,7 @@ def validate(what: object, **arguments: object) -> None:
     for name, value in arguments.items():
         allowed = _ALLOWED.get(name)
         if allowed is not None:  # 1 is no True: "unsafe" must be meant
-            is_right = any(value == one and type(value) is type(one) for one in allowed)
+            is_right = value in allowed and type(value) in map(type, allowed)
             say = " or ".join(map(repr, allowed))
         elif name == "wait":
             is_right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf

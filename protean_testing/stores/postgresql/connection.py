@@ -53,6 +53,7 @@ _SETTINGS = {
     "IntervalStyle": "postgres",
     "jit": "off",
     "lock_timeout": str(LOCK_TIMEOUT),
+    "quote_all_identifiers": "off",
     "plan_cache_mode": "force_generic_plan",  # what comes again and again is planned once
     "row_security": "off",  # an error where rows would be hidden from us
     "standard_conforming_strings": "on",

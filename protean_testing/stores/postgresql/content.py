@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ...ownership import Marker, Thing, examine
 from ...ownership.clean import clean_line
@@ -29,19 +29,19 @@ def removable(objects: Iterable[Object], marker: Marker | None) -> list[Object]:
     return [one for one in objects if str(one) != "schema public" or one.key in made]
 
 
-def things(connection: Connection, objects: Iterable[Object], planned: Iterable[str] = ()) -> list[Thing]:
+def things(connection: Connection, objects: Collection[Object], planned: Iterable[str] = ()) -> list[Thing]:
     """What is there, as ownership wants to know it.
 
     Parameters:
         objects: Their names.
         planned: Full names of tables that are about to be created.
     """
-    names = ", ".join(f"to_regclass({literal(name)})::oid" for name in planned)
-    in_the_way = (
-        {oid for (oid,) in connection.rows(f"SELECT unnest(ARRAY[{names}]::oid[])::int8")} if names else set()
-    )
-    tables = {one.address[1]: one for one in objects if one.kind == "table"}
-    filled = _filled(connection, tables)
+    names = ", ".join([f"to_regclass({literal(name)})::oid" for name in planned])
+    in_the_way, filled = set(), set()
+    if names and any(one.address[0] == CLASS for one in objects):
+        in_the_way = {oid for (oid,) in connection.rows(f"SELECT unnest(ARRAY[{names}]::oid[])::int8")}
+    if tables := {one.address[1]: one for one in objects if one.kind == "table"}:
+        filled = _filled(connection, tables)
     return [
         Thing(
             one.key,

@@ -58,8 +58,7 @@ def take(connection: Connection, addresses: Collection[Address]) -> Parts:
     if not addresses:
         return found
     classids, objids = (",".join(map(str, numbers)) for numbers in zip(*addresses, strict=True))
-    with connection.raw.transaction():
-        connection.run("SET LOCAL search_path = pg_catalog; SET LOCAL quote_all_identifiers = off")
+    with connection.naming_in_full():
         name = connection.prepare(sql.text("parts"))
         lines = connection.rows(f"EXECUTE {name}('{{{classids}}}', '{{{objids}}}')")
     for classid, objid, part, how, line, undo in lines:
