@@ -76,9 +76,13 @@ class SQLiteBackend:
     def reset(self, snapshot: int) -> bool:
         """See Backend.reset."""
         self._end_after(snapshot)
-        with self._translating("reset"):
+        try:
             different, ended = self._base.snapshots.restore(self._snapshots[snapshot])
-        self._report(ended)
+        except (StillOpen, sqlite3.Error):
+            with self._translating("reset"):
+                raise
+        if ended:
+            self._report(ended)
         return different
 
     def sessions_are_stale(self) -> bool:
@@ -186,8 +190,6 @@ class SQLiteBackend:
         return f"store {self._database.name!r} ({self._database.shown}) could not be {done}"
 
     def _report(self, ended: list[str]) -> None:
-        if not ended:
-            return
         message = (
             f"left something open on store {self._database.name!r}:\n  "
             + "\n  ".join(ended)

@@ -55,7 +55,10 @@ def patiently(
     Raises:
         StillOpen: Somebody is in the way all the same.
     """
-    attempt = partial(_attempt, action)
+    try:
+        return _attempt(action), []  # most often nobody is in the way
+    except Busy:
+        attempt = partial(_attempt, action)
     ended: list[str] = []
     looked = not readers  # unread results are found by a look at every object: once is enough
     for turn in turns(wait, first=0.0005):
