@@ -148,7 +148,8 @@ class ClassFixture:
         errors += await await_all([*leave, loop.shutdown_asyncgens, loop.shutdown_default_executor])
         end: Sequence[Callable[[], object]] = [self.end_test]
         if run.postponed is not None:  # hooks are left in the context that they were entered in
-            end = [] if self._test_hooks is None else [self._test_hooks.close]
+            hooks, self._leave = self._leave, _left
+            end = [] if hooks is None else [partial(hooks, None, None, None)]
         _try_all(end, self.tests.label, errors)
 
     def end_test(self) -> None:
@@ -183,6 +184,10 @@ class ClassFixture:
                 if hook.around == around:
                     stack.enter_context(hook.context())
             return stack.pop_all()
+
+
+def _left(*_: None) -> None:
+    """Hooks that are left already."""
 
 
 def begin_class(cls: type[unittest.TestCase], what: Iterable[Any]) -> None:
