@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 
-from .suite import MODELS, SuiteTestCase
+from .suite import MODELS, ROOT, Outcome, SuiteTestCase
 
 MISTAKES = {
     "stores = SQLAlchemyStore(Base.metadata)": "Write  stores = [...]",
@@ -156,3 +157,178 @@ class T{number}(unittest.TestCase):
         self.assertFailed(outcome, "FAILED (errors=2)", "Take AsyncDatabaseTestCase")
         self.assertEqual(outcome.ran, 4)
         self.assertEqual(outcome.err.count("would never await it"), 2)
+
+
+QUEUE = """
+import os, subprocess, sys
+from bookshop.queue import order
+from django.db import connection
+from django.test import TestCase, override_settings
+from protean_testing import RedisStore, test_database
+from protean_testing.django import DjangoTestCase
+
+class QueueTests(DjangoTestCase):
+    stores = [RedisStore(name="queue")]
+    def setUp(self):
+        self.enterContext(override_settings(QUEUE_URL=self.db.store("queue").url))
+    def test_worker(self):
+        order("Dune")
+        where = {"BOOKSHOP_DB": connection.settings_dict["NAME"], "QUEUE_URL": self.db.store("queue").url}
+        command = [sys.executable, "-m", "django", "print_books", "--settings", "bookshop.settings"]
+        subprocess.run(command, env={**os.environ, **where}, check=True)
+
+class DjangosTests(TestCase):
+    def test_queue(self):
+        with test_database(RedisStore(name="queue")) as db:
+            self.enterContext(override_settings(QUEUE_URL=db.store("queue").url))
+            order("Dune")
+            print("queued:", db.store("queue").client.llen("to print"))
+"""
+
+SCOPES = """
+import pytest
+from models import *
+from protean_testing.runners.pytest import database_fixture
+
+db = database_fixture(Base.metadata)
+shared = database_fixture(Base.metadata, scope=os.environ["SCOPE"])
+
+@pytest.fixture(scope="module")
+def narrow(db): pass
+
+@pytest.fixture(scope=os.environ["SCOPE"])
+def ann(shared):
+    place(shared.engine, "Ann")
+
+@pytest.fixture
+def tables(db):
+    Base.metadata.create_all(db.engine)
+    yield
+    Base.metadata.drop_all(db.engine)
+"""
+
+ORDERING = """
+import sys
+sys.path.insert(0, "examples/recipes")
+import pytest
+from ordering import ordering
+from ordering.orders import PlaceOrder
+from protean_testing.runners.pytest import domain_fixture
+
+module_db = domain_fixture(ordering, scope="module")
+db = domain_fixture(ordering, autouse=True)
+
+@pytest.fixture(scope="module")
+def regular_customer(NEEDED):
+    ordering.process(PlaceOrder(customer="regular", product="tea"))
+"""
+
+ORDERED = """
+from ordering import ordering
+from ordering.orders import Order, PlaceOrder
+
+def test_one_more(regular_customer):
+    ordering.process(PlaceOrder(customer="regular", product="tea"))
+    assert ordering.repository_for(Order).query.all().total == 2
+
+test_one_more_again = test_one_more
+"""
+
+DOMAIN_FIXTURE = """
+from protean.integrations.pytest import DomainFixture
+
+@pytest.fixture(autouse=True)
+def theirs(db):
+    with DomainFixture(ordering).domain_context():
+        yield
+"""
+
+
+class PageMistakeTests(SuiteTestCase):
+    """What the pages say of first mistakes in words alone is so."""
+
+    def assertSays(self, page: str, bold: str, outcome: Outcome, *printed: str) -> None:
+        """What stands in bold on a page is what is printed, or leads to that."""
+        self.assertIn(f"**{bold}", (ROOT / "docs" / page).read_text())
+        for text in printed:
+            self.assertIn(text, outcome.out + outcome.err)
+
+    def pytest(self, *arguments: str, **variables: str) -> Outcome:
+        options = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly")
+        return self.python("-m", "pytest", *options, *arguments, **variables)
+
+    def test_django(self) -> None:
+        shutil.copytree(ROOT / "docs" / "project", self.directory, dirs_exist_ok=True)
+        page = "stack-django.md"
+        text = (ROOT / "docs" / page).read_text()
+        files = dict(re.findall(r"^```python\n# ([\w/]+\.py)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+        right = {name: files[f"bookshop/{name}.py"] for name in ("settings", "queue")}
+        for name in ("settings", "queue", "management/commands/print_books"):
+            self.write(f"bookshop/{name}.py", files[f"bookshop/{name}.py"])
+        self.write("test_it.py", QUEUE)
+        django = ("-m", "django", "test", "--settings", "bookshop.settings")
+        nowhere = {"QUEUE_URL": "redis://localhost:1/0"}
+
+        outcome = self.python(*django, "test_it", **nowhere)
+        self.assertEqual(outcome.code, 0, outcome.out + outcome.err)
+        self.assertSays(
+            page, "The queue stays empty**: the class is Django's `TestCase`", outcome, "queued: 0"
+        )
+
+        self.write(
+            "bookshop/settings.py", right["settings"].replace('"TEST": {"NAME": "test_bookshop.db"},', "")
+        )
+        outcome = self.python(*django, "test_it.QueueTests", **nowhere)
+        self.assertFailed(outcome)
+        self.assertSays(page, "`no such table: bookshop_book`**", outcome, "no such table: bookshop_book")
+
+        self.write("bookshop/settings.py", right["settings"])
+        early = "MADE = Redis.from_url(settings.QUEUE_URL)\n\n\ndef client():\n    return MADE"
+        made = right["queue"].replace("def client():\n    return Redis.from_url(settings.QUEUE_URL)", early)
+        self.assertIn(early, made)
+        self.write("bookshop/queue.py", made)
+        outcome = self.python(*django, "test_it.QueueTests", **nowhere)
+        self.assertFailed(outcome)
+        at = "Error 111 connecting to localhost:"
+        self.assertSays(page, f"`{at}6379`**", outcome, f"{at}1.")
+
+    def test_pytest(self) -> None:
+        page = "runner-pytest.md"
+        self.write("models.py", MODELS)
+        self.write("conftest.py", SCOPES)
+        for number in (1, 2):
+            seen = "assert customers(db.engine) == (['Ann'] if 'ann' in request.fixturenames else [])"
+            uses = "ann, " if number == 1 else ""
+            self.write(
+                f"test_{number}.py", f"from models import *\ndef test_it({uses}db, request):\n    {seen}\n"
+            )
+        outcome = self.pytest("test_1.py", "test_2.py", SCOPE="session")
+        self.assertSays(page, "Rows of another module**", outcome, "1 failed, 1 passed", "['Ann'] == []")
+        self.assertIn("2 passed", self.pytest("test_1.py", "test_2.py", SCOPE="module").out)
+
+        self.write("test_3.py", "def test_1(narrow): pass\n")
+        outcome = self.pytest("test_3.py", SCOPE="module")
+        self.assertSays(page, "`ScopeMismatch`**", outcome, "ScopeMismatch", "1 error")
+
+        self.write("test_4.py", "def test_1(tables): pass\ntest_2 = test_1\n")
+        outcome = self.pytest("test_4.py", SCOPE="module")
+        told = "makes or drops its schema in every test"
+        self.assertSays(page, f"`{told}`**", outcome, f"fixture 'tables' {told}", "2 passed")
+
+    def test_protean(self) -> None:
+        page = "protean-pytest.md"
+        shutil.copytree(ROOT / "docs" / "project", self.directory, dirs_exist_ok=True)
+        self.write("test_it.py", ORDERED)
+        self.write("test_before.py", "def test_before(): pass\n")
+        self.write("conftest.py", ORDERING.replace("NEEDED", ""))
+        said = "`Working outside of domain context`, or `... should be registered with a domain`**"
+        outcome = self.pytest("test_it.py")
+        self.assertSays(page, said, outcome, "`PlaceOrder` should be registered with a domain", "2 errors")
+        outcome = self.pytest("test_before.py", "test_it.py")
+        self.assertSays(page, said, outcome, "Working outside of domain context", "2 errors")
+        self.write("conftest.py", ORDERING.replace("NEEDED", "module_db"))
+        self.assertIn("2 passed", self.pytest("test_it.py").out)
+        self.write("conftest.py", ORDERING.replace("NEEDED", "module_db") + DOMAIN_FIXTURE)
+        self.assertSays(
+            page, "Protean's own `DomainFixture` beside this one**", self.pytest("test_it.py"), "2 passed"
+        )
