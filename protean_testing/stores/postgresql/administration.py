@@ -99,14 +99,14 @@ class Administration:
         self.row(f"SELECT pg_advisory_unlock{'_shared' * shared}({kind}, {_number(name)})")
 
     @contextmanager
-    def locked(self, kind: int, name: str) -> Iterator[None]:
+    def locked(self, kind: int, name: str, *, shared: bool = False) -> Iterator[None]:
         """Hold the lock inside."""
-        self.lock(kind, name)
+        self.lock(kind, name, shared=shared)
         try:
             yield
         finally:
             with suppress(psycopg.Error):
-                self.unlock(kind, name)
+                self.unlock(kind, name, shared=shared)
 
     def sweep(self, run: str = "") -> None:
         """Drop what dead runs, and dead workers of live ones, have left.

@@ -40,7 +40,7 @@ class Clone:
         self._administration = Administration(given, "database")
         self._template, self._definition = "", Definition("")
         self._like = ""  # what the given database holds, if the template is to outlive this run
-        self._is_there = False
+        self._is_there = self._is_building = False
         self._examined: set[TableName] | None = None
         self._pattern = ""  # what it takes after: the given database, if that is there
 
@@ -77,8 +77,11 @@ class Clone:
             return
         every = (self._examined or set()).union(tables)
         administration = self._administration
-        with administration.translating("look at the given database"), administration.locked(MAKING, ""):
-            with closing(Connection(database)) as connection:
+        with administration.translating("look at the given database"):
+            with (
+                administration.locked(MAKING, "", shared=True),
+                closing(Connection(database)) as connection,
+            ):
                 refuse_content(database, connection, every)
         self._examined = every
 
@@ -135,7 +138,7 @@ class Clone:
             if not keep and administration.is_there(kept):
                 with administration.locked(BUILDING, kept):
                     administration.drop(kept)
-            administration.lock(BUILDING, self._template)
+            self._begin_building()
             self._like = digest(administration.content(given)) if keep and self._pattern else ""
         try:
             with administration.translating("create the database of a worker"):
@@ -145,7 +148,18 @@ class Clone:
             yield
         finally:
             with administration.translating("end the building of a template"):
-                administration.unlock(BUILDING, self._template)
+                self._end_building()
+
+    def _begin_building(self) -> None:
+        """Wait for whoever builds the template, and have others wait."""
+        if not self._is_building:
+            self._administration.lock(BUILDING, self._template)
+            self._is_building = True
+
+    def _end_building(self) -> None:
+        if self._is_building:
+            self._administration.unlock(BUILDING, self._template)
+            self._is_building = False
 
     def _begin(self) -> None:
         """Say that this worker lives."""
@@ -191,6 +205,8 @@ class Clone:
         else:
             self._administration.create(self._name, template=self._template, like=self._pattern)
         self._is_there = True
+        if fits:  # each makes ready what it has copied beside the others
+            self._end_building()
 
     def share(self, alone: Alone) -> None:
         """See Own.share.
@@ -201,6 +217,7 @@ class Clone:
         if self._definition.unclear:
             return  # nobody else would make the same, as far as can be told
         with alone(), self._administration.translating("clone the database of a worker"):
+            self._begin_building()
             self._build(self._name)
             self._refuse_other_schema(str(self.given.database))
 
