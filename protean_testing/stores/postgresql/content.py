@@ -114,9 +114,12 @@ def examined(
     Raises:
         UnsafeStoreError: Something is in the way and is not ours.
     """
+    found = removable(fingerprint.objects(connection), marker)
+    if not found and marker is None:
+        return []
     tables = [] if database.adopt else list(tables)
     return examine(
-        things(connection, removable(fingerprint.objects(connection), marker), _locations(database, tables)),
+        things(connection, found, _locations(database, tables)),
         marker,
         identity="" if marker is None else ownership.identity(connection),
         store=database.name,
