@@ -29,7 +29,7 @@ from . import (
 )
 from .catalogs import Address
 from .cluster import Cluster
-from .connection import NoAnswer, psycopg
+from .connection import DURABLE, NoAnswer, psycopg
 from .data import Data
 from .fast import EVERYTHING, Fast, Findings
 from .made import Made, moved
@@ -173,7 +173,7 @@ class PostgreSQLBackend(OwnedDatabase):
             if self._staying is not None:
                 self._resume(self._schemas, self._staying)
                 with connection.raw.transaction():
-                    connection.make_durable()
+                    connection.run(DURABLE)
                     before.write_rows(connection, self._kept[0], self._marker)
                 return
             is_first = self._data is None
@@ -184,7 +184,7 @@ class PostgreSQLBackend(OwnedDatabase):
             if self.database.reset == "fast":
                 self._fast = self._fast or Fast(connection, self._data)
             with connection.raw.transaction() if self._fast is None else self._fast.installed.transaction():
-                connection.make_durable()
+                connection.run(DURABLE)
                 self._data.begin()
                 if is_first:
                     before.write_rows(connection, self._data, self._marker)

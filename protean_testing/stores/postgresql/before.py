@@ -10,7 +10,7 @@ from . import baseline, change_log, fingerprint, large_objects, parts, sequences
 from .baseline import State
 from .catalog import Catalog, Table, read_catalog
 from .catalogs import CLASS, Address
-from .connection import OURS, Connection, listed, literal, psycopg, quoted
+from .connection import DURABLE, OURS, Connection, listed, literal, psycopg, quoted
 from .data import Data
 from .fingerprint import Object
 
@@ -137,7 +137,7 @@ def restore(connection: Connection, *, killed: bool) -> Restored:
         for now, was in renamed
     ]
     with connection.raw.transaction():
-        connection.make_durable()
+        connection.run(DURABLE)
         kept = _kept(connection)
         catalog = read_catalog(connection, _numbers(connection, kept))
         by_oid = {table.oid: table for table in catalog.tables.values()}
@@ -273,7 +273,7 @@ def owed(connection: Connection) -> list[str]:
 def rescue_all(connection: Connection, addresses: Collection[Address]) -> list[str]:
     """Copy the rows that tables had into tables of the user's, once. Returns a line for each table."""
     with connection.raw.transaction():
-        connection.make_durable()
+        connection.run(DURABLE)
         kept = [one for one in _kept(connection) if (CLASS, one.oid) in addresses and one.state]
         return [rescue(connection, one, "cannot be restored") for one in kept]
 

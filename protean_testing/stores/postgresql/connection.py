@@ -66,12 +66,6 @@ _SETTINGS = {
 _EVALUATED_UNDER = ("TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits")
 """On which the value of an expression may depend: rows are written under the application's."""
 
-_ASKED = (
-    "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), current_setting('"
-    + "'), current_setting('".join(("search_path", *_EVALUATED_UNDER))
-    + "')"
-)
-
 _DISABLE_TRIGGERS = {"session_replication_role": "replica"}
 _LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off where the server knows them
 
@@ -136,7 +130,11 @@ class Connection:
             )
         later = {name: "0" for name, since in _LATER_SETTINGS.items() if self.version >= since}
         self._end_statement_timeout()
-        ((self.superuser, self._search_path, *values),) = self.rows(_ASKED)
+        names = "'), current_setting('".join(("search_path", *_EVALUATED_UNDER))
+        role = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+        ((self.superuser, self._search_path, *values),) = self.rows(
+            f"SELECT ({role}), current_setting('{names}')"
+        )
         theirs = dict(zip(_EVALUATED_UNDER, values, strict=True))
         # What ISO shows is read back in any order of day and month, so that order may be theirs.
         settings = _SETTINGS | later | {"DateStyle": f"ISO, {theirs['DateStyle'].rpartition(' ')[2]}"}
@@ -192,10 +190,6 @@ class Connection:
         finally:
             if self.raw.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
                 self.run(f"SELECT set_config('search_path', {literal(self._search_path)}, false)")
-
-    def make_durable(self) -> None:
-        """Inside a transaction that has to outlive a crash of the server, as resets need not."""
-        self.run(DURABLE)
 
     def call(self, statement: str, *values: object) -> list[str]:
         """Execute what comes again and again, prepared and without conversions. Returns its only row.

@@ -8,7 +8,7 @@ from typing import Any
 from . import baseline, large_objects, schema_cache, sequences, views
 from .baseline import State
 from .catalog import Catalog, Sequence, Table
-from .connection import Connection
+from .connection import DURABLE, Connection
 from .history import Changes, History
 from .sequences import Name, Position
 from .snapshot import Snapshot
@@ -76,7 +76,7 @@ class Data:
     def save(self) -> Snapshot:
         """Begin a level, whatever was written."""
         with self.connection.raw.transaction():
-            self.connection.make_durable()
+            self.connection.run(DURABLE)
             written = self.written(self.stack[-1].rows, self.catalog.kept) | self.unknown()
             kept = self.keep(self.stack[-1].rows.dirty | written)
             locations = self.locations()

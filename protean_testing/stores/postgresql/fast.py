@@ -10,7 +10,7 @@ from typing import Any
 from . import baseline, change_log, sequences
 from .baseline import State
 from .catalog import Table
-from .connection import OURS, Connection
+from .connection import DURABLE, OURS, Connection
 from .data import Data
 from .installed import Installed
 from .sequences import Name, Position
@@ -158,7 +158,7 @@ class Fast:
     def _save_written(self, era: int, accept_schema: Callable[[], bool]) -> Snapshot:
         data, top = self.data, self.innermost
         with self.installed.transaction():
-            self.connection.make_durable()
+            self.connection.run(DURABLE)
             findings, seen = self._findings()
             changed = (findings.schema or findings.unexplained) and accept_schema()
             findings = replace(findings, everything=findings.everything or changed)
