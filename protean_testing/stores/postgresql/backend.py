@@ -422,6 +422,8 @@ class PostgreSQLBackend(OwnedDatabase):
                 altered = None
                 with self._fast.installed.transaction():
                     self._fast.installed.install()
+            else:
+                self._fast.installed.know_sequences(altered)
             changed = True
         schemas.accept_current()
         return changed, altered

@@ -95,7 +95,19 @@ _OF_OTHERS = frozenset(
     "pg_foreign_server".split()
 )
 
+_IDENTITIES = (  # the sequence of one goes with its column, and is no object of its own
+    "(SELECT objid AS sequence, refobjid AS relation FROM pg_depend JOIN pg_sequence ON seqrelid = objid "
+    "WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype = 'i')"
+)
 _OF_PARTS = (  # columns as above, and the condition
+    *(
+        (
+            f"'pg_class'::regclass, relation, sequence::int8, s.xmin FROM {_IDENTITIES} p "
+            f"JOIN {part} s ON s.{oid} = sequence",
+            "relation",
+        )
+        for part, oid in (("pg_sequence", "seqrelid"), ("pg_class", "oid"))
+    ),
     (
         "'pg_class'::regclass, indrelid, indexrelid::int8, r.xmin "
         "FROM pg_index JOIN pg_class r ON r.oid = indexrelid WHERE indrelid >= 16384",
@@ -114,6 +126,7 @@ _OF_PARTS = (  # columns as above, and the condition
         )
         for part, named, oid, objid, of in (
             ("pg_index", "pg_class", "indexrelid", "indrelid", "pg_class"),
+            (_IDENTITIES, "pg_class", "sequence", "relation", "pg_class"),
             ("pg_trigger", "pg_trigger", "p.oid", "tgrelid", "pg_class"),
             ("pg_rewrite", "pg_rewrite", "p.oid", "ev_class", "pg_class"),
             ("pg_policy", "pg_policy", "p.oid", "polrelid", "pg_class"),

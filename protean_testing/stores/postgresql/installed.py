@@ -197,10 +197,26 @@ class Installed:
         if not self._connection.can_disable_triggers:
             self._write_parts()
         run(f"INSERT INTO {OURS}.slow SELECT unnest({listed(self._slow())}::int[])")
-        oids = listed(sequence.oid for sequence in catalog.sequences.values())
-        run(
-            f"DELETE FROM {OURS}.sequence; INSERT INTO {OURS}.sequence "
-            f"SELECT oid, {OURS}.looks(oid) FROM unnest({oids}::oid[]) oid"
+        run(f"DELETE FROM {OURS}.sequence")
+        self.know_sequences()
+
+    def know_sequences(self, altered: Collection[int] | None = None) -> None:
+        """Know what sequences look like, by which it is told whether one was altered or only moved.
+
+        Parameters:
+            altered: The oids of relations; only sequences among them, or of them, are known anew.
+        """
+        catalog = self._data.catalog
+        oids = listed(
+            sequence.oid
+            for sequence in catalog.sequences.values()
+            if altered is None
+            or sequence.oid in altered
+            or any(catalog.tables[number].oid in altered for number in sequence.tables)
+        )
+        self._connection.run(
+            f"INSERT INTO {OURS}.sequence SELECT oid, {OURS}.looks(oid) FROM unnest({oids}::oid[]) oid "
+            "ON CONFLICT (oid) DO UPDATE SET looks = excluded.looks"
         )
 
     def _write_parts(self) -> None:

@@ -46,7 +46,7 @@ _ORDER = (  # in which parts are made; they are undone in the opposite one
         "triggers",
         "trigger",
     ),
-    *("rule", "policy", "published", "privileges", "comment"),
+    *("of", "rule", "policy", "published", "privileges", "comment"),
 )
 _RANK = {kind: number for number, kind in enumerate(_ORDER)}
 _PASSES = 4  # a part may need another one
@@ -92,6 +92,8 @@ def restore(connection: Connection, pairs: dict[Address, Address], then: Parts) 
             done.add(statement)
             try:
                 connection.run(statement)
+            except psycopg.errors.ObjectNotInPrerequisiteState:
+                pass  # an operational error to psycopg, and yet of this statement alone
             except psycopg.OperationalError:
                 raise
             except psycopg.Error:  # what is not right in the end is told by the comparison
@@ -133,10 +135,23 @@ def _renamed(now: dict[str, Part], then: dict[str, Part]) -> list[str]:
     if "columns" in now and "columns" in then and now["columns"].line != then["columns"].line:
         here, there = (one["columns"].line.split(", ") for one in (now, then))
         if len(here) == len(there):
-            for is_now, was in zip(here, there, strict=True):
-                undo = now.get(f"column {is_now}", Part("", "", "")).undo
-                if is_now != was and undo:
-                    found.append(f"{undo.partition(' DROP ')[0]} RENAME COLUMN {is_now} TO {was}")
+            wrong = {
+                (is_now, was): undo.partition(" DROP ")[0]
+                for is_now, was in zip(here, there, strict=True)
+                if is_now != was and (undo := now.get(f"column {is_now}", Part("", "", "")).undo)
+            }
+            swapped = {
+                is_now: f"protean_testing_{n}" for n, (is_now, _) in enumerate(wrong) if is_now in there
+            }
+            found += [
+                f"{alter} RENAME COLUMN {is_now} TO {swapped[is_now]}"
+                for (is_now, _), alter in wrong.items()
+                if is_now in swapped
+            ]
+            found += [
+                f"{alter} RENAME COLUMN {swapped.get(is_now, is_now)} TO {was}"
+                for (is_now, was), alter in wrong.items()
+            ]
     missing = {_nameless(part): part for name, part in then.items() if name not in now}
     for name, part in now.items():
         if name not in then and part.undo and (was_part := missing.get(_nameless(part))) is not None:

@@ -12,7 +12,7 @@ from ..sql.backend import Database
 from . import fingerprint, parts
 from .catalog import Catalog, read_catalog
 from .catalogs import Address
-from .connection import Connection, psycopg
+from .connection import Connection, listed, psycopg
 from .fingerprint import EntangledError, Fingerprint, Object
 from .invalidations import Invalidations
 from .parts import Part, Parts
@@ -221,11 +221,17 @@ class Schemas:
             self._rebuild(schema, [pairs.get(address, address) for address in wrong])
             return None
         self.current = schema
-        if not pairs:
+        if not pairs and self._has_sequences(schema.catalog):
             self.catalog = schema.catalog
             return {objid for _, objid in altered}
         schema.catalog = self._read()
         return None
+
+    def _has_sequences(self, catalog: Catalog) -> bool:
+        """Whether they are still the same: that of an identity is another one once it was made again."""
+        oids = listed(sequence.oid for sequence in catalog.sequences.values())
+        there = self._connection.value(f"SELECT count(*) FROM pg_class WHERE oid = ANY({oids}::oid[])")
+        return bool(there == len(catalog.sequences))
 
     def _is_settled(self, schema: Schema, restored: Collection[Address]) -> bool:
         """Know the fingerprint of what was restored. Returns whether all of it is there."""

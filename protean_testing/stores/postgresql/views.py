@@ -48,6 +48,8 @@ def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, Stat
         try:
             with connection.raw.transaction():
                 connection.run(f"{switch} REFRESH MATERIALIZED VIEW {view.sql}{tail}")
+        except psycopg.errors.ObjectNotInPrerequisiteState:
+            pass  # of a view that it reads and that holds no data
         except psycopg.OperationalError:
             raise
         except psycopg.Error:

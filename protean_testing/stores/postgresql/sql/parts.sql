@@ -30,8 +30,19 @@ WITH chosen (classid, objid) AS MATERIALIZED (
                       AND deptype IN ('i', 'P', 'S')) AS goes
       FROM relation r JOIN pg_index i ON indrelid = r.objid JOIN pg_class x ON x.oid = indexrelid
       JOIN pg_namespace n ON n.oid = x.relnamespace
+), identity AS MATERIALIZED (  -- with its sequence; a partition's may be that of the whole
+    SELECT a.objid, a.name, a.attribute, a.attidentity, s.seqrelid, c.relowner, c.relacl, c.relpersistence,
+           format('%I.%I', nspname, c.relname) AS sequence,
+           format('INCREMENT %s SET MINVALUE %s SET MAXVALUE %s SET START %s SET CACHE %s SET %s', seqincrement, seqmin, seqmax,
+                  seqstart, seqcache, CASE WHEN seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END) AS options
+      FROM attribute a LEFT JOIN (
+           pg_sequence s JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace) ON seqrelid = (
+           SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+              AND refobjid = attrelid AND refobjsubid = attnum AND deptype = 'i' LIMIT 1)
+     WHERE attidentity <> ''
 ), owned (partclass, part, classid, objid) AS (  -- what comments on parts are found by
     SELECT classid, objid, classid, objid FROM chosen
+    UNION ALL SELECT 'pg_class'::regclass, seqrelid, 'pg_class'::regclass, objid FROM identity
     UNION ALL SELECT 'pg_class'::regclass, oid, 'pg_class'::regclass, objid FROM idx
     UNION ALL SELECT 'pg_constraint'::regclass, c.oid, 'pg_class'::regclass, objid
                 FROM relation JOIN pg_constraint c ON conrelid = objid
@@ -45,6 +56,9 @@ WITH chosen (classid, objid) AS MATERIALIZED (
     SELECT 'pg_class'::regclass, objid, 'privileges', relowner, relacl, acldefault(k, relowner), '',
            format('%s %s', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, name)
       FROM relation, LATERAL (SELECT CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char" AS k) one WHERE relacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_class'::regclass, objid, 'privileges of ' || attribute, relowner, relacl, acldefault('s', relowner), '', 'SEQUENCE ' || sequence
+      FROM identity WHERE relacl IS NOT NULL
     UNION ALL
     SELECT classid, objid, 'privileges ' || attribute, relowner, attacl, NULL, format(' (%s)', attribute), 'TABLE ' || a.name
       FROM attribute a JOIN (SELECT objid, relowner FROM relation) r USING (objid) WHERE attacl IS NOT NULL
@@ -116,6 +130,10 @@ SELECT classid::int8, objid::int8, part, how, line, undo FROM (
             SELECT objid, name, 'toast.', t.reloptions FROM relation r JOIN pg_class t ON t.oid = r.reltoastrelid) r,
            pg_options_to_table(reloptions) o (option, option_value), LATERAL (SELECT toast || option AS option_name) n
     UNION ALL
+    SELECT 'pg_class'::regclass, objid, 'of', 'make', format('ALTER TABLE %s OF %s', name, reloftype::regtype),
+           format('ALTER TABLE %s NOT OF', name)
+      FROM relation WHERE reloftype <> 0
+    UNION ALL
     SELECT 'pg_class'::regclass, objid, 'replica identity', 'set', format('ALTER TABLE %s REPLICA IDENTITY %s', name, CASE relreplident
                   WHEN 'd' THEN 'DEFAULT' WHEN 'n' THEN 'NOTHING' WHEN 'f' THEN 'FULL'
                   ELSE 'USING INDEX ' || (SELECT quote_ident(relname) FROM idx i WHERE i.objid = r.objid AND indisreplident) END), NULL
@@ -167,15 +185,19 @@ SELECT classid::int8, objid::int8, part, how, line, undo FROM (
            format('ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT', name, attribute)
       FROM attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attgenerated = ''
     UNION ALL
-    SELECT classid, a.objid, 'identity ' || attribute, 'set',
-           format('ALTER TABLE %s ALTER COLUMN %s SET GENERATED %s SET INCREMENT %s SET MINVALUE %s SET MAXVALUE %s SET START %s SET CACHE %s SET %s',
-                  name, attribute, CASE attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, seqincrement, seqmin, seqmax, seqstart, seqcache,
-                  CASE WHEN seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END),
+    SELECT 'pg_class'::regclass, objid, 'identity ' || attribute, 'make',
+           format('ALTER TABLE %s ALTER COLUMN %s ADD GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME %s)', name, attribute, sequence),
            format('ALTER TABLE %s ALTER COLUMN %s DROP IDENTITY', name, attribute)
-      FROM attribute a LEFT JOIN pg_sequence ON seqrelid = (
-           SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
-              AND refobjid = attrelid AND refobjsubid = attnum AND deptype = 'i' LIMIT 1)
-     WHERE attidentity <> ''
+      FROM identity
+    UNION ALL
+    SELECT 'pg_class'::regclass, objid, 'sequence of ' || attribute, 'set',
+           format('ALTER TABLE %s ALTER COLUMN %s SET GENERATED %s SET %s', name, attribute,
+                  CASE attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, options), NULL
+      FROM identity
+    UNION ALL
+    SELECT 'pg_class'::regclass, objid, 'persistence of ' || attribute, 'set',
+           format('ALTER SEQUENCE %s SET %s', sequence, CASE relpersistence WHEN 'u' THEN 'UNLOGGED' ELSE 'LOGGED' END), NULL
+      FROM identity
     UNION ALL
     SELECT classid, objid, 'target ' || attribute, 'set', format('ALTER TABLE %s ALTER COLUMN %s SET STATISTICS %s', name, attribute, attstattarget),
            format('ALTER TABLE %s ALTER COLUMN %s SET STATISTICS -1', name, attribute)
