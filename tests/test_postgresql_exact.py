@@ -453,6 +453,19 @@ class AlteredTests(ExactTests):
             self.kept.reset(self.snapshot)
             self.assertEqual(self.value(greatest), 2**31 - 1)
 
+    def test_a_publication_that_lets_nobody_delete(self) -> None:
+        self.begin(
+            "CREATE TABLE t (n int); CREATE TABLE u (n int PRIMARY KEY); "
+            "ALTER TABLE u REPLICA IDENTITY NOTHING; CREATE PUBLICATION published FOR TABLE t, u",
+            "INSERT INTO t VALUES (1)",
+            "INSERT INTO u VALUES (1)",
+        )
+        identity = "SELECT relname, relreplident FROM pg_class WHERE relname IN ('t', 'u')"
+        before = sorted(self.rows(identity))
+        self.fails("DELETE FROM t", "UPDATE u SET n = 2")
+        self.assertTestsRestored("INSERT INTO t VALUES (2)", "INSERT INTO u VALUES (2)", "TRUNCATE t, u")
+        self.assertEqual(sorted(self.rows(identity)), before)
+
     def test_columns_that_change_names_and_a_table_of_a_type(self) -> None:
         self.begin("CREATE TYPE kind AS (a int, b int); CREATE TABLE t (a int, b int)")
         self.run_sql(

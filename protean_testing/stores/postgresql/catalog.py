@@ -31,7 +31,7 @@ class Table:
         notable: Our role may put a trigger on it.
         children: Numbers of its direct partitions and inheritance children.
         forced: Row level security hides rows from the owner too.
-        always_firing: Triggers and rules that fire while we write, too: how to disable and enable each.
+        always_firing: What acts while we write, too, such as triggers: how to disable and enable each.
         references: Numbers of the tables that its foreign keys point to.
         changeable: False where our role may not write to it.
     """
@@ -289,6 +289,10 @@ def _referring_first(references: Mapping[int, Iterable[int]]) -> list[int]:
 def _always_firing(connection: Connection) -> dict[int, list[tuple[str, str]]]:
     found: dict[int, list[tuple[str, str]]] = {}
     for oid, table, kind, name, enabled in connection.rows(sql.text("always_firing")):
+        if kind == "IDENTITY":
+            replica = f"ALTER TABLE {table} REPLICA IDENTITY"
+            found.setdefault(oid, []).append((f"{replica} FULL", f"{replica} {name}"))
+            continue
         if connection.can_disable_triggers and enabled == "O":
             continue
         if not connection.can_disable_triggers and enabled == "R":

@@ -1,4 +1,5 @@
--- The user's own triggers and rules that are switched on.
+-- The user's own triggers and rules that are switched on; and tables from which nobody may delete, since a publication
+-- tells of it, and they have nothing that it could tell a row by.
 SELECT t.tgrelid::int8, t.tgrelid::regclass::text, 'TRIGGER', quote_ident(t.tgname), t.tgenabled::text
   FROM pg_trigger t
   JOIN pg_class c ON c.oid = t.tgrelid
@@ -12,3 +13,10 @@ SELECT r.ev_class::int8, r.ev_class::regclass::text, 'RULE', quote_ident(r.rulen
   FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE r.ev_enabled <> 'D' AND r.ev_type <> '1' AND c.relkind IN ('r', 'p')
    AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'protean_testing')
+UNION ALL
+SELECT c.oid::int8, c.oid::regclass::text, 'IDENTITY', CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END, 'A'
+  FROM pg_class c
+ WHERE c.relkind = 'r' AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (
+           SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate AND indisvalid))
+   AND c.oid IN (SELECT t.relid FROM pg_publication p, pg_get_publication_tables(p.pubname) t WHERE pubupdate OR pubdelete)
+   AND c.relnamespace IS DISTINCT FROM to_regnamespace('protean_testing')
