@@ -76,7 +76,8 @@ class OpenTransaction:
     def __str__(self) -> str:
         on = f" on {self.tables}" if self.tables else ""
         if self.pid is None:
-            return f"prepared transaction {self.gid!r} of role {self.user}{on}"
+            ending = f"(ROLLBACK PREPARED {literal(self.gid or '')})"
+            return f"prepared transaction {self.gid!r} of role {self.user}{on} {ending}"
         who = f"pid {self.pid}" + (f" ({self.application})" if self.application else "")
         if not self.state:
             return (
