@@ -456,14 +456,21 @@ class AlteredTests(ExactTests):
     def test_a_publication_that_lets_nobody_delete(self) -> None:
         self.begin(
             "CREATE TABLE t (n int); CREATE TABLE u (n int PRIMARY KEY); "
-            "ALTER TABLE u REPLICA IDENTITY NOTHING; CREATE PUBLICATION published FOR TABLE t, u",
+            "ALTER TABLE u REPLICA IDENTITY NOTHING; CREATE PUBLICATION published FOR TABLE t, u; "
+            "CREATE TABLE v (id int PRIMARY KEY, n int); CREATE PUBLICATION chosen FOR TABLE v WHERE (n > 0)",
             "INSERT INTO t VALUES (1)",
             "INSERT INTO u VALUES (1)",
+            "INSERT INTO v VALUES (1, 1)",
         )
-        identity = "SELECT relname, relreplident FROM pg_class WHERE relname IN ('t', 'u')"
+        identity = "SELECT relname, relreplident FROM pg_class WHERE relname IN ('t', 'u', 'v')"
         before = sorted(self.rows(identity))
-        self.fails("DELETE FROM t", "UPDATE u SET n = 2")
-        self.assertTestsRestored("INSERT INTO t VALUES (2)", "INSERT INTO u VALUES (2)", "TRUNCATE t, u")
+        self.fails("DELETE FROM t", "UPDATE u SET n = 2", "DELETE FROM v")
+        self.assertTestsRestored(
+            "INSERT INTO t VALUES (2)",
+            "INSERT INTO u VALUES (2)",
+            "INSERT INTO v VALUES (2)",
+            "TRUNCATE t, u, v",
+        )
         self.assertEqual(sorted(self.rows(identity)), before)
 
     def test_columns_that_change_names_and_a_table_of_a_type(self) -> None:
