@@ -30,12 +30,12 @@ WITH chosen (classid, objid) AS MATERIALIZED (
                       AND deptype IN ('i', 'P', 'S')) AS goes
       FROM relation r JOIN pg_index i ON indrelid = r.objid JOIN pg_class x ON x.oid = indexrelid
       JOIN pg_namespace n ON n.oid = x.relnamespace
-), identity AS MATERIALIZED (  -- with its sequence; a partition's may be that of the whole
+), identity AS MATERIALIZED (  -- with its sequence: that of a partition is the one of the whole, and changes with it
     SELECT a.objid, a.name, a.attribute, a.attidentity, s.seqrelid, c.relowner, c.relacl, c.relpersistence,
            format('%I.%I', nspname, c.relname) AS sequence,
            format('INCREMENT %s SET MINVALUE %s SET MAXVALUE %s SET START %s SET CACHE %s SET %s', seqincrement, seqmin, seqmax,
                   seqstart, seqcache, CASE WHEN seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END) AS options
-      FROM attribute a LEFT JOIN (
+      FROM attribute a JOIN (
            pg_sequence s JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace) ON seqrelid = (
            SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
               AND refobjid = attrelid AND refobjsubid = attnum AND deptype = 'i' LIMIT 1)
