@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -134,9 +135,11 @@ class RunsTestCase(unittest.TestCase):
         for process in psutil.process_iter(["cmdline"]):
             argv = " ".join(process.info["cmdline"] or ())
             left += [argv for directory in told["directories"] if directory in argv]
-        pids = {pid for pid, _, _ in told["processes"]}
+        began = {pid: created for pid, created, _ in told["processes"]}
         for segment in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
-            if int(segment.split()[4]) in pids:
+            words = [int(word) for word in segment.split()]
+            creator, created = words[4], words[13]
+            if created + 1 >= began.get(creator, math.inf):  # else of an earlier process with that number
                 left.append(segment)
         return left
 
