@@ -15,7 +15,7 @@ from typing import Any
 
 from ..oracle.sqlite import dump
 from ..suite import MODELS, Outcome
-from .attack import SUITE, AttackTestCase
+from .attack import SUITE, AttackTestCase, await_watchdogs
 
 THEIRS = """
     CREATE TABLE customer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);
@@ -225,6 +225,7 @@ class AdoptTests(SQLiteAttackTestCase):
         self.assertEqual(self.content(), self.before)
         self.kill_suite()
         self.made("INSERT INTO customer VALUES (50, 'since')")
+        await_watchdogs(self.directory)
         shutil.rmtree(self.place / ".shop_test.db.protean_testing")
         self.assertPassed(self.run_suite("AttackTests.test_2", "AttackTests.test_2"), 2)
         self.assertEqual(self.rows("SELECT name FROM customer WHERE id = 50"), [("since",)])
@@ -353,6 +354,7 @@ class KilledTests(SQLiteAttackTestCase):
         other = self.directory / "other"
         subprocess.run(["cp", "-a", str(self.place), str(other)], check=True)
         self.written(file=str(other / "shop_test.db"))
+        await_watchdogs(self.directory)
         shutil.rmtree(self.place)  # inodes are free again
         os.rename(other, self.place)
         self.written()

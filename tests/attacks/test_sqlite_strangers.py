@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from .attack import SUITE
+from .attack import SUITE, await_watchdogs
 from .test_sqlite import ADOPT, CREATE, HARM, SQLiteAttackTestCase
 
 ODD = """
@@ -79,6 +79,7 @@ class OddTests(SQLiteAttackTestCase):
         for link in ("os.symlink", "os.link"):
             for arguments in (ADOPT, CREATE):
                 with self.subTest(link, arguments=arguments):
+                    await_watchdogs(self.directory)
                     shutil.rmtree(self.place)
                     self.place.mkdir()
                     if arguments is ADOPT:
