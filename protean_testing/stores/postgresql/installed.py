@@ -17,7 +17,10 @@ from .sequences import Name, Position
 MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no other way for any rows
 FEW_SEQUENCES = 16  # all of them are looked at after every test
 SOME_SEQUENCES = 100  # those without values are restored after a rollback, too
-SEQUENCES_IN_TURN = 20  # that are looked at after a scope in which nothing was unexplained, if there are more
+SEQUENCES_AFTER_SCOPE = 20  # that are all looked at after a scope in which nothing was unexplained;
+SEQUENCES_IN_TURN = (
+    10  # of more, the tables whose sequences are: each is opened for the first time, which is dear
+)
 SEQUENCES_AT_SNAPSHOT = 200  # of which a snapshot reads each; of more, those that what was written explains
 
 
@@ -249,7 +252,7 @@ class Installed:
         Of the others, which hardly anything moves without a write to their table, some are looked at in turn.
         """
         catalog = self._data.catalog
-        if everywhere or len(catalog.sequences) <= SEQUENCES_IN_TURN:
+        if everywhere or len(catalog.sequences) <= SEQUENCES_AFTER_SCOPE:
             return "{}"
         chosen = {sequence.oid for sequence in catalog.of_no_table}
         numbers = list(catalog.by_table)
