@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from inspect import CO_COROUTINE
+from inspect import iscoroutinefunction
 from sys import _getframe
 from threading import get_ident
 from types import FrameType
@@ -228,8 +228,9 @@ def run_in_fixture(
     """
     cls = type(case)
     found = _fixtures.get(cls)
-    if result is not None and (found is None or found.result is not result):
-        run_end.watch(result)
+    if result is not None:
+        if found is None or found.result is not result:
+            run_end.watch(result)
         note_failures(case, result, note_failure)
     method = getattr(case, case._testMethodName, None)
     if getattr(cls, "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False):
@@ -240,8 +241,7 @@ def run_in_fixture(
         if found is None:
             found = _begun_fixture(cls, what, result)
         found.result = result
-        code = getattr(method, "__code__", None)
-        if code is not None and code.co_flags & CO_COROUTINE and not found.is_async:
+        if not found.is_async and iscoroutinefunction(method):
             _refuse_unawaited(case, found)
         found.begin_test(case, result)
         fixture = found

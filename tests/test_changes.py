@@ -851,11 +851,15 @@ class FailureTests(SuiteTestCase):
                 def test_tools(self):
                     put(self.engine, 9, "of testtools")
                     self.fail("the failure")
+                def test_tools_too(self):
+                    put(self.engine, 9, "of the next one")
+                    self.fail("the failure")
             """,
         )
         for runner in ("testtools.run", "unittest"):
             with self.subTest(runner):
-                self.check(self.python("-m", runner, "test_tools"), said=("of testtools",))
+                outcome = self.python("-m", runner, "test_tools")
+                self.check(outcome, said=("of testtools", "of the next one"))
 
     def test_what_a_test_enters(self) -> None:
         self.write("test_entered.py", ENTERED, before=HEAD)

@@ -30,9 +30,12 @@ MISTAKES = {
 }
 
 ASYNC = """
+import functools
 class SyncTests(DatabaseTestCase):
     metadata = Base.metadata
     async def test_async(self): self.fail("runs")
+    async def check(self, what): self.fail("runs")
+    test_partial = functools.partialmethod(check, 1)
     def test_sync(self): place(self.engine)
 
 @uses_database(Base.metadata)
@@ -154,9 +157,9 @@ class T{number}(unittest.TestCase):
     def test_an_async_test_that_nobody_awaits(self) -> None:
         self.write("test_a.py", ASYNC, before=MODELS)
         outcome = self.unittest("test_a")
-        self.assertFailed(outcome, "FAILED (errors=2)", "Take AsyncDatabaseTestCase")
-        self.assertEqual(outcome.ran, 4)
-        self.assertEqual(outcome.err.count("would never await it"), 2)
+        self.assertFailed(outcome, "FAILED (errors=3)", "Take AsyncDatabaseTestCase")
+        self.assertEqual(outcome.ran, 5)
+        self.assertEqual(outcome.err.count("would never await it"), 3)
 
 
 QUEUE = """
