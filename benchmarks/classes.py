@@ -1,4 +1,4 @@
-"""What a class of one test costs, and a scope inside a test: for the benchmarks of the stores."""
+"""What work, a class of one test and a scope inside a test cost: for the benchmarks of the stores."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def class_costs(
             one_class()  # not the next one, but this pays for what the written one leaves unknown
             found["unit"].append(_seconds(unit))
     return {column: median(values) * 1e6 for column, values in found.items()}
+
+
+def timed(work: Callable[[], object], times: int, prepare: Callable[[], object] = lambda: None) -> float:
+    """The median of some runs, in microseconds."""
+    taken = []
+    for _ in range(times):
+        prepare()
+        taken.append(_seconds(work))
+    return median(taken) * 1e6
 
 
 def print_costs(title: str, costs: dict[str, float], unit: str) -> None:

@@ -9,17 +9,14 @@ of ``SELECT 1``, what a class of one test costs, and ``db.scope()`` in a test.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
-from statistics import median
 
 from sqlalchemy import Column, Engine, ForeignKey, Integer, MetaData, String, Table, create_engine, insert
 
 from protean_testing import SQLAlchemyStore, end_run
 from tests.mariadb_server import MariaDB
 
-from .classes import class_costs, print_costs, print_head
+from .classes import class_costs, print_costs, print_head, timed
 
 ROW_BAR, GROWTH_BAR = 10.0, 2.0
 """Milliseconds that one row may cost with the most tables, and times what it costs with the fewest."""
@@ -39,19 +36,8 @@ def schema(tables: int, rows: int, engine: Engine) -> None:
             connection.execute(insert(made.tables["t2"]), [{"note": "some words"}] * rows)
 
 
-def timed(work: Callable[[], object], times: int, prepare: Callable[[], object] = lambda: None) -> float:
-    """The median of some runs, in milliseconds."""
-    taken = []
-    for _ in range(times):
-        prepare()
-        began = time.perf_counter()
-        work()
-        taken.append((time.perf_counter() - began) * 1000)
-    return median(taken)
-
-
 def measure(server: MariaDB, tables: int, rows: int, times: int) -> tuple[dict[str, float], dict[str, float]]:
-    """The costs of a reset, and of a class."""
+    """The costs of a reset, and of a class, in microseconds."""
     make = partial(schema, tables, rows)
     store = SQLAlchemyStore(schema=make, url=server.create("bench_test"))
     with server.connect("bench_test") as connection, connection.cursor() as cursor:
@@ -92,10 +78,10 @@ def main() -> None:
             for tables in given.tables:
                 title = f"{tables} tables, {rows:,} rows before"
                 costs, found[title] = measure(server, tables, rows, given.times)
-                print(f"{title:44}" + "".join(f"{costs[way]:12.1f}" for way in WAYS), flush=True)
+                print(f"{title:44}" + "".join(f"{costs[way] / 1000:12.1f}" for way in WAYS), flush=True)
                 if tables == given.tables[0]:
-                    few = costs["a row"]
-            print(_judged(f"a row, {rows:,} rows before", costs["a row"], few, given.tables))
+                    few = costs["a row"] / 1000
+            print(_judged(f"a row, {rows:,} rows before", costs["a row"] / 1000, few, given.tables))
         print()
         print_head()
         for title, classes in found.items():

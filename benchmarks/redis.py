@@ -9,10 +9,7 @@ or one key, with nothing and with 10,000 keys around it: of others, beside the p
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import redis
@@ -21,20 +18,9 @@ from protean_testing.core.run import run
 from protean_testing.servers.redis import PrivateRedis, start_redis
 from protean_testing.stores.redis import RedisStore
 
-from .classes import class_costs, print_costs, print_head
+from .classes import class_costs, print_costs, print_head, timed
 
 WAYS = ("save", "reset", "FLUSHDB", "full copy")
-
-
-def timed(work: Callable[[], object], times: int, prepare: Callable[[], object] = lambda: None) -> float:
-    """The median of some runs, in microseconds."""
-    taken = []
-    for _ in range(times):
-        prepare()
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return median(taken) * 1e6
 
 
 def fill(client: redis.Redis, keys: int) -> None:

@@ -226,10 +226,7 @@ class Resource:
         """
         scope, store = entry.scope, self.store
         assert scope is not None
-        if self.owed is None:
-            self.owed, self._last = entry, scope.label
-        else:
-            self.owe(entry)
+        self.owe(entry)
         self._debt = Debt.BEGUN
         ended_scope.set(scope.label)
         leak: LeakError | None = None

@@ -11,7 +11,6 @@ from time import monotonic
 
 PATIENCE = 0.05  # seconds for threads that are about to end
 OURS = "protean_testing"  # the name of this library's own
-_NONE: set[threading.Thread] = set()
 
 
 class Background:
@@ -27,7 +26,7 @@ class Background:
 
     def begin(self) -> None:
         """Threads that run now belong to somebody else; those that were found left stay in mind."""
-        self._before = set(all_threads()) if active_count() != 1 else _NONE  # most often this one alone
+        self._before = set(all_threads()) if active_count() != 1 else set()  # most often this one alone
 
     def started(self) -> list[threading.Thread]:
         """Those that were started since and still run."""

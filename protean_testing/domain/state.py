@@ -93,9 +93,7 @@ class StateStore(Store):
         return self._shown(self._save)
 
     def reset_data(self, snapshot: Kept) -> bool:
-        if self._configuration.is_hidden:
-            return self._shown(self._reset, snapshot)
-        return self._reset(snapshot)
+        return self._shown(self._reset, snapshot)
 
     def _shown(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Do `work` with the configuration in place, also if another one was put over it."""

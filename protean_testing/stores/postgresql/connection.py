@@ -53,8 +53,8 @@ _SETTINGS = {
     "IntervalStyle": "postgres",
     "jit": "off",
     "lock_timeout": str(LOCK_TIMEOUT),
-    "quote_all_identifiers": "off",
     "plan_cache_mode": "force_generic_plan",  # what comes again and again is planned once
+    "quote_all_identifiers": "off",
     "row_security": "off",  # an error where rows would be hidden from us
     "standard_conforming_strings": "on",
     "statement_timeout": "0",
@@ -130,11 +130,9 @@ class Connection:
             )
         later = {name: "0" for name, since in _LATER_SETTINGS.items() if self.version >= since}
         self._end_statement_timeout()
-        names = "'), current_setting('".join(("search_path", *_EVALUATED_UNDER))
+        names = ", ".join(f"current_setting({literal(name)})" for name in ("search_path", *_EVALUATED_UNDER))
         role = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-        ((self.superuser, self._search_path, *values),) = self.rows(
-            f"SELECT ({role}), current_setting('{names}')"
-        )
+        ((self.superuser, self._search_path, *values),) = self.rows(f"SELECT ({role}), {names}")
         theirs = dict(zip(_EVALUATED_UNDER, values, strict=True))
         # What ISO shows is read back in any order of day and month, so that order may be theirs.
         settings = _SETTINGS | later | {"DateStyle": f"ISO, {theirs['DateStyle'].rpartition(' ')[2]}"}

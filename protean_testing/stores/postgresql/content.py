@@ -56,10 +56,10 @@ def things(connection: Connection, objects: Collection[Object], planned: Iterabl
 
 def versions(connection: Connection) -> dict[int, str]:
     """How far migrations came, by the table in which they write that down."""
-    names = "', '".join(sorted(VERSION_TABLES))
+    names = ", ".join(map(literal, sorted(VERSION_TABLES)))
     found = connection.rows(
         "SELECT c.oid::int8, c.oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND oid >= 16384 "
-        f"AND relname IN ('{names}') AND has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)"
+        f"AND relname IN ({names}) AND has_table_privilege(oid, 'SELECT') AND NOT row_security_active(oid)"
     )
     rows = "SELECT coalesce(string_agg(t::text, ' ' ORDER BY t::text), '') FROM {} t"
     return {oid: connection.value(rows.format(name)) for oid, name in found}

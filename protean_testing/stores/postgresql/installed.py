@@ -17,10 +17,8 @@ from .sequences import Name, Position
 MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no other way for any rows
 FEW_SEQUENCES = 16  # all of them are looked at after every test
 SOME_SEQUENCES = 100  # those without values are restored after a rollback, too
-SEQUENCES_AFTER_SCOPE = 20  # that are all looked at after a scope in which nothing was unexplained;
-SEQUENCES_IN_TURN = (
-    10  # of more, the tables whose sequences are: each is opened for the first time, which is dear
-)
+SEQUENCES_AFTER_SCOPE = 20  # that are all looked at after a scope in which nothing was unexplained
+SEQUENCES_IN_TURN = 10  # of more: the tables whose sequences are, since a first look at one is dear
 SEQUENCES_AT_SNAPSHOT = 200  # of which a snapshot reads each; of more, those that what was written explains
 
 
@@ -204,7 +202,7 @@ class Installed:
         self.know_sequences()
 
     def know_sequences(self, altered: Collection[int] | None = None) -> None:
-        """Know what sequences look like, by which it is told whether one was altered or only moved.
+        """Know what sequences look like, which shows whether one was altered or only moved.
 
         Parameters:
             altered: The oids of relations; only sequences among them, or of them, are known anew.

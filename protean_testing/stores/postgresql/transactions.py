@@ -97,7 +97,7 @@ def open_transactions(connection: Connection, modes: tuple[str, ...]) -> list[Op
 
     `READERS` counts sequences and views as well: what is taken or dropped there is in the way of others.
     """
-    listed = "'" + "', '".join(modes) + "'"
+    listed = ", ".join(map(literal, modes))
     kinds = "'r', 'p', 'm', 'S', 'v'" if modes is READERS else "'r', 'p', 'm'"
     statement = sql.text("open_transactions").replace(":modes", listed).replace(":kinds", kinds)
     return [

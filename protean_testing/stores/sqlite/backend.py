@@ -76,7 +76,7 @@ class SQLiteBackend:
     def reset(self, snapshot: int) -> bool:
         """See Backend.reset."""
         self._end_after(snapshot)
-        try:
+        try:  # after every test, and mostly there is nothing to translate
             different, ended = self._base.snapshots.restore(self._snapshots[snapshot])
         except (StillOpen, sqlite3.Error):
             with self._translating("reset"):
