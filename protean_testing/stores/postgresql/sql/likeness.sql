@@ -19,15 +19,14 @@ SELECT 'of the server: schema ' || nspname || ' of ' || pg_get_userbyid(nspowner
        || coalesce(' ' || nspacl::text, '') || coalesce(' ' || obj_description(oid, 'pg_namespace'), ''), NULL
   FROM pg_namespace WHERE oid < 16384 AND nspname !~ '^pg_(toast|temp)'
 UNION ALL
-SELECT 'of the server: ' || what || ' ' || coalesce(acl::text, ''), NULL
-  FROM (SELECT 'pg_proc'::regclass AS class, oid, oid::regprocedure::text AS what, proacl AS acl FROM pg_proc
+SELECT 'of the server: ' || i.type || ' ' || i.identity || ' ' || coalesce(one.acl::text, ''), NULL
+  FROM (SELECT 'pg_proc'::regclass AS class, oid, proacl AS acl FROM pg_proc
         UNION ALL
-        SELECT 'pg_class'::regclass, oid, oid::regclass::text, relacl FROM pg_class
-         WHERE relnamespace = 'pg_catalog'::regnamespace
+        SELECT 'pg_class'::regclass, oid, relacl FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace
         UNION ALL
-        SELECT 'pg_type'::regclass, oid, oid::regtype::text, typacl FROM pg_type
+        SELECT 'pg_type'::regclass, oid, typacl FROM pg_type
         UNION ALL
-        SELECT 'pg_language'::regclass, oid, lanname, lanacl FROM pg_language) one
- WHERE oid < 16384
-   AND acl IS DISTINCT FROM (SELECT initprivs FROM pg_init_privs
-                              WHERE objoid = one.oid AND classoid = one.class AND objsubid = 0)
+        SELECT 'pg_language'::regclass, oid, lanacl FROM pg_language) one
+  LEFT JOIN pg_init_privs p ON p.objoid = one.oid AND p.classoid = one.class AND p.objsubid = 0,
+       LATERAL pg_identify_object(one.class, one.oid, 0) i
+ WHERE one.oid < 16384 AND one.acl IS DISTINCT FROM p.initprivs
