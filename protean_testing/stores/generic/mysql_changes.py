@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -45,7 +47,7 @@ class Activity:
     at: int
 
     def _of(self, names: str) -> dict[str, int]:
-        return {name: count for name, count in self.counts.items() if re.match(names, name)}
+        return {name: count for name, count in self.counts.items() if _is_one_of(names, name)}
 
     @property
     def writes(self) -> dict[str, int]:
@@ -71,6 +73,11 @@ class Activity:
     def forgets(self) -> dict[str, int]:
         """What lets the server forget when tables were written, or changes them all the same."""
         return self._of(f"{_FORGETS}|Com_(alter|create|drop|rename)_")
+
+
+@lru_cache(4096)  # hundreds of names, each asked for after every test
+def _is_one_of(names: str, name: str) -> bool:
+    return re.match(names, name) is not None
 
 
 def activity(connection: Connection, own: dict[str, int]) -> Activity:
@@ -147,10 +154,9 @@ def stamps(
             continue
         for line in _told(connection, where, names if only is not None else None):
             encoded, counter, updated = line.split(" ")
-            name = bytes.fromhex(encoded).decode()
+            name, statement = _table(connection.dialect.identifier_preparer, where, encoded)
             found.updated[schema, name] = updated
             if counter:
-                statement = f"ALTER TABLE {_named(connection, (schema, name))} AUTO_INCREMENT ="
                 found.counters[statement], found.keys[statement] = int(counter), (schema, name)
     sequences = [
         (of, name) for kind, of, name in things if kind == "SEQUENCE" and (only is None or (of, name) in only)
@@ -182,6 +188,14 @@ def _told(connection: Connection, schema: str, names: Collection[str] | None) ->
     lines = [line for (listed,) in told if listed for line in listed.split(",")]
     wanted = None if names is None else {name.encode().hex().upper() for name in names}
     return [line for line in lines if wanted is None or line.split(" ")[0] in wanted]
+
+
+@lru_cache(4096)
+def _table(preparer: Any, schema: str, encoded: str) -> tuple[str, str]:
+    """The name of a table, and the statement that sets its counter."""
+    name = bytes.fromhex(encoded).decode()
+    named = f"{preparer.quote_identifier(schema)}.{preparer.quote_identifier(name)}"
+    return name, f"ALTER TABLE {named} AUTO_INCREMENT ="
 
 
 def _named(connection: Connection, key: Key) -> str:
