@@ -2,7 +2,8 @@
 
 Processor time of this process (a server's own is not in it), in multiples of a plain ``unittest`` test of the
 same run: of a test that does nothing, and of one that writes and commits a row. Beside ours stand Django's
-``SimpleTestCase`` and ``TestCase``, and what a pytest fixture does who makes the tables once and rolls back.
+``SimpleTestCase`` and ``TestCase``, what a pytest fixture does who makes the tables once and rolls back, and
+what asking PostgreSQL anything costs: a plain test with a prepared ``SELECT 1`` in its ``tearDown``.
 
 Below it, the calls of Python functions of ours, and how deep these go: of an empty test from its begin to its
 end, of the end of a test that has written a row (from the test's last line on), and of ``setUpClass`` of the
@@ -24,6 +25,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine, insert
 from sqlalchemy.orm import Session
 
@@ -93,6 +95,21 @@ def fixture(url: str) -> Kind:
         case.session.commit()
 
     return Tests, insert_one
+
+
+def asking(url: str) -> Kind:
+    """The least that a look at the server after each test can cost, by psycopg's own means."""
+    connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True, prepare_threshold=0)
+
+    class Tests(unittest.TestCase):
+        @classmethod
+        def tearDownClass(cls) -> None:
+            connection.execute("DELETE FROM things")
+
+        def tearDown(self) -> None:
+            connection.execute("SELECT 1").fetchone()
+
+    return Tests, lambda case: connection.execute("INSERT INTO things (name) VALUES ('a')")
 
 
 class Django:
@@ -272,6 +289,7 @@ def main() -> None:
         walks = {name: calls_of(store) for name, store in stores.items()}
         kinds = {"plain unittest": plain()}
         kinds |= {f"ours, {name}": ours(store) for name, store in stores.items()}
+        kinds["plain unittest, SELECT 1"] = asking(server.url("lifecycle_test"))
         kinds["fixture, SQLite in memory"] = fixture("sqlite://")
         kinds["fixture, PostgreSQL"] = fixture(server.create_database("fixture_test"))
         if find_spec("django"):
