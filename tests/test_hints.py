@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import unittest
 
@@ -109,6 +110,58 @@ class SchemaPerTestTests(SuiteTestCase):
             """
         )
         self.assertNotIn("SchemaPerTestWarning", said)
+
+    def test_made_anew_for_other_objects(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            import os, unittest
+            os.environ["PROTEAN_NO_AUTO_LOGGING"] = "1"
+            from protean import Domain
+            from protean.fields import String
+            from sqlalchemy import Column, Integer, MetaData, Table
+            from protean_testing import SQLAlchemyStore, test_database
+            from protean_testing.domain import test_domain
+
+            config = {"databases": {"default": {"provider": "sqlite"}}}
+
+            def shop():
+                made = Domain(root_path=__file__, name="Shop", config={})
+                made.aggregate(type("Item", (), {"__annotations__": {}, "name": String(max_length=50)}))
+                return made
+
+            def tables(name):
+                made = MetaData()
+                Table(name, made, Column("id", Integer, primary_key=True))
+                return made
+
+            class OrderTests(unittest.TestCase):
+                def test_metadata(self):
+                    for _ in range(7):
+                        with test_database(SQLAlchemyStore(tables("items"))): pass          # A
+                def test_domain(self):
+                    for _ in range(7):
+                        with test_domain(shop(), config=config): pass                        # B
+                def test_others(self):
+                    for number in range(7):
+                        with test_database(SQLAlchemyStore(tables(f"items_{number}"))): pass
+                def test_one(self):
+                    made = tables("others")
+                    for _ in range(7):
+                        with test_database(SQLAlchemyStore(made)): pass
+            """,
+        )
+        said = self.unittest("test_a").err
+        lines = [line for line in said.splitlines() if "SchemaPerTestWarning" in line]
+        self.assertEqual(len(lines), 2, said)
+        source = (self.directory / "test_a.py").read_text().splitlines()
+        for line, mark, what in zip(sorted(lines), "AB", ("MetaData", "domain"), strict=True):
+            found = re.search(
+                r"test_a.py:(\d+): .*for the 5th time in this run, each time for another (\w+)", line
+            )
+            assert found is not None, said
+            self.assertEqual(found[2], what)
+            self.assertTrue(source[int(found[1]) - 1].endswith(f"# {mark}"), line)
 
     def test_by_a_domains_own_calls(self) -> None:
         self.write("shop.py", DOMAIN)

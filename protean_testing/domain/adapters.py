@@ -115,6 +115,9 @@ class ProviderStore(SQLAlchemyStore):
         with _quiet(), unchanged([provider._metadata]):
             provider._create_database_artifacts()
 
+    def _made_for(self) -> tuple[set[tuple[str | None, str]], str]:
+        return self._tables(), "domain"
+
     def _tables(self) -> set[tuple[str | None, str]]:
         provider = self._provider()
         public = "public" if provider._engine.dialect.name == "postgresql" else None

@@ -7,7 +7,8 @@ import sys
 import sysconfig
 import unittest
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ...core.remarks import remark
 from ...errors import NeverResetWarning, SchemaPerTestWarning, StaleTableWarning
 from ...store import ended_scope
 from ...workers import worker
+from .checkouts import caller
 from .definition import name_of
 from .source import Source
 
@@ -30,7 +32,9 @@ _AROUND_A_TEST = ("setUp", "tearDown", "asyncSetUp", "asyncTearDown", "_callClea
 _NOT_THE_USERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 _AROUND_A_FIXTURE = ("execute", "finish")
 _SEVERAL = 3  # resets: one test alone, and the end of its class, may well have only read
+_AGAIN = 5  # times: some classes may well have their own place for one schema
 _made: WeakSet[DatabaseHandle] = WeakSet()
+_alike: Counter[Hashable] = Counter()
 _warned: set[str] = set()  # files
 
 given_back: WeakSet[Any] = WeakSet()
@@ -47,6 +51,32 @@ def watch_schema(handle: DatabaseHandle) -> None:
         for when in ("before_create", "before_drop"):
             if not event.contains(kind, when, _schema_changes):
                 event.listen(kind, when, _schema_changes)
+
+
+def warn_if_made_again(
+    name: str, handle: DatabaseHandle, tables: Set[tuple[str | None, str]], what: str
+) -> None:
+    """Warn if the same tables are made again and again, each time for other objects.
+
+    Parameters:
+        name: The store's.
+        handle: Where they are made.
+        tables: Which.
+        what: What they are made for, to be made once.
+    """
+    alike = name, handle.url.get_backend_name(), handle.private or handle.key, frozenset(tables)
+    _alike[alike] += 1
+    if _alike[alike] != _AGAIN or not tables:
+        return
+    file, _, line = caller().rpartition(":")
+    warnings.warn_explicit(
+        f"the {len(tables)} tables of store {name!r} are made for the {_AGAIN}th time in this run, each time "
+        f"for another {what}. Make it once, e.g. at the top of a module: then they are, too, and the rows "
+        "are restored after each test.",
+        SchemaPerTestWarning,
+        file,
+        int(line or 0),
+    )
 
 
 def _schema_changes(target: Any, connection: Any, **_: Any) -> None:

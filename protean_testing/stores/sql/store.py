@@ -267,6 +267,7 @@ class SQLAlchemyStore(SQLAccess):
             report_test_db(self.name, handle)
         if not (self.adopt or self.empty):
             hints.watch_schema(handle)
+            hints.warn_if_made_again(self.name, handle, *self._made_for())
         handle.has_sessions_of(self.session_factory)
         make_roles(self.role, self.name, handle)
         is_first = not handle.claimed
@@ -472,6 +473,9 @@ class SQLAlchemyStore(SQLAccess):
             found = define(self.metadata, self._schema, engine.dialect, *more, inputs=self._inputs)
             self._definition = handle, found
         return self._definition[1]
+
+    def _made_for(self) -> tuple[set[tuple[str | None, str]], str]:
+        return self.tables(), "MetaData"
 
     def tables(self) -> set[tuple[str | None, str]]:
         """(schema or None, name) of every table of its metadata."""
