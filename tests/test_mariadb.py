@@ -33,7 +33,7 @@ from protean_testing import (
 )
 from protean_testing.conformance import StoreConformance
 from protean_testing.servers.postgresql import start_postgresql
-from protean_testing.stores.generic import GenericBackend
+from protean_testing.stores.generic.backend import GenericBackend
 from protean_testing.stores.sql.backend import Database
 
 from .mariadb_server import MariaDB
@@ -604,7 +604,7 @@ class OwnershipTests(KeeperTestCase):
     def test_a_dead_run_is_cleared_and_a_live_one_is_not(self) -> None:
         code = f"""
             import os, sys, sqlalchemy as sa
-            from protean_testing.stores.generic import GenericBackend
+            from protean_testing.stores.generic.backend import GenericBackend
             from protean_testing.stores.sql.backend import Database
             engine = sa.create_engine({self.url!r})
             backend = GenericBackend(Database(name="other", url=engine.url, engine=lambda: engine))

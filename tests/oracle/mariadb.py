@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, make_url
 
 from protean_testing.errors import UnsafeStoreError
-from protean_testing.stores.generic import GenericBackend
+from protean_testing.stores.generic.backend import GenericBackend
 from protean_testing.stores.sql.backend import Database
 
 from ..mariadb_server import MariaDB as Server

@@ -1,5 +1,4 @@
-"""Databases without a backend of their own, MySQL and MariaDB among them."""
+"""Databases without a backend of their own, MySQL and MariaDB among them.
 
-from .backend import GenericBackend
-
-__all__ = ["GenericBackend"]
+Nothing is imported here: every SQL store asks `mysql` for the deadlines of its calls.
+"""

@@ -17,6 +17,6 @@ def backend_for(database: Database) -> Backend:
 
             return PostgreSQLBackend(database)
         case _:
-            from ..generic import GenericBackend
+            from ..generic.backend import GenericBackend
 
             return GenericBackend(database)
