@@ -161,7 +161,7 @@ def write(connection: Connection, tables: Iterable[Table], copies: Mapping[Key, 
     """Replace the rows of tables by those of the copies; where there is a key, only those that differ.
 
     Returns:
-        The tables that rows were written to.
+        The tables that rows were inserted into.
     """
     preparer = connection.dialect.identifier_preparer
     written = set()
@@ -184,7 +184,8 @@ def write(connection: Connection, tables: Iterable[Table], copies: Mapping[Key, 
                 statements.append(f"INSERT INTO {here} ({names}) SELECT {names} FROM {there}")
         for statement in statements:
             connection.exec_driver_sql(statement)
-        written.add(table.key)
+        if copy is not None:
+            written.add(table.key)
     return written
 
 
