@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import sys
+from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -228,6 +229,8 @@ class InTheWay(Protocol):
 
 One = TypeVar("One", bound=InTheWay)
 
+_overdue: deque[Hashable] = deque(maxlen=100)  # versions, until which a wait was in vain
+
 ENDS_WITHIN = 10.0
 """Seconds for what was told to end."""
 
@@ -237,10 +240,13 @@ def make_way(
 ) -> list[One]:
     """Wait until nobody is in the way: for those at work, and end those that sleep.
 
+    Who was at work until a wait was over is not waited for again, and ended as well: a statement that its
+    client has given up, as a runner does whose time limit is over, would fail every test until it is done.
+
     Parameters:
         look: Who is in the way now.
         wait: Seconds for those at work.
-        end: Ends one that sleeps; without it, such a one is an error at once.
+        end: Ends one of them; without it, one that it would end is an error at once.
 
     Returns:
         Those that were ended.
@@ -259,13 +265,15 @@ def make_way(
         late = now >= wait + grace
         for one in found:
             since = slept.setdefault(one.version, now)
-            if not one.sleeps or one.version in ended or now - since < grace:
+            may_end = one.version in _overdue or (one.sleeps and now - since >= grace)
+            if not may_end or one.version in ended:
                 continue
             if end is None:
                 raise OpenTransactionError(str(one))
             end(one)
             ended[one.version] = one
         if late and any(one.version not in ended for one in found):
+            _overdue.extend(one.version for one in found)
             raise OpenTransactionError("\n".join(f"  {one}" for one in found))
         if turn.is_last:
             raise OpenTransactionError("\n".join(f"  {one} (told to end, and did not)" for one in found))

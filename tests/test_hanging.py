@@ -6,6 +6,7 @@ import re
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
+from .mariadb_server import MariaDB
 from .suite import MODELS, Outcome, SuiteTestCase
 
 SUITE = """
@@ -82,6 +83,61 @@ class ClassTests(DatabaseTestCase):
         cls.addClassCleanup(cls.holder.close)
         cls.addClassCleanup(cls.waiter.close)
 """
+
+
+GIVEN_UP = """
+import threading, time
+from sqlalchemy import create_engine, text
+
+SLEEP = "pg_sleep" if os.environ["TEST_DB"] == "postgresql" else "SLEEP"
+given = {"url": os.environ["DATABASE_URL"]} if "DATABASE_URL" in os.environ else {}
+
+class OrderTests(DatabaseTestCase):
+    stores = [SQLAlchemyStore(Base.metadata, wait=0.5, **given)]
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        place(cls.engine)
+
+    def test_1(self):
+        connection = create_engine(self.database_url).connect()
+        connection.execute(text("UPDATE orders SET customer = 'x'"))
+        work = threading.Thread(target=connection.execute, args=[text(f"SELECT {SLEEP}(60)")], daemon=True)
+        work.start()
+        time.sleep(0.5)
+        type(self).began = time.monotonic()
+
+    def check(self):
+        self.assertEqual(customers(self.engine), ["c"])
+        self.assertLess(time.monotonic() - self.began, 40)
+    test_2 = test_3 = check
+"""
+
+
+class GivenUpTests(SuiteTestCase):
+    """A statement that runs on when its test is over fails that test, and no later one."""
+
+    def check(self, **environment: str) -> None:
+        models = MODELS.replace("customer: Mapped[str]", "customer: Mapped[str] = mapped_column(String(9))")
+        self.write("suite_given_up.py", GIVEN_UP, before=models.replace("ForeignKey,", "ForeignKey, String,"))
+        outcome = self.python(
+            "-W", "always", "-m", "unittest", "-v", "suite_given_up", timeout=90, **environment
+        )
+        said = outcome.out + outcome.err
+        self.assertEqual(said.count("OpenTransactionError: "), 1, said)
+        self.assertRegex(said, r"(?m)^test_1 .*\n?.* ERROR$")
+        self.assertRegex(said, r"FAILED \(errors=1\)")
+        self.assertRegex(said, r"LeakWarning: suite_given_up.OrderTests.test_1 left a transaction open")
+        self.assertIn("It was closed and the data was reset", said)
+
+    def test_postgresql(self) -> None:
+        self.check(TEST_DB="postgresql")
+
+    def test_mariadb(self) -> None:
+        server = MariaDB()
+        self.addCleanup(server.stop)
+        self.check(TEST_DB="", DATABASE_URL=server.create("given_up_test"))
 
 
 class PostgreSQLTests(SuiteTestCase):

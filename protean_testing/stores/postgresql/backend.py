@@ -367,7 +367,10 @@ class PostgreSQLBackend(OwnedDatabase):
             return EVERYTHING
 
     def mend(self, snapshot: Snapshot) -> bool:
-        return self._again("mend", lambda: self._mend(snapshot))
+        self._ended = []
+        changed = self._again("mend", lambda: self._mend(snapshot))
+        transactions.report(self._ended, self.database)
+        return changed
 
     def _mend(self, snapshot: Snapshot) -> bool:
         """Look at all there is, and end what holds a lock and sleeps."""
