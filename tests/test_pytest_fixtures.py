@@ -106,6 +106,115 @@ async def test_beside_unittest(db):
         await insert(session)
 """
 
+RUNNER = """
+@pytest.fixture(scope=SCOPE)
+def loop():                                     # as pytest-asyncio has it
+    with asyncio.Runner() as runner:
+        yield runner
+
+def pytest_pyfunc_call(pyfuncitem):
+    if "loop" in pyfuncitem.fixturenames:
+        arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+        pyfuncitem.funcargs["loop"].run(pyfuncitem.obj(**arguments))
+        return True
+
+@pytest.fixture
+def in_loop(loop):
+    return loop.run
+"""
+
+ANYIO = """
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture
+async def in_loop():
+    return None
+"""
+
+FACTORY = """
+import asyncio, pytest
+from models import *
+
+async def consume(queue, engine):
+    while (customer := await queue.get()) is not None:
+        place(engine, customer)
+
+CLOSE
+    for queue, task in queues:
+        queue.put_nowait("at the end")
+        queue.put_nowait(None)
+        await task                              # as a pool that a fixture closes: it must not be cancelled
+
+@MARK
+@pytest.mark.parametrize("number", range(2))
+async def test_a_fixture_closes_what_it_made(strict, make, number USES):
+    queue = make()
+    queue.put_nowait("Ann")
+    await asyncio.sleep(0.01)
+    assert customers(strict.engine) == ["Ann"]
+
+@MARK
+async def test_nobody_does(strict USES):
+    test_nobody_does.task = asyncio.create_task(asyncio.sleep(100))
+
+@MARK
+async def test_after_it(strict USES):
+    assert customers(strict.engine) == [] and test_nobody_does.task.cancelled()
+"""
+
+CLOSED_IN_ASYNC_FIXTURE = """
+@pytest.fixture
+async def make(strict):
+    queues = []
+    def make():
+        queues.append((queue := asyncio.Queue(), asyncio.create_task(consume(queue, strict.engine))))
+        return queue
+    yield make
+"""
+
+CLOSED_IN_FIXTURE = """
+@pytest.fixture
+def make(strict, loop):
+    queues = []
+    def make():
+        queues.append((queue := asyncio.Queue(), asyncio.create_task(consume(queue, strict.engine))))
+        return queue
+    yield make
+    loop.run(close(queues))
+
+async def close(queues):
+"""
+
+FORGOTTEN = """
+import asyncio, pytest
+from models import *
+
+@pytest.fixture
+def cancelled():
+    yield
+    raise asyncio.CancelledError
+
+class TestCancelled:
+    def test_1(self, of_class, db, cancelled):
+        assert place(db.engine) == 1
+    def test_2(self, db):
+        assert place(db.engine) == 1
+
+@pytest.fixture(scope="class")
+def of_class_too(of_class):
+    yield
+    raise asyncio.CancelledError
+
+class TestOfClass:
+    def test_1(self, of_class, of_class_too):
+        assert place(of_class.engine) == 1
+
+def test_last(db):
+    assert place(db.engine) == 1
+"""
+
 LEAKS = """
 import pytest
 from models import *
@@ -195,6 +304,28 @@ class PytestFixtureTests(SuiteTestCase):
             outcome = self.pytest("test_async.py", TEST_DB=place)
             self.assertPytestPassed(outcome, 5)
             self.assertIn("test_async.py::test_a_task_is_cancelled_before_the_reset left task", outcome.out)
+
+    def test_what_a_fixture_closes_is_no_leak(self) -> None:
+        mark, closed = "@pytest.mark.anyio", CLOSED_IN_ASYNC_FIXTURE
+        for name, plugin, uses in (
+            ("anyio", ANYIO, ""),
+            ("a loop of the test", RUNNER.replace("SCOPE", "'function'"), ", loop"),
+            ("a loop of the module", RUNNER.replace("SCOPE", "'module'"), ", loop"),
+        ):
+            if plugin != ANYIO:
+                mark, closed = "", CLOSED_IN_FIXTURE
+            suite = FACTORY.replace("CLOSE", closed).replace("@MARK", mark).replace(" USES", uses)
+            with self.subTest(name):
+                self.write("conftest.py", CONFTEST + "\nimport asyncio\n" + plugin)
+                self.write("test_factory.py", suite)
+                outcome = self.pytest("test_factory.py", TEST_DB="sqlite")
+                self.assertIn("4 passed, 1 error", outcome.out)
+                self.assertIn("test_factory.py::test_nobody_does left task", outcome.out)
+
+    def test_fixtures_that_pytest_forgets(self) -> None:
+        self.write("test_forgotten.py", FORGOTTEN)
+        outcome = self.pytest("test_forgotten.py", TEST_DB="sqlite")
+        self.assertIn("4 passed, 2 errors", outcome.out)
 
     def test_a_leak_has_the_test_s_own_id(self) -> None:
         self.write("test_leaks.py", LEAKS)

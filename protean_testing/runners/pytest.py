@@ -17,7 +17,14 @@ import pytest
 from ..core import run_end
 from ..core.recording import is_failure
 from ..core.remarks import remark, remarks
-from .pytest_fixtures import database_fixture, domain_fixture, end_in_loop, note_writes
+from .pytest_fixtures import (
+    database_fixture,
+    domain_fixture,
+    end_in_loop,
+    finish_forgotten,
+    fixture_begins,
+    note_writes,
+)
 
 __all__ = ["database_fixture", "domain_fixture"]
 
@@ -41,6 +48,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     run_end.owned_by(None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    value = yield
+    fixture_begins(fixturedef, request, value)
+    return value
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -74,9 +90,11 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """After a module's last test: pytest calls what ``enterModuleContext`` left to do nowhere."""
+    remaining = nextitem.listchain() if nextitem is not None else ()
     try:
         yield
     finally:
+        finish_forgotten(lambda node: node not in remaining)
         if nextitem is None or getattr(nextitem, "module", None) is not getattr(item, "module", None):
             unittest.doModuleCleanups()
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from weakref import WeakSet
 
 import pytest
 
 from ..async_cleanup import await_all, end_tasks, report_tasks
 from ..blocks import test_database
-from ..core.run import raise_all
+from ..core.run import attempts, raise_all
 from ..database import Block, Database
 from ..hooks import Hook
 from ..store import OnLeak, Store
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
 
 _open: list[tuple[Database, Any]] = []
 """The handles of the fixtures that have begun, each with the test, class or module that it belongs to."""
+
+_pending: list[tuple[asyncio.AbstractEventLoop, Callable[[], Any], AbstractContextManager[object]]] = []
+"""Of the async test that has run: its event loop, what ends there, and what keeps it until then."""
+
+_finish: dict[Database, Callable[[], object]] = {}
+"""Of each of those handles, what ends its fixture."""
+
+_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+"""The event loops that are fixtures."""
 
 FixtureScope: TypeAlias = Literal["function", "class", "module", "package", "session"]
 
@@ -82,6 +93,8 @@ def _fixture(block: Callable[[], Block], scope: FixtureScope, name: str | None, 
                 yield db
             finally:
                 _open.remove((db, request.node))
+                _finish.pop(db, None)
+                end_pending()
 
     return database
 
@@ -96,27 +109,74 @@ def note_writes(item: Any, error: BaseException) -> None:
 
 
 def end_in_loop(item: Any) -> None:
-    """Have an async test end, in its own event loop, what it has left there of the handles it was given."""
+    """Have what an async test leaves of the handles it was given end in its own event loop.
+
+    That waits for the fixtures which close what they have made for the test, if the loop lasts so long.
+    """
     handles = [value for value in item.funcargs.values() if isinstance(value, Database)]
+    ends_with_test = any(node is item for _, node in _open)
     test = item.obj
 
     @wraps(test)
     async def ended(*arguments: Any, **named: Any) -> Any:
         try:
-            before = asyncio.all_tasks()
+            before, loop = asyncio.all_tasks(), asyncio.get_running_loop()
         except RuntimeError:  # another kind of loop
             return await test(*arguments, **named)
         try:
             return await test(*arguments, **named)
         finally:
-            for db in handles:
-                await _end(db, item.nodeid, before)
+            end = partial(_end, handles, item.nodeid, before)
+            lease = _lease(item, loop) if ends_with_test else None
+            if lease is None:
+                await end()
+            else:
+                _pending.append((loop, end, lease))
 
     if handles:
         item.obj = ended
 
 
-async def _end(db: Database, test: str, before: set[asyncio.Task[Any]]) -> None:
-    errors = await end_tasks(partial(report_tasks, test, db.stores), db.close_async, before)
-    errors += await await_all(store.leave_loop for store in db.stores)
-    raise_all(errors, f"after {test}")
+def fixture_begins(fixture: pytest.FixtureDef[Any], request: pytest.FixtureRequest, value: object) -> None:
+    """If the value of a fixture is an event loop, end what a test left in it before the fixture closes it."""
+    if isinstance(value, Database):
+        _finish.setdefault(value, partial(fixture.finish, request))  # type: ignore[arg-type]
+    loop = value.get_loop() if isinstance(value, asyncio.Runner) else value
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        _loops.add(loop)
+        fixture.addfinalizer(end_pending)
+
+
+def finish_forgotten(ended: Callable[[Any], bool]) -> None:
+    """Finish fixtures that pytest forgets if the end of another raises no Exception (CancelledError)."""
+    forgotten = [_finish[db] for db, node in reversed(_open) if ended(node)]
+    raise_all(attempts(forgotten), "after fixtures that pytest did not finish")
+
+
+def end_pending() -> None:
+    """End what an async test has left in its event loop, which is there still but does not run."""
+    while _pending:
+        loop, end, lease = _pending.pop()
+        with lease:
+            loop.run_until_complete(end())
+
+
+def _lease(item: Any, loop: asyncio.AbstractEventLoop) -> AbstractContextManager[object] | None:
+    """What keeps an event loop until the fixtures of its test have ended; None if nothing does."""
+    if loop in _loops:  # of pytest-asyncio: a fixture itself
+        return nullcontext()
+    backend = item.funcargs.get("anyio_backend")
+    if backend is None:
+        return None
+    from anyio.pytest_plugin import extract_backend_and_options, get_runner
+
+    lease = ExitStack()
+    lease.enter_context(get_runner(*extract_backend_and_options(backend)))
+    return lease
+
+
+async def _end(handles: Sequence[Database], test: str, before: set[asyncio.Task[Any]]) -> None:
+    for db in handles:
+        errors = await end_tasks(partial(report_tasks, test, db.stores), db.close_async, before)
+        errors += await await_all(store.leave_loop for store in db.stores)
+        raise_all(errors, f"after {test}")
