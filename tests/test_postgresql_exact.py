@@ -338,6 +338,59 @@ class NotHeldTests(ExactTests):
 
 
 @for_every_role
+class RefusedTests(ExactTests):
+    """Statements that fail with an error which psycopg calls an operational one, or with one of the user's own."""
+
+    CODES = ("55000", "08001", "HV00N", "OURS1")
+
+    def test_by_a_constraint(self) -> None:
+        for code in self.CODES:
+            with self.subTest(code):
+                self.setUp()
+                self.begin(
+                    "CREATE FUNCTION held(int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN "
+                    f"IF $1 < 0 THEN RAISE 'no' USING ERRCODE = '{code}'; END IF; RETURN true; END $$; "
+                    "CREATE DOMAIN whole AS int; "
+                    "CREATE TABLE t (id int PRIMARY KEY, n int, t text); CREATE TABLE u (n whole, t text)",
+                    "INSERT INTO t VALUES (1, -1), (2, 2)",
+                    "INSERT INTO u VALUES (-1), (2)",
+                    "ALTER TABLE t ADD CONSTRAINT held CHECK (held(n)) NOT VALID",
+                    "ALTER DOMAIN whole ADD CONSTRAINT held CHECK (held(VALUE)) NOT VALID",
+                )
+                self.work("DELETE FROM t; DELETE FROM u")
+                written = {one.name: len(one.deleted) for one in self.kept.written_since(self.snapshot)}
+                self.assertEqual({name: n for name, n in written.items() if n}, {"app.t": 2, "app.u": 2})
+                self.assertRestored()
+                self.assertTestsRestored("UPDATE t SET n = 5", "TRUNCATE t, u")
+
+    def test_by_a_trigger_that_fires_always(self) -> None:
+        for code in ("55000", "OURS1"):
+            with self.subTest(code):
+                self.setUp()
+                self.begin(
+                    "CREATE FUNCTION deny() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                    f"RAISE 'no' USING ERRCODE = '{code}'; END $$; CREATE TABLE t (id int PRIMARY KEY); "
+                    "CREATE TRIGGER deny BEFORE DELETE OR TRUNCATE ON t EXECUTE FUNCTION deny(); "
+                    "ALTER TABLE t ENABLE ALWAYS TRIGGER deny",
+                    "INSERT INTO t VALUES (1)",
+                )
+                self.assertTestsRestored("INSERT INTO t VALUES (2)")
+
+    def test_what_refreshes_a_view(self) -> None:
+        self.begin(
+            "CREATE TABLE t (n int); CREATE FUNCTION shown(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN "
+            "IF $1 < 0 THEN RAISE 'no' USING ERRCODE = '08001'; END IF; RETURN $1; END $$; "
+            "CREATE MATERIALIZED VIEW v AS SELECT shown(n) FROM t",
+            "INSERT INTO t VALUES (1)",
+            "REFRESH MATERIALIZED VIEW v",
+            "INSERT INTO t VALUES (-1)",
+        )
+        self.run_sql("DELETE FROM t WHERE n < 0; REFRESH MATERIALIZED VIEW v")
+        self.kept.reset(self.snapshot)
+        self.assertEqual(self.rows("SELECT n FROM app.t ORDER BY 1"), [(-1,), (1,)])
+
+
+@for_every_role
 class HalfWayTests(ExactTests):
     """What DDL commits before it fails, and what no event trigger tells."""
 

@@ -358,10 +358,8 @@ class PostgreSQLBackend(OwnedDatabase):
     ) -> Findings:
         try:
             return fast.reset(snapshot, thorough=hidden, everywhere=everywhere, same_schema=same_schema)
-        except psycopg.errors.LockNotAvailable:
-            raise
         except psycopg.Error as error:  # a table is missing, or another one
-            if not self._connection.alive:
+            if not self._connection.refuses(error):
                 raise
             fast.report_slow_way(self.database.name, said(error, self._secrets))
             return EVERYTHING

@@ -309,9 +309,9 @@ def _copy(connection: Connection, was: str, columns: str, lines: str) -> str:
         with connection.raw.transaction():
             connection.run(f"CREATE TABLE {location} ({columns})")
             connection.run(f"INSERT INTO {location} SELECT (s.line::{location}).* FROM ({lines} OFFSET 0) s")
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error:  # a type of its columns is gone as well
+    except psycopg.Error as error:  # a type of its columns is gone as well
+        if not connection.refuses(error):
+            raise
         connection.run(f"CREATE TABLE {location} AS {lines}")
     return location
 

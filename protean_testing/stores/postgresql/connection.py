@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import URL
 
@@ -23,9 +24,6 @@ except ImportError as missing:  # asked for by name, so the extra is what to ins
     raise ConfigurationError(
         'PostgreSQL needs psycopg 3. Install it with: pip install "protean-testing[postgresql]"'
     ) from missing
-
-if TYPE_CHECKING:
-    from psycopg.pq.abc import PGresult
 
 OURS = "protean_testing"
 """The one schema that is ours."""
@@ -71,6 +69,9 @@ _LATER_SETTINGS = {"idle_session_timeout": 14, "transaction_timeout": 17}  # off
 
 DURABLE = "SET LOCAL synchronous_commit = on;"
 """Before statements that are to outlive a crash of the server, as resets need not."""
+
+_OF_THE_MOMENT = re.compile(r"40|53|57|55P03|58000|58030")
+"""SQLSTATEs of a server that cannot at present: deadlocks, resources, locks, cancels, ends, its disk."""
 
 _FAILED = psycopg.pq.ExecStatus.FATAL_ERROR
 
@@ -202,7 +203,7 @@ class Connection:
         )
         (result,) = self.raw.wait(generators.execute(pgconn))  # libpq's own call would block, Ctrl-C too
         if result.status == _FAILED:
-            raise _error(result)
+            raise psycopg.errors.error_from_result(result)
         return [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
 
     def watched(self, statement: str) -> tuple[str, str]:
@@ -217,9 +218,17 @@ class Connection:
             self.raw.pgconn.send_prepare(name.encode(), statement.encode())
             (result,) = self.raw.wait(generators.execute(self.raw.pgconn))
             if result.status == _FAILED:
-                raise _error(result)
+                raise psycopg.errors.error_from_result(result)
             self._prepared[statement] = name
         return name
+
+    def refuses(self, error: psycopg.Error) -> bool:
+        """Whether `error` is of its statement alone, which the server does not execute as things are.
+
+        Else the connection was lost, a lock is in the way, or the server cannot do anything at present: other
+        statements would fail as well. psycopg's classes do not say so: an OperationalError may be either.
+        """
+        return self.alive and not _OF_THE_MOMENT.match(error.sqlstate or "")
 
     def unprepare(self, statement: str) -> None:
         """Forget a statement that does not come again."""
@@ -294,12 +303,6 @@ def _works(parameters: dict[str, Any], pid: int) -> bool:
             limit(other, Patience(object(), least=2.0), NoAnswer)
             return other.execute(looked.encode()).fetchone() == (True,)
     return False
-
-
-def _error(result: PGresult) -> psycopg.Error:
-    message = result.error_message.decode(errors="replace").strip()
-    state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
-    return (psycopg.errors.lookup(state.decode()) if state else psycopg.OperationalError)(message)
 
 
 def libpq_parameters(url: URL) -> dict[str, Any]:

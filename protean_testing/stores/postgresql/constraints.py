@@ -89,9 +89,9 @@ def write(connection: Connection, tables: Collection[int], statements: str) -> N
             connection.run("SAVEPOINT restoring")
             try:
                 _write(connection, tables, statements)
-            except psycopg.OperationalError:
-                raise
             except psycopg.Error as error:
+                if not connection.refuses(error):
+                    raise
                 connection.run("ROLLBACK TO SAVEPOINT restoring")
                 found = [one for one in _constraints(connection, tables) if one.refuses(error)]
                 more = {one.key: tables if one.domain else {one.on} for one in found}
@@ -162,9 +162,9 @@ def _add(connection: Connection, one: _Constraint) -> None:
     try:
         with connection.raw.transaction():
             connection.run(add)
-    except psycopg.OperationalError:
-        raise
     except psycopg.Error as error:
+        if not connection.refuses(error):
+            raise
         connection.run(f"{add} NOT VALID")
         logging.getLogger("protean_testing").warning(
             "constraint %s on %s is NOT VALID from now on: a row that was there does not keep it any more, "

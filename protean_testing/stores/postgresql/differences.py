@@ -77,9 +77,9 @@ def _difference(connection: Connection, table: Table, state: State, name: str, e
             return Written(name, remark="an open transaction has locked it")
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             return Written(name, remark="the test has altered or dropped it")
-        except psycopg.OperationalError:
-            raise
         except psycopg.Error as error:  # a value that Python has not, such as infinity; another shape
+            if not connection.refuses(error):
+                raise
             reason = str(error).partition("\n")[0]
     return Written(name, remark=f"its rows cannot be compared ({reason})")
 

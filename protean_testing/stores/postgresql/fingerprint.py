@@ -144,9 +144,9 @@ def _rename(connection: Connection, wrong: list[tuple[Object, Object]]) -> bool:
                 if now.schema != was.schema:
                     alter(now, f"SET SCHEMA {was.schema}")
                 alter(now, f"RENAME TO {was.name}")
-    except psycopg.OperationalError:  # a lock is in the way, or the connection is lost
-        raise
-    except psycopg.Error:
+    except psycopg.Error as error:
+        if not connection.refuses(error):
+            raise
         return False
     return True
 

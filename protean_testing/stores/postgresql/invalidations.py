@@ -44,9 +44,9 @@ class Invalidations:
             return True
         try:
             self._latest = self._connection.call(self._statement)
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error:  # the function is gone: the catalogs tell more
+        except psycopg.Error as error:  # the function is gone: the catalogs tell more
+            if not self._connection.refuses(error):
+                raise
             self._statement = ""
             return True
         return self._latest != self._known

@@ -92,12 +92,9 @@ def restore(connection: Connection, pairs: dict[Address, Address], then: Parts) 
             done.add(statement)
             try:
                 connection.run(statement)
-            except psycopg.errors.ObjectNotInPrerequisiteState:
-                pass  # an operational error to psycopg, and yet of this statement alone
-            except psycopg.OperationalError:
-                raise
-            except psycopg.Error:  # what is not right in the end is told by the comparison
-                pass
+            except psycopg.Error as error:  # what is not right in the end is told by the comparison
+                if not connection.refuses(error):
+                    raise
     return wrong
 
 

@@ -48,12 +48,9 @@ def restore(connection: Connection, catalog: Catalog, targets: Mapping[int, Stat
         try:
             with connection.raw.transaction():
                 connection.run(f"{switch} REFRESH MATERIALIZED VIEW {view.sql}{tail}")
-        except psycopg.errors.ObjectNotInPrerequisiteState:
-            pass  # of a view that it reads and that holds no data
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error:
-            pass  # it shows what it showed
+        except psycopg.Error as error:  # it shows what it showed
+            if not connection.refuses(error):
+                raise
     if views:
         connection.run(f"SET LOCAL row_security = off; {connection.reading}")
     other = changed(connection, views)
