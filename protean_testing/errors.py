@@ -43,6 +43,10 @@ class StoreError(ProteanTestingError):
         self.store = store
 
 
+class LostStoreError(StoreError):
+    """A store's place was there when the run began, and cannot be reached or used any more."""
+
+
 class OpenTransactionError(StoreError):
     """A transaction of the code under test stayed open, so the data could not be saved or reset."""
 

@@ -339,7 +339,7 @@ class NotHeldTests(ExactTests):
 
 @for_every_role
 class RefusedTests(ExactTests):
-    """Statements that fail with an error which psycopg calls an operational one, or with one of the user's own."""
+    """Statements that fail with what psycopg calls an operational error, or with a SQLSTATE of the user's."""
 
     CODES = ("55000", "08001", "HV00N", "OURS1")
 

@@ -296,7 +296,7 @@ class DataTests(RedisTestCase):
         for call in (store.save_data, lambda: store.reset_data(snapshot), store.drop_schema):
             begin = time.monotonic()
             with self.assertRaisesRegex(
-                StoreError, "store 'redis': no answer from .* within 0.5 s"
+                StoreError, "store 'redis' is lost.*\nno answer within 0.5 s"
             ) as caught:
                 call()
             self.assertEqual(caught.exception.store, "redis")
@@ -408,6 +408,126 @@ class DataTests(RedisTestCase):
 
         before = len(self.theirs.client_list())
         self.assertLessEqual(asyncio.run(main()), before + 2)  # our listener, and the outer client
+
+
+class SettingsTests(RedisTestCase):
+    """What a test changes of the server itself: restored if it is ours alone, else told with the line."""
+
+    CHANGES = {
+        "REPLICAOF": ["REPLICAOF 127.0.0.1 1"],
+        "CONFIG maxmemory": ["CONFIG SET maxmemory 1"],
+        "CONFIG maxmemory-policy": ["CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 1"],
+        "CONFIG requirepass": ["CONFIG SET requirepass other"],
+        "CONFIG min-replicas-to-write": ["CONFIG SET min-replicas-to-write 3"],
+        "CONFIG notify-keyspace-events": ["CONFIG SET notify-keyspace-events KEA"],
+        "ACL default": ["ACL SETUSER default -unlink -flushdb", "ACL SETUSER default off"],
+        "ACL eve": ["ACL SETUSER eve on nopass ~* +@all (~k +get)"],
+        "FUNCTION": [
+            "FUNCTION LOAD " + "#!lua\u00a0name=a\nredis.register_function('f',function()return(1)end)"
+        ],
+        "CLIENT PAUSE": ["CLIENT PAUSE 60000 WRITE"],
+    }
+    REFUSING = ("REPLICAOF", "maxmemory", "min-replicas", "ACL default")
+
+    def begin(self, *, private: bool) -> tuple[RedisStore, Any, OwnServer]:
+        server = OwnServer(self, program=self.binary)
+        store = RedisStore(name="shop", wait=1.0)
+        self.addCleanup(store.close)
+        store.bind(server.url, private=private)
+        store.check()
+        store.create_schema()
+        store.save_data()
+        client = self.client(server.url)
+        client.set("base", "v")
+        snapshot = store.save_data()
+        client.set("base", "w")
+        client.set("more", "w")
+        return store, snapshot, server
+
+    def change(self, url: str, commands: list[str]) -> None:
+        with redis.Redis.from_url(url, protocol=2) as client:
+            for command in commands:
+                client.execute_command(*(word.replace("\u00a0", " ") for word in command.split(" ")))
+
+    def test_on_a_server_of_our_own(self) -> None:
+        for name, commands in self.CHANGES.items():
+            with self.subTest(name):
+                store, snapshot, server = self.begin(private=True)
+                with redis.Redis.from_url(server.url) as client:
+                    before = client.config_get("*"), client.acl_users(), client.function_dump()
+                self.change(server.url, commands)
+                with self.assertWarnsRegex(
+                    LeakWarning, f"settings .* store 'shop' changed: .*{name}.*\n.*restored"
+                ):
+                    self.assertTrue(store.reset_data(snapshot))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", LeakWarning)
+                    self.assertFalse(store.reset_data(snapshot))
+                with redis.Redis.from_url(server.url) as client:
+                    self.assertEqual([client.get(key) for key in client.keys()], [b"v"])
+                    self.assertEqual(client.info("replication")["role"], "master")
+                    self.assertEqual(
+                        (client.config_get("*"), client.acl_users(), client.function_dump()), before
+                    )
+                    client.set("writes", "are taken")
+
+    def test_on_a_server_that_others_may_use(self) -> None:
+        for name, commands in self.CHANGES.items():
+            with self.subTest(name):
+                store, snapshot, server = self.begin(private=False)
+                self.change(server.url, commands)
+                if name == "CLIENT PAUSE" or any(word in name for word in self.REFUSING):
+                    with self.assertRaisesRegex(StoreError, "could not reset|CLIENT PAUSE") as caught:
+                        store.reset_data(snapshot)
+                    self.assertIn(
+                        "CLIENT PAUSE" if name == "CLIENT PAUSE" else name.partition(" ")[2],
+                        str(caught.exception),
+                    )
+                else:
+                    with self.assertWarnsRegex(
+                        LeakWarning, f"{name}.*\n.*another client(.*\n)*.*{name.split()[-1]}"
+                    ) as warned:
+                        store.reset_data(snapshot)
+                    self.assertNotIn("other\n", str(warned.warning))
+                server.kill()
+
+    def test_what_a_class_changes_is_there_for_its_tests(self) -> None:
+        store, outer, server = self.begin(private=True)
+        self.change(server.url, ["CONFIG SET notify-keyspace-events KEA"])
+        inner = store.save_data()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LeakWarning)
+            self.assertFalse(store.reset_data(inner))
+        events = "notify-keyspace-events"
+        with redis.Redis.from_url(server.url) as client:
+            self.assertNotEqual(client.config_get(events)[events], "")
+            with self.assertWarns(LeakWarning):
+                store.reset_data(outer)
+            self.assertEqual(client.config_get(events)[events], "")
+
+    def test_a_script_that_hangs(self) -> None:
+        store, snapshot, server = self.begin(private=True)
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("busy-reply-threshold", 100)
+        snapshot = store.save_data()
+        thread = threading.Thread(target=self.hang, args=[server.url])
+        thread.start()
+        time.sleep(0.5)
+        for _ in range(2):
+            with self.assertRaisesRegex(OpenTransactionError, "script or function that still runs"):
+                store.reset_data(snapshot)
+        with redis.Redis.from_url(server.url) as client:
+            client.script_kill()
+        thread.join()
+        store.reset_data(snapshot)
+
+    def hang(self, url: str) -> None:
+        with redis.Redis.from_url(url) as client, self.assertRaises(redis.ResponseError):
+            client.eval("while true do end", 0)
+
+
+class SystemSettingsTests(SettingsTests):
+    binary = SYSTEM
 
 
 class SystemDataTests(DataTests):

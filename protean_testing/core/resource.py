@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from logging import getLogger
 from time import perf_counter
 from traceback import clear_frames
@@ -17,6 +18,7 @@ from ..errors import (
     ConfigurationError,
     LateWriteWarning,
     LeakError,
+    LostStoreError,
     ProteanTestingError,
     ScopeError,
     StoreError,
@@ -29,6 +31,8 @@ from .hanging import watch
 from .leaks import Everything, bullet_list, differences, report_leak, strictest
 from .process_exit import is_of_signal
 from .run_sync import run_sync
+
+__unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
 
 logger = getLogger("protean_testing")
 
@@ -159,9 +163,16 @@ class Resource:
     def drop(self) -> Iterable[Callable[[], object]]:
         """The steps that drop the schemas, in order; each may fail without stopping the next."""
         for store in reversed(self.schemas.values()):
-            yield store.drop_schema
+            yield partial(self._drop, store)
         for store in reversed(self.schemas.values()):
             yield store.close
+
+    def _drop(self, store: Store) -> None:
+        try:
+            run_sync(store.drop_schema())
+        except LostStoreError:
+            if self.owed is None:  # else it was told
+                raise
 
     def rest(self) -> None:
         """Close connections until the next scope begins. Only if `is_idle`."""
@@ -228,7 +239,7 @@ class Resource:
         assert scope is not None
         self.owe(entry)
         self._debt = Debt.BEGUN
-        ended_scope.set(scope.label)
+        ended_scope.set(self._last)
         leak: LeakError | None = None
         token = leak_policy.set(entry.on_leak)
         try:
@@ -290,9 +301,9 @@ class Resource:
         """Have the data of `entry` restored before anything else begins, unless an outer one is owed."""
         if self.owed is None or entry.depth <= self.owed.depth:
             assert entry.scope is not None
-            if self.owed is None:
-                self._debt = Debt.DUE
-            self.owed, self._last = entry, entry.scope.label
+            if self.owed is None:  # else that one has begun it
+                self._debt, self._last = Debt.DUE, entry.scope.label
+            self.owed = entry
 
     def settle(self) -> None:
         """Restore what is owed: a reset failed, was interrupted, or never came.
@@ -320,7 +331,7 @@ class Resource:
                 f"store {self.store.name!r} is not clean: its reset after {self._last} failed, "
                 f"and failed again now.\n{error}",
                 store=self.store.name,
-            ) from error
+            ) from (None if isinstance(error, ProteanTestingError) else error)
         finally:
             leak_policy.reset(token)
         if owed not in self.stack:

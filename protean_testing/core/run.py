@@ -7,12 +7,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from os import getpid
 from threading import RLock
 
-from ..errors import ConfigurationError, ScopeError
+from ..errors import ConfigurationError, ScopeError, without_own_frames
 from ..store import Store, validate
 from .companions import Companion
 from .figures import Figures
 from .resource import Resource, StackedScope
 from .run_sync import run_sync
+
+__unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
 
 AWAKE = 3
 """Places that keep their connections though no scope is open in them: the next class may use one again."""
@@ -195,9 +197,9 @@ def _last_use(unit: Mapping[Hashable, Resource]) -> int:
 def raise_all(errors: Sequence[Exception], when: str) -> None:
     """Raise one error as it is, several as a group."""
     if len(errors) == 1:
-        raise errors[0]
+        raise without_own_frames(errors[0])
     if errors:
-        raise ExceptionGroup(f"{len(errors)} errors {when}", list(errors))
+        raise ExceptionGroup(f"{len(errors)} errors {when}", [without_own_frames(one) for one in errors])
 
 
 def attempts(steps: Iterable[Callable[[], object]]) -> list[Exception]:
@@ -211,5 +213,5 @@ def attempts(steps: Iterable[Callable[[], object]]) -> list[Exception]:
         try:
             run_sync(step())
         except Exception as error:
-            errors.append(error)
+            errors.append(without_own_frames(error))
     return errors

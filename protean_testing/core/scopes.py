@@ -24,6 +24,8 @@ from .resource import Entry, Resource, StackedScope
 from .run import attempts, raise_all, run
 from .threads import PATIENCE, Background, named
 
+__unittest = True  # unittest leaves frames of this module out of the tracebacks that it prints
+
 HANDLE_WITHIN = 5.0  # seconds for an async handle to close
 
 logger = getLogger("protean_testing")
@@ -332,8 +334,7 @@ class Scope:
             for resource, entry in entries:
                 began = perf_counter()
                 try:
-                    is_changed = step(resource, entry)
-                    changed |= is_changed
+                    changed |= (is_changed := step(resource, entry))
                 except Exception as error:
                     failed.append(error)
                     is_changed = True
@@ -399,8 +400,7 @@ class Scope:
 
     def innermost(self) -> StackedScope:
         """The innermost scope that is open inside this one, or this one."""
-        inner = [scope for scope in self._inner() if scope.restores]
-        return inner[-1] if inner else self
+        return next((scope for scope in reversed(self._inner()) if scope.restores), self)
 
     def _inner(self) -> list[StackedScope]:
         if all(resource.stack[-1].scope is self for resource in self.entries):

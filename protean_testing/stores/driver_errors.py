@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..errors import OpenTransactionError, ProteanTestingError, StoreError, redacted
+from ..errors import LostStoreError, OpenTransactionError, ProteanTestingError, StoreError, redacted
+from ..store import ended_scope
 
 Kinds = type[Exception] | tuple[type[Exception], ...]
 
@@ -52,6 +53,25 @@ def translated(
             else better
         )
     raise failure from None
+
+
+def lost(store: str, place: str, why: str, *, url: str = "") -> LostStoreError:
+    """The error of a place that this run has used, and cannot use any more.
+
+    Parameters:
+        store: The store's name.
+        place: Where it is, without passwords.
+        why: The driver's or our own words.
+        url: Its passwords are not told.
+    """
+    after = f", as was found after {ended}" if (ended := ended_scope.get("")) else ""
+    return LostStoreError(
+        f"store {store!r} is lost{after}: {place} was used by this run, and cannot be used any more.\n"
+        f"{redacted(why, url).strip()}\n"
+        "A test of code that drops, renames, locks or stops such a place makes one for itself that is no "
+        "store's, e.g.  CREATE DATABASE other_test",
+        store=store,
+    )
 
 
 def said(error: Exception, url: str = "") -> str:

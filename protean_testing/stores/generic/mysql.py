@@ -128,6 +128,11 @@ def was_denied(error: SQLAlchemyError) -> bool:
     return error_number(error) == 1227
 
 
+def is_without_database(error: SQLAlchemyError) -> bool:
+    """Whether the session's database is there no more."""
+    return error_number(error) in (1046, 1049)
+
+
 def is_gone(error: SQLAlchemyError) -> bool:
     """Whether there is no such session any more."""
     return error_number(error) == 1094

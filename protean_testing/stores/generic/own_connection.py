@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy
 from ...waiting import LONGEST, Patience
-from ..driver_errors import said, translated
+from ..driver_errors import lost, said, translated
 from ..sql.backend import Database
 from ..sql.urls import server_of, with_secrets
 from . import idle_locks, mysql
@@ -74,9 +74,10 @@ class OwnConnection:
         began = monotonic()
         try:
             given = self._connect(self.database.engine())
-        except DBAPIError:
-            self._was_silent(began)
-            raise
+        except DBAPIError as error:
+            if self._was_silent(began) or not self._was_open:
+                raise
+            raise self._lost(str(error.orig)) from None
         if not self.is_mysql:
             given.detach()  # the application's pool keeps its size
             with suppress(NotImplementedError, SQLAlchemyError):  # dialects that have no such thing
@@ -200,10 +201,16 @@ class OwnConnection:
     def _explained(self, began: float, error: Exception, text: str) -> Exception | str:
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             self._was_silent(began)
+        if self.is_mysql and isinstance(error, DBAPIError) and mysql.is_without_database(error):
+            return self._lost(text)
         if self.is_mysql and isinstance(error, SQLAlchemyError) and mysql.was_locked(error):
             name = self.database.name
             return OpenTransactionError(f"could not reset store {name!r}: {text}", store=name)
         return text
+
+    def _lost(self, why: str) -> StoreError:
+        url = with_secrets(self.database.url)
+        return lost(self.database.name, self.database.shown, why, url=url)
 
     def said(self, error: SQLAlchemyError) -> str:
         """The driver's own words, without passwords."""

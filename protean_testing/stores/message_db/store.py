@@ -15,7 +15,7 @@ from ...errors import ConfigurationError, OpenTransactionError, Secret, StoreErr
 from ...ownership import Acquired, acquire, clean_line, marker, refusal, refuse_other_name
 from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, validate
 from ...waiting import turns
-from ..driver_errors import said, translated
+from ..driver_errors import lost, said, translated
 from ..sql.definition import Definition
 from ..sql.urls import parsed_url, readable
 from ..sql.worker_url import worker_database_of, worker_url
@@ -408,16 +408,29 @@ class MessageDBStore(LocatedStore):
 
     def connect(self) -> Any:
         """A new connection, that of a role that may delete messages."""
-        return connected(self.name, self._url, self._wait, self._handle())
+        try:
+            return connected(self.name, self._url, self._wait, self._handle())
+        except ConfigurationError as error:
+            if self._first is None:
+                raise
+            why = str(error)
+        raise lost(self.name, self._handle(), why)
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`, and once more if the connection had been lost."""
         from ..postgresql.connection import NoAnswer, psycopg
 
-        with translated(what, self.name, psycopg.Error, self._url, hint="End it in the test."):
+        def explained(error: Exception, text: str) -> Exception | str:
+            gone = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+            return lost(self.name, self._handle(), text, url=self._url) if isinstance(error, gone) else text
+
+        hint = "End it in the test."
+        with translated(what, self.name, psycopg.Error, self._url, explained=explained, hint=hint):
             try:
                 return work()
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
+                if not self._connection.closed:
+                    self._connection.rollback()
                 if isinstance(error, NoAnswer) or not self._connection.closed:
                     raise
             return work()

@@ -14,6 +14,7 @@ from sqlalchemy import URL
 
 from ...errors import ConfigurationError, Secret, redacted
 from ...waiting import DEADLINE, Patience, limit
+from ..driver_errors import lost
 from ..sql.backend import Database
 from ..sql.urls import server_of, with_secrets
 
@@ -111,13 +112,16 @@ class Connection:
         self.not_held: dict[tuple[int, str], Collection[int]] = {}
         self.replaced: list[tuple[tuple[int, int], str, str]] = []
         self._patience = patience_for(database.url, database.wait)
+        self._was_open = False
         self.renew()
+        self._was_open = True
 
     def renew(self) -> None:
         """Connect, also where an earlier connection was lost.
 
         Raises:
             ConfigurationError: The server cannot be reached, or is too old.
+            LostStoreError: It could be reached before.
         """
         self.raw = self._connected()
         self._prepared: dict[str, str] = {}
@@ -250,6 +254,8 @@ class Connection:
             return connect(database.url, self._patience)
         except psycopg.Error as error:
             reason = redacted(str(error), with_secrets(database.url)).strip()
+        if self._was_open:
+            raise lost(database.name, database.shown, reason)
         raise ConfigurationError(
             f"store {database.name!r}: {database.shown} cannot be reached.\n"
             f"{reason}\nIs the server running, and are host, user, password and database of the URL right?"

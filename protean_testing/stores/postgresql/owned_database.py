@@ -9,7 +9,7 @@ from typing import TypeVar
 from ...errors import ProteanTestingError
 from ...ownership import Marker
 from ...waiting import turns
-from ..driver_errors import translated
+from ..driver_errors import lost, translated
 from ..sql.backend import Database
 from ..sql.urls import with_secrets
 from . import ownership, transactions
@@ -89,6 +89,7 @@ class OwnedDatabase:
                 except psycopg.OperationalError as error:
                     if self._connection.alive or isinstance(error, NoAnswer):
                         raise
+                if not self._connection.alive:
                     self._reconnect()
             return work()
 
@@ -96,9 +97,10 @@ class OwnedDatabase:
         """Connect again, and see that nobody else had the database meanwhile: the lock went with the session.
 
         Raises:
+            LostStoreError: It is gone, or was dropped and made again.
             UnsafeStoreError: Somebody had, or has it.
         """
-        connection = self._connection
+        connection, database = self._connection, self.database
         connection.renew()
         if self._marker is None:
             return
@@ -107,6 +109,10 @@ class OwnedDatabase:
             if is_ours := ownership.take_lock(connection):
                 break
         there = ownership.read_marker(connection)
+        if is_ours and there is None:
+            connection.close()
+            why = "It was dropped and made again, or emptied: nothing of this run is in it."
+            raise lost(database.name, database.shown, why)
         if not is_ours or there is None or there.run != self._marker.run:
             self._is_lost = True
             connection.close()

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from redis.exceptions import NoPermissionError, ResponseError
 
 from ...changes import Written
-from . import transactions
+from . import settings, transactions
 from .connection import Wire, checked
 from .differences import differences
 from .journal import Journal, Snapshot
+from .settings import Settings
 from .tracking import Tracking
 from .transactions import OpenMulti
 from .values import Value, Values
@@ -36,6 +37,8 @@ class Data:
 
     Attributes:
         limit: How many keys that were written since the last snapshot a new one copies at most.
+        is_own_server: Nobody but this run uses the server.
+        altered: Settings of the server that differed at the last reset, and the commands that undo it.
     """
 
     def __init__(
@@ -59,6 +62,10 @@ class Data:
         self._clients = b""
         self._reported: set[int] = set()
         self.limit: int | None = None
+        self.is_own_server = False
+        self.altered: Settings = {}
+        self._settings: Settings = {}
+        self._calls: list[bytes] | None = None
 
     def save(self) -> Snapshot:
         """A snapshot of what is there now.
@@ -75,6 +82,9 @@ class Data:
             self._journal.found(self._changed(self._read(names)))
         self._tracking.settled()
         snapshot = self._journal.push()
+        if self._calls != self._tracking.calls:
+            self._settings, self._calls = settings.read(self._wire), self._tracking.calls
+        snapshot.settings = self._settings
         snapshot.waiting = frozenset(transactions.waiting(self._clients, self._db, ()))
         return snapshot
 
@@ -84,10 +94,29 @@ class Data:
         Returns:
             Whether anything was otherwise, and the transactions that were left open.
         """
-        count, ended = self._ask(end=True)
+        count, ended = self._ask(end=True, is_brief=snapshot is self._journal.snapshots[-1])
+        if self._calls != self._tracking.calls or snapshot.settings is not self._settings:
+            self._restore_settings(snapshot)
         changed = self._empty(snapshot, count) if snapshot.size == 0 else self._restore(snapshot)
         self._tracking.settled()
         return changed, ended
+
+    def _restore_settings(self, snapshot: Snapshot) -> None:
+        """Restore settings of a server that is ours alone; those of another one may be others' work."""
+        now, self._calls = settings.read(self._wire), self._tracking.calls
+        self.altered = settings.changed(snapshot.settings, now)
+        if self.altered and self.is_own_server:
+            self._tracking.end()  # as a replica it may have got another one's data
+            self._wire.call(*self.altered.values())
+            now = settings.read(self._wire)
+        then = snapshot.settings
+        for (
+            one
+        ) in self._journal.snapshots:  # what stays is told once; a user's rules may be worded otherwise now
+            same = {name for name in self.altered if one.settings.get(name) == then.get(name)}
+            kept = {name: command for name, command in one.settings.items() if name not in same}
+            one.settings = kept | {name: now[name] for name in same & now.keys()}
+        self._settings = snapshot.settings
 
     def written_since(self, snapshot: Snapshot) -> Iterator[Written]:
         """What was written to each key since `snapshot`; open transactions are not waited for."""
@@ -145,7 +174,7 @@ class Data:
                 return int(count)
         return len(self.values.names())
 
-    def _ask(self, *, end: bool) -> tuple[int, list[OpenMulti]]:
+    def _ask(self, *, end: bool, is_brief: bool = False) -> tuple[int, list[OpenMulti]]:
         """Ask in one round trip what was written, and see that no transaction is open.
 
         Returns:
@@ -154,7 +183,11 @@ class Data:
         if self._prefix:
             self._tracking.ask()
             return 1, []  # clients of others may be in this database
-        clients, count = self._tracking.ask(("CLIENT", "LIST"), ("DBSIZE",))
+        # What settings a test has changed that wrote nothing is found after the next one that writes.
+        ask = self._wire.attempt if is_brief and self._tracking.written is None else self._tracking.ask
+        clients, count = ask(("CLIENT", "LIST"), ("DBSIZE",))
+        if isinstance(clients, ResponseError) and str(clients).startswith("BUSY "):
+            raise clients
         ended: list[OpenMulti] = []
         if isinstance(clients, NoPermissionError):
             self._report("CLIENT LIST", "a MULTI that a test leaves open is not found")
@@ -199,7 +232,11 @@ class Data:
         else:
             changed = count > 0
             if changed:
-                self.values.flush()
+                (reply,) = self._tracking.ask(("FLUSHDB", "ASYNC"))
+                if self._calls != self._tracking.calls:
+                    self._restore_settings(snapshot)
+                if isinstance(reply, ResponseError):
+                    self.values.flush()
             self._tracking.end()
         self._journal.empty(snapshot)
         return changed

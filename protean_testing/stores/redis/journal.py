@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .settings import Settings
 from .values import Value
 
 
@@ -16,11 +17,13 @@ class Snapshot:
         size: How many keys there were.
         before: What the keys held that were found written since, up to the next snapshot (None: nothing).
         waiting: The clients that subscribed or waited for a key then.
+        settings: Those of the server.
     """
 
     size: int
     before: dict[bytes, Value | None] = field(default_factory=dict)
     waiting: frozenset[int] = frozenset()
+    settings: Settings = field(default_factory=dict)
 
 
 class Journal:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError, TimeoutError
 
 from ...changes import Written
 from ...core.leaks import report_leak
@@ -24,7 +25,8 @@ from ...errors import (
 )
 from ...store import LocatedStore, OnLeak, ResetAfter, Snapshot, Store, validate
 from ...waiting import turns
-from . import acquire, server
+from ..driver_errors import lost
+from . import acquire, server, settings
 from .address import Address, from_client, from_url
 from .connection import LOST
 from .data import Data, TooManyKeys
@@ -220,7 +222,7 @@ class RedisStore(LocatedStore):
         except UnsafeStoreError:
             in_use.discard(handle)
             raise
-        data.limit = self.copy_limit
+        data.limit, data.is_own_server = self.copy_limit, handle.private and handle.own is None
         handle.data = data
 
     def drop_schema(self) -> None:
@@ -255,6 +257,8 @@ class RedisStore(LocatedStore):
         changed, left_open = self._again("reset", lambda: data.reset(snapshot))
         if left_open:
             self._report_leak(left_open)
+        if data.altered:
+            self._report_altered(data)
         return changed
 
     def written_since(self, snapshot: Snapshot) -> list[Written]:
@@ -290,8 +294,7 @@ class RedisStore(LocatedStore):
         handle = self._live()
         patience = handle.address.patience(self._wait)
         if patience.is_spent:
-            why = f"no answer from {handle.address} within {self._wait:g} s the last time. Was it stopped?"
-            raise self._failure(what, why)
+            raise self._unanswered(what, f"no answer within {self._wait:g} s the last time")
         was_gone, began = patience.is_gone, monotonic()
         for turn in turns(0.0 if was_gone else self._wait, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE):
             try:
@@ -310,14 +313,15 @@ class RedisStore(LocatedStore):
                 busy = isinstance(error, ResponseError)
                 if busy and not str(error).startswith("BUSY "):
                     raise self._failure(what, str(error)) from None
+                if isinstance(error, TimeoutError) and not was_gone and self._ends_pause(handle):
+                    continue
                 if turn.is_last or turn.seconds >= self._wait:
                     if busy:
                         raise self._of_open_transaction(
                             what, "  a Lua script or function that still runs"
                         ) from None
                     patience.gone(began)
-                    why = f"no answer from {handle.address} within {self._wait:g} s: {error}"
-                    raise self._failure(what, f"{why}\nWas it stopped?") from None
+                    raise self._unanswered(what, f"no answer within {self._wait:g} s: {error}") from None
             except RedisError as error:
                 raise self._failure(what, str(error)) from None
             except KeyboardInterrupt:
@@ -325,10 +329,34 @@ class RedisStore(LocatedStore):
                 raise
         raise AssertionError("the last turn ends it")
 
+    def _advice(self) -> str:
+        """The lines to write where settings of the server were changed."""
+        data = self._live().data
+        lines = (f"\n  {settings.shown(*one)}" for one in data.altered.items()) if data is not None else ()
+        return f"\nSet back in the test what it changes:{listed}" if (listed := "".join(lines)) else ""
+
     def _failure(self, what: str, why: str) -> StoreError:
         address = self._live().address
-        why = redacted(why, address.password, address.url)
+        why = redacted(why, address.password, address.url) + self._advice()
         return StoreError(f"could not {what} store {self.name!r}: {why}", store=self.name)
+
+    def _ends_pause(self, handle: RedisHandle) -> bool:
+        """End a CLIENT PAUSE of writes on a server that is ours alone. One of all commands keeps us out."""
+        data = handle.data
+        if data is None or not data.is_own_server or not self._wait or "CLIENT PAUSE" in data.altered:
+            return False
+        with suppress(*LOST):
+            handle.wire.attempt(("CLIENT", "UNPAUSE"))
+            data.altered["CLIENT PAUSE"] = ("CLIENT", "UNPAUSE")
+            return True
+        return False
+
+    def _unanswered(self, what: str, why: str) -> StoreError:
+        handle = self._live()
+        why = f"{why}\nWas it stopped, or paused (CLIENT PAUSE)?"
+        if handle.data is not None:
+            return lost(self.name, f"Redis database {handle.address}", why, url=handle.address.url)
+        return self._failure(what, f"{handle.address}: {why}")
 
     def _of_open_transaction(self, what: str, which: str) -> OpenTransactionError:
         return OpenTransactionError(
@@ -348,6 +376,15 @@ class RedisStore(LocatedStore):
                 f"Allow it with: ACL SETUSER name {right}",
                 stacklevel=2,
             )
+
+    def _report_altered(self, data: Data) -> None:
+        end = "They were restored. Change them before the scope begins if several tests need them."
+        if not data.is_own_server:
+            end = f"It may have been another client of it, so they stay.{self._advice()}"
+        names = ", ".join(data.altered)
+        text = f"left settings of the Redis server of store {self.name!r} changed: {names}.\n{end}"
+        data.altered = {}
+        report_leak(text, self.name, self.on_leak)
 
     def _report_leak(self, left_open: list[OpenMulti]) -> None:
         listed = "\n".join(f"  {multi}" for multi in left_open)

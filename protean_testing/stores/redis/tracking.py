@@ -13,6 +13,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from .connection import LOST, Command, Wire
+from .settings import calls_in
 
 _CHANNEL = b"__redis__:invalidate"
 
@@ -28,6 +29,7 @@ class Tracking:
     Attributes:
         written: The keys written between `begin` or `settled` and the last `ask`; None if that is not known.
         listener_number: The server's number of the second connection; 0 if there is none.
+        calls: How often settings had been changed at the last `ask`.
     """
 
     def __init__(self, wire: Wire, listener: Wire, prefix: bytes) -> None:
@@ -38,6 +40,7 @@ class Tracking:
         self._since = (0, 0)
         self._swaps = b""
         self.listener_number = 0
+        self.calls: list[bytes] = []
 
     def begin(self) -> ResponseError | None:
         """Collect from now on.
@@ -81,10 +84,11 @@ class Tracking:
                 self._listener.send(("PING",))  # its answer comes after all that was sent before
             except LOST:
                 self.written = None
-        if self.written is None:
-            return self._wire.attempt(*commands) if commands else []
-        # A database that was swapped for another is not told, but counted.
+        # What is not told is counted: a database that was swapped for another, a setting that was changed.
         *replies, statistics = self._wire.attempt(*commands, ("INFO", "commandstats"))
+        self.calls = calls_in(statistics)
+        if self.written is None:
+            return replies
         if self._since != self._generations or swaps_in(statistics) != self._swaps or not self._listen():
             self.written = None
         return replies
@@ -103,7 +107,10 @@ class Tracking:
         assert self.written is not None
         try:
             while True:
-                kind, *_, names = self._listener.receive()
+                reply = self._listener.receive()
+                if isinstance(reply, ResponseError):  # a script is running
+                    return False
+                kind, *_, names = reply
                 if kind == b"pong":
                     return True
                 if names is None:  # a database was flushed

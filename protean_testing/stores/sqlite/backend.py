@@ -15,6 +15,7 @@ from ...changes import Written
 from ...core.leaks import report_leak
 from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy
+from ..driver_errors import lost
 from ..sql.backend import Database
 from .differences import differences
 from .image import everything
@@ -184,7 +185,9 @@ class SQLiteBackend:
                 store=self._database.name,
             ) from None
         except sqlite3.Error as error:
-            raise StoreError(f"{self._failed(done)}: {error}.", store=self._database.name) from error
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:
+                raise lost(self._database.name, self._database.shown, str(error)) from None
+            raise StoreError(f"{self._failed(done)}: {error}.", store=self._database.name) from None
 
     def _failed(self, done: str) -> str:
         return f"store {self._database.name!r} ({self._database.shown}) could not be {done}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Engine
 
-from ...errors import ConfigurationError, StoreError, UnsafeStoreError
+from ...errors import ConfigurationError, LostStoreError, UnsafeStoreError
 from ...ownership import Marker, examine, refuse_other_name
 from ...waiting import turns
 from ..sql.backend import Database
@@ -174,7 +174,7 @@ class TestFile:
         if marker is None or self._run_dir.is_inherited:
             return
         if not self._run_dir.is_held:
-            raise StoreError(
+            raise LostStoreError(
                 f"store {self._database.name!r}: {self._run_dir.directory} was removed while the run used "
                 f"{self._shown}, so it is not known whether another run has it now. It was left as it is.",
                 store=self._database.name,
