@@ -411,10 +411,7 @@ class MessageDBStore(LocatedStore):
         try:
             return connected(self.name, self._url, self._wait, self._handle())
         except ConfigurationError as error:
-            if self._first is None:
-                raise
-            why = str(error)
-        raise lost(self.name, self._handle(), why)
+            raise error if self._first is None else lost(self.name, self._handle(), str(error)) from None
 
     def _again(self, what: str, work: Callable[[], Result]) -> Result:
         """Do `work`, and once more if the connection had been lost."""
@@ -431,7 +428,8 @@ class MessageDBStore(LocatedStore):
             except psycopg.Error as error:
                 if not self._connection.closed:
                     self._connection.rollback()
-                if isinstance(error, NoAnswer) or not self._connection.closed:
+                    raise
+                if isinstance(error, NoAnswer):
                     raise
             return work()
 

@@ -64,6 +64,22 @@ def write_header(connection: sqlite3.Connection, values: tuple[int, ...]) -> Non
         connection.execute(f"PRAGMA main.{pragma} = {value}")
 
 
+_PARTS = "SELECT type, name, tbl_name, sql FROM {}.sqlite_schema"
+_DIFFER = "SELECT " + " OR ".join(
+    f"EXISTS ({_PARTS.format(one)} EXCEPT {_PARTS.format(other)})"
+    for one, other in (("main", IMAGE), (IMAGE, "main"))
+)
+
+
+def differs_in_schema(connection: sqlite3.Connection) -> bool:
+    """Whether the database is of another schema, or of another layout, than the image that is attached."""
+    pragmas = (f"PRAGMA {{}}.{name}" for name in ("page_size", "auto_vacuum"))
+    return connection.execute(_DIFFER).fetchone() == (1,) or any(
+        connection.execute(one.format("main")).fetchone() != connection.execute(one.format(IMAGE)).fetchone()
+        for one in pragmas
+    )
+
+
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether somebody else's lock is all that is wrong."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

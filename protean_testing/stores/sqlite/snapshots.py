@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
-from .image import Image, copy, read_header, write_header
+from .image import Image, copy, differs_in_schema, read_header, write_header
 from .location import Location, is_rubbish
 from .open_transactions import patiently
 from .pages import Pages
@@ -440,7 +440,7 @@ class Snapshots:
         version = self._pragma("schema_version")
         if version == self._schemas.get(image):
             return False
-        if self._connection.execute(_SCHEMAS_DIFFER).fetchone() == (1,):
+        if differs_in_schema(self._connection):
             return True
         self._schemas[image] = version
         return False
@@ -490,10 +490,3 @@ class Snapshots:
     def _pragma(self, name: str) -> int:
         (value,) = self._connection.execute(f"PRAGMA main.{name}").fetchone()
         return int(value)
-
-
-_PARTS = "SELECT type, name, tbl_name, sql FROM {}.sqlite_schema"
-_SCHEMAS_DIFFER = "SELECT " + " OR ".join(
-    f"EXISTS ({_PARTS.format(one)} EXCEPT {_PARTS.format(other)})"
-    for one, other in (("main", IMAGE), (IMAGE, "main"))
-)
