@@ -14,6 +14,7 @@ import psycopg
 from protean_testing import (
     ConfigurationError,
     LeakError,
+    LeakWarning,
     OpenTransactionError,
     Store,
     StoreError,
@@ -197,6 +198,24 @@ class GivenTests(unittest.TestCase):
             connection.commit()
         run.end()
         self.assertEqual(messages(self.url), [])
+
+    def test_a_writer_that_works_on_fails_one_scope_alone(self) -> None:
+        with test_database(MessageDBStore(self.url, wait=0.2)) as db, psycopg.connect(self.url) as connection:
+            working = threading.Thread(target=self.given_up, args=[connection])
+            with self.assertRaisesRegex(
+                OpenTransactionError, rf"pid {connection.info.backend_pid}, active: SELECT pg_sleep"
+            ):
+                with db.scope():
+                    insert(connection, "a-1")
+                    working.start()
+            with self.assertWarnsRegex(LeakWarning, "left a transaction open"), db.scope():
+                self.assertEqual(messages(self.url), [])
+            working.join(10)
+            self.assertFalse(working.is_alive())
+
+    def given_up(self, connection: Any) -> None:
+        with self.assertRaises(psycopg.OperationalError):
+            connection.execute("SELECT pg_sleep(60)")
 
     def test_two_stores_in_one_place_are_one(self) -> None:
         with test_database(MessageDBStore(self.url, name="a"), MessageDBStore(self.url, name="b")):

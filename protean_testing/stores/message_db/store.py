@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -14,7 +15,7 @@ from ...core.leaks import bullet_list, report_leak
 from ...errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
 from ...ownership import Acquired, acquire, clean_line, marker, refusal, refuse_other_name
 from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, validate
-from ...waiting import turns
+from ...waiting import make_way, turns
 from ..driver_errors import lost, said, translated
 from ..sql.definition import Definition
 from ..sql.urls import parsed_url, readable
@@ -23,7 +24,7 @@ from . import before
 from .connecting import connected
 from .install import find, install
 from .position import MESSAGES, SEQUENCE, Position, read_position, read_versions
-from .writers import end_sleepers, holders
+from .writers import end_writer, open_writers
 from .written import written
 
 _in_use: set[str] = set()  # databases that this process has taken
@@ -438,26 +439,29 @@ class MessageDBStore(LocatedStore):
         """A transaction beside which no other one that writes messages is open.
 
         Parameters:
-            end: End sessions whose transaction sleeps; they are noted.
+            end: End sessions that are in the way, see `waiting.make_way`; they are reported.
 
         Raises:
             OpenTransactionError: One still is, after the time to wait.
         """
         from ..postgresql.connection import psycopg
 
-        connection, who = self._open(), ""
+        connection = self._open()
+        ends = partial(end_writer, connection) if end else None
         for turn in turns(self._wait):
             try:
                 connection.execute(f"BEGIN; LOCK TABLE {MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
                 break
             except psycopg.errors.LockNotAvailable:
                 connection.execute("ROLLBACK")
-                if end:
-                    self._ended += end_sleepers(connection)
                 if turn.is_last:
-                    who = holders(connection)
-        if who:
-            raise OpenTransactionError(who)
+                    raise
+            try:
+                self._ended += map(str, make_way(partial(open_writers, connection), self._wait, ends))
+            except OpenTransactionError as error:
+                raise OpenTransactionError(
+                    f"a transaction that wrote messages is still open.\n{error}"
+                ) from None
         try:
             yield connection
         except BaseException:

@@ -2,37 +2,69 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from ...waiting import GRACE
+from ...errors import OpenTransactionError
 from .position import MESSAGES
 
 
-def end_sleepers(connection: Any) -> list[str]:
-    """End those that sleep. Returns each in words; those that may not be ended are waited for."""
+@dataclass(frozen=True)
+class Writer:
+    """One that is open now.
+
+    Attributes:
+        pid: The server's process; None for a prepared transaction.
+        state: As in pg_stat_activity; empty if our role may not see it.
+        statement: The last one, or the one that runs.
+        changed: Is another one whenever the session does something.
+    """
+
+    pid: int | None
+    state: str
+    statement: str
+    changed: str
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        return self.pid, self.changed
+
+    @property
+    def sleeps(self) -> bool:
+        return self.state.startswith("idle in")
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "a prepared transaction"
+        what = f"{self.state}, last statement" if self.sleeps else self.state
+        return f"pid {self.pid}, {what}: {self.statement}"
+
+
+def open_writers(connection: Any) -> list[Writer]:
+    """Those that are open beside `connection`."""
+    found = connection.execute(
+        "SELECT l.pid, coalesce(a.state, ''), coalesce(left(a.query, 120), ''), "
+        "concat(a.xact_start, ' ', a.state_change) FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) "
+        f"WHERE l.relation = '{MESSAGES}'::regclass AND l.mode <> 'AccessShareLock' AND l.granted"
+    )
+    return [Writer(*values) for values in found]
+
+
+def end_writer(connection: Any, writer: Writer) -> None:
+    """End its session.
+
+    Raises:
+        OpenTransactionError: Our role may not.
+    """
     from ..postgresql.connection import psycopg
 
-    query = (
-        "SELECT pid, left(query, 120), pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND state LIKE 'idle in%' "
-        f"AND state_change < clock_timestamp() - interval '{GRACE} s' AND pid IN (SELECT pid "
-        f"FROM pg_locks WHERE relation = '{MESSAGES}'::regclass AND mode <> 'AccessShareLock')"
-    )
-    with suppress(psycopg.errors.InsufficientPrivilege):
-        found = connection.execute(query).fetchall()
-        return [
-            f"pid {pid}, idle in transaction, last statement: {last}" for pid, last, ended in found if ended
-        ]
-    return []
-
-
-def holders(connection: Any) -> str:
-    """Say whose transaction is open, for an error."""
-    query = (
-        "SELECT a.pid, a.state, left(a.query, 120) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-        f"WHERE l.relation = '{MESSAGES}'::regclass AND l.mode = 'RowExclusiveLock' AND l.granted"
-    )
-    held = connection.execute(query).fetchall()
-    who = "; ".join(f"pid {pid}, {state}: {last}" for pid, state, last in held) or "it is prepared"
-    return f"a transaction that wrote messages is still open ({who})."
+    if writer.pid is None:
+        raise OpenTransactionError(
+            f"  {writer}\nEnd it with ROLLBACK PREPARED: pg_prepared_xacts has its name."
+        )
+    try:
+        connection.execute(f"SELECT pg_terminate_backend({writer.pid}, 1000)")
+    except psycopg.errors.InsufficientPrivilege:
+        raise OpenTransactionError(
+            f"  {writer}\nOur role may not end it. Allow it with:  GRANT pg_signal_backend TO our role"
+        ) from None
