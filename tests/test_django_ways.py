@@ -97,6 +97,14 @@ class DjangoWaysTests(SuiteTestCase):
         file = {"ENGINE": engine, "NAME": "books.db", "OPTIONS": options, "TEST": {"NAME": "books_ci.db"}}
         self.run_with(file)
 
+    def test_no_database_in_the_settings(self) -> None:
+        shutil.copytree(ROOT / "docs" / "project", self.directory, dirs_exist_ok=True)
+        self.write("settings.py", SETTINGS % ({},))
+        self.write("test_books.py", TESTS)
+        program = "import django, unittest; django.setup(); unittest.main('test_books')"
+        outcome = self.python("-c", program, DJANGO_SETTINGS_MODULE="settings")
+        self.assertFailed(outcome, "ConfigurationError: DATABASES['default'] of the settings has no ENGINE")
+
     def test_postgresql(self) -> None:
         server = start_postgresql()
         self.addCleanup(server.stop)

@@ -252,7 +252,26 @@ class OrderTests(DatabaseTestCase):
 """
 
 
+SCHEMA_OF_EACH_TEST = """
+from sqlalchemy import Column, Integer, MetaData, Table
+class OrderTests(unittest.TestCase):
+    def check(self):
+        metadata = MetaData()
+        Table("orders", metadata, Column("id", Integer, primary_key=True))
+        with test_database(metadata):
+            pass
+    test_1 = test_2 = test_3 = check
+"""
+
+
 class SaidTests(SuiteTestCase):
+    def test_the_summary_counts_schemas_of_one_name(self) -> None:
+        self.write("test_a.py", SCHEMA_OF_EACH_TEST, before=MODELS)
+        for test_db in ("memory", "postgresql"):
+            outcome = self.unittest("test_a", TEST_DB=test_db, PROTEAN_TESTING_SUMMARY="1")
+            self.assertPassed(outcome, tests=3)
+            self.assertRegex(outcome.err, r" 3 schemas of 'database' created in [\d.]+ s \(")
+
     def test_the_summary_says_where_each_store_was(self) -> None:
         self.write("test_a.py", WITH_REDIS, before=MODELS)
         for test_db, database in (

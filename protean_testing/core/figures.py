@@ -64,9 +64,15 @@ class Figures:
         if self._began is None or self._ended is None:
             return "nothing was used"
         parts = [f"{server} up in {seconds:.2f} s" for server, seconds, _ in self.servers]
-        for name, place, seconds in self.created:
+        for name, place in dict.fromkeys(created[:2] for created in self.created):
             where = f" ({place})" if place else ""
-            parts.append(f"schema of {name!r} created once in {seconds:.2f} s{where}")
+            times = [created[2] for created in self.created if created[:2] == (name, place)]
+            schemas = (
+                f"schema of {name!r} created once"
+                if len(times) == 1
+                else f"{len(times)} schemas of {name!r} created"
+            )
+            parts.append(f"{schemas} in {sum(times):.2f} s{where}")
         if self.resets:
             parts.append(
                 f"{len(self.resets)} resets, median {1000 * median(self.resets):.2f} ms, "

@@ -89,8 +89,14 @@ class DjangoStore(SQLAlchemyStore):
 
         Raises:
             UnsafeStoreError: It is the one of the settings.
+            ConfigurationError: The settings name none.
         """
         connection = connections[self.alias]
+        if connection.vendor == "unknown":  # Django's dummy: the settings have no ENGINE
+            raise ConfigurationError(
+                f"DATABASES[{self.alias!r}] of the settings has no ENGINE, so there is no database. If the "
+                "settings take it from the environment, set the variable, such as DATABASE_URL."
+            )
         name = str(connection.settings_dict["NAME"])
         if connection.vendor == "sqlite" and connection.is_in_memory_db():
             if not _models(connection) or connection.introspection.table_names():
