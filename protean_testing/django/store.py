@@ -121,9 +121,10 @@ class DjangoStore(SQLAlchemyStore):
         if connections[self.alias].in_atomic_block:
             raise OpenTransactionError(
                 f"a scope cannot begin on store {self.name!r}: Django's connection is inside of atomic(), "
-                "as it always is in django.test.TestCase and under pytest.mark.django_db.\n"
+                "as it always is in django.test.TestCase, under pytest.mark.django_db, and with "
+                "pytest-django's fixture db, which admin_client and others ask for.\n"
                 "Use protean_testing.django.DjangoTestCase, in which code may commit; or leave out "
-                "the mark.",
+                "the mark, or that fixture.",
                 store=self.name,
             )
 
