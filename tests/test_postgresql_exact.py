@@ -519,6 +519,21 @@ class AlteredTests(ExactTests):
             self.kept.reset(self.snapshot)
             self.assertEqual(self.value(greatest), 2**31 - 1)
 
+    def test_what_a_sequence_is_owned_by(self) -> None:
+        self.begin("CREATE TABLE t (id serial, n int); CREATE SEQUENCE s")
+        owned = "SELECT objid::regclass::text, refobjsubid FROM pg_depend WHERE deptype = 'a' AND objid IN "
+        owned += (
+            "('app.s'::regclass, 'app.t_id_seq'::regclass) AND refclassid = 'pg_class'::regclass ORDER BY 1"
+        )
+        before = self.rows(owned)
+        for change in ("s OWNED BY t.n", "t_id_seq OWNED BY NONE", "t_id_seq OWNED BY t.n"):
+            for _ in range(2):
+                with self.subTest(change):
+                    self.run_sql(f"ALTER SEQUENCE {change}")
+                    self.assertNotEqual(self.rows(owned), before)
+                    self.assertRestored()
+                    self.assertEqual(self.rows(owned), before)
+
     def test_a_publication_that_lets_nobody_delete(self) -> None:
         self.begin(
             "CREATE TABLE t (n int); CREATE TABLE u (n int PRIMARY KEY); "

@@ -55,7 +55,9 @@ _ALL = (
     _Catalog("pg_proc", "'pg_proc'::regclass"),
     _Catalog("pg_rewrite", _RELATION, "ev_class", where="ev_class >= 16384"),
     _Catalog("pg_enum", _TYPE, "enumtypid", alone=True),
-    _Catalog("pg_sequence", _RELATION, "seqrelid", "seqrelid", "true"),
+    _Catalog(
+        "pg_sequence", _RELATION, "seqrelid", "seqrelid", "true", alone=True
+    ),  # whose owner is not told of
     _Catalog("pg_policy", _RELATION, "polrelid", where="true"),
     _Catalog("pg_inherits", _RELATION, "inhrelid", "inhparent", "true", alone=True),
     _Catalog("pg_namespace", "'pg_namespace'::regclass", where="true", alone=True),
@@ -92,7 +94,7 @@ _ALWAYS = frozenset(
 )
 _OF_OTHERS = frozenset(
     "pg_publication pg_publication_namespace pg_conversion pg_ts_dict pg_ts_config_map pg_default_acl "
-    "pg_foreign_server".split()
+    "pg_foreign_server pg_sequence".split()
 )
 
 _IDENTITIES = (  # the sequence of one goes with its column, and is no object of its own
