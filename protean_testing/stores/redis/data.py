@@ -143,8 +143,9 @@ class Data:
         return list(found.values())
 
     def invalidate(self) -> None:
-        """Rely on nothing that the server has sent: the next reset compares every key."""
+        """Rely on nothing that the server has sent: the next reset compares every key, and the settings."""
         self._tracking.end()
+        self._calls = None
 
     def reset_all(self) -> None:
         """Make all as at the first snapshot."""
@@ -184,7 +185,8 @@ class Data:
             self._tracking.ask()
             return 1, []  # clients of others may be in this database
         # What settings a test has changed that wrote nothing is found after the next one that writes.
-        ask = self._wire.attempt if is_brief and self._tracking.written is None else self._tracking.ask
+        is_brief &= self._tracking.written is None and self._calls is not None
+        ask = self._wire.attempt if is_brief else self._tracking.ask
         clients, count = ask(("CLIENT", "LIST"), ("DBSIZE",))
         if isinstance(clients, ResponseError) and str(clients).startswith("BUSY "):
             raise clients
