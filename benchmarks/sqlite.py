@@ -81,7 +81,7 @@ def row(kind: str, tables: int, written: int, class_rows: int, seconds: float) -
     with place(kind) as (url, connection):
         engine = create_engine(url)
         backend = SQLiteBackend(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
-        backend.claim()
+        backend.acquire()
         make(connection, tables, class_rows)
         backend.created()
         snapshot = backend.save()
@@ -127,7 +127,7 @@ def scopes(kind: str, tables: int, seconds: float) -> dict[str, float]:
     with place(kind) as (url, connection):
         engine = create_engine(url)
         backend = SQLiteBackend(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
-        backend.claim()
+        backend.acquire()
         make(connection, tables, 0)
         backend.created()
         run = backend.save()

@@ -241,7 +241,7 @@ class World:
             )
             self.backend = PostgreSQLBackend(database)
             self.backend.check(())
-            self.backend.claim()
+            self.backend.acquire()
         self.watch.execute((SCHEMA + SCHEMA_ROWS).encode())
         if self.backend is not None:
             self.backend.created()

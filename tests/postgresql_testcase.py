@@ -52,7 +52,7 @@ class PostgreSQLTestCase(unittest.TestCase):
         return connection
 
     def backend(
-        self, *, schema: str | Callable[[], None] = "", claim: bool = True, **options: Any
+        self, *, schema: str | Callable[[], None] = "", acquire: bool = True, **options: Any
     ) -> PostgreSQLBackend:
         """A backend of the database, and in it the schema that `schema` makes, as if metadata did."""
         make = schema if callable(schema) else lambda: self.run_sql(schema)
@@ -61,9 +61,9 @@ class PostgreSQLTestCase(unittest.TestCase):
             Database(name="shop", url=make_url(self.url), engine=lambda: self.engine, **arguments)
         )
         self.addCleanup(backend.close)
-        if claim:
+        if acquire:
             backend.check([("public", "none of this name")])
-            backend.claim()
+            backend.acquire()
             make()
             backend.created()
         return backend

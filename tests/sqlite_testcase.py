@@ -61,7 +61,7 @@ class SQLiteTestCase(unittest.TestCase):
         """A backend of a database with a schema."""
         backend = self.backend(**options)
         backend.check(())
-        backend.claim()
+        backend.acquire()
         self.script(script)
         backend.created()
         return backend

@@ -152,7 +152,7 @@ class FullServerTests(unittest.TestCase):
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
             backend = PostgreSQLBackend(Database(name="shop", url=make_url(url), engine=lambda: engine))
             backend.check(())
-            backend.claim()
+            backend.acquire()
             connection.execute("CREATE TABLE orders (id int)")
             backend.created()
             backend.save()

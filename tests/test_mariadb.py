@@ -117,7 +117,7 @@ class KeeperTestCase(unittest.TestCase):
         )
         backend = GenericBackend(database)
         backend.check(database.tables)
-        backend.claim()
+        backend.acquire()
         if not database.adopt:
             self.do(*self.schema())
         backend.created()
@@ -608,7 +608,7 @@ class OwnershipTests(KeeperTestCase):
             from protean_testing.stores.sql.backend import Database
             engine = sa.create_engine({self.url!r})
             backend = GenericBackend(Database(name="other", url=engine.url, engine=lambda: engine))
-            backend.check(()); backend.claim()
+            backend.check(()); backend.acquire()
             with engine.begin() as connection:
                 connection.exec_driver_sql("CREATE TABLE left_over (id int)")
                 connection.exec_driver_sql("CREATE VIEW left_view AS SELECT * FROM left_over")

@@ -352,5 +352,5 @@ class DriftTests(PostgreSQLTestCase):
         for _ in range(500):
             connection.execute("INSERT INTO t (a) VALUES (repeat('x', 500)), ('y'), ('z')")
             backend.reset(snapshot)
-        size = self.value("SELECT pg_relation_size('t') + pg_relation_size('protean_testing.note')")
+        size = self.value("SELECT pg_relation_size('t') + pg_relation_size('protean_testing.change_log')")
         self.assertLess(size, 300_000)

@@ -29,7 +29,7 @@ from protean_testing.stores.postgresql import PostgreSQLBackend
 url, adopt = sys.argv[1], sys.argv[2] == "adopt"
 engine = create_engine(url)
 backend = PostgreSQLBackend(Database(name="shop", url=make_url(url), engine=lambda: engine, adopt=adopt))
-backend.check([] if adopt else [("more", "t")]); backend.claim()
+backend.check([] if adopt else [("more", "t")]); backend.acquire()
 with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
     if not adopt:
         connection.execute("CREATE SCHEMA more; CREATE TABLE more.t (id serial)")
@@ -76,69 +76,69 @@ class ClaimTests(PostgreSQLTestCase):
                 self.name, self.url = name, self.server.create_database(name)
                 self.addCleanup(self.server.drop_database, name)
                 self.assertRefused(
-                    self.backend(claim=False), "(?s)does not contain.*_test, or pass unsafe=True"
+                    self.backend(acquire=False), "(?s)does not contain.*_test, or pass unsafe=True"
                 )
                 for options in ({"unsafe": True}, {"private": True}):
-                    self.backend(claim=False, **options).check(())
+                    self.backend(acquire=False, **options).check(())
 
     def test_a_marker_does_not_stand_for_the_name(self) -> None:
         self.name, self.url = "mine", self.server.create_database("mine")
         self.addCleanup(self.server.drop_database, "mine")
         self.backend(unsafe=True, schema=TABLE).close()
-        self.assertRefused(self.backend(claim=False), "does not contain", ("t",))
-        self.backend(claim=False, unsafe=True).check([(None, "t")])
+        self.assertRefused(self.backend(acquire=False), "does not contain", ("t",))
+        self.backend(acquire=False, unsafe=True).check([(None, "t")])
 
     def test_tables_with_rows_of_others(self) -> None:
         self.run_sql(TABLE, "CREATE TABLE empty (a int)")
         self.assertRefused(
-            self.backend(claim=False),
+            self.backend(acquire=False),
             "(?s)table public.t\n.*adopt=True.*unsafe=True",
             ("t", "empty"),
         )
-        self.assertRefused(self.backend(claim=False), "table public.empty", ("empty", "other"))
-        self.assertRefused(self.backend(claim=False), "(?s)holds data.*table public.t\n")
-        self.backend(claim=False).check([(None, "other")])
-        self.backend(claim=False, unsafe=True).check([(None, "t")])
-        self.backend(claim=False, adopt=True).check([(None, "t")])
+        self.assertRefused(self.backend(acquire=False), "table public.empty", ("empty", "other"))
+        self.assertRefused(self.backend(acquire=False), "(?s)holds data.*table public.t\n")
+        self.backend(acquire=False).check([(None, "other")])
+        self.backend(acquire=False, unsafe=True).check([(None, "t")])
+        self.backend(acquire=False, adopt=True).check([(None, "t")])
 
     def test_stale_tables_are_dropped_if_that_is_allowed(self) -> None:
         self.run_sql("CREATE TABLE t (other text); CREATE VIEW v AS SELECT * FROM t")
-        self.assertRefused(self.backend(claim=False), "table public.t", ("t",))
-        backend = self.backend(claim=False, unsafe=True)
+        self.assertRefused(self.backend(acquire=False), "table public.t", ("t",))
+        backend = self.backend(acquire=False, unsafe=True)
         backend.check([(None, "t")])
-        backend.claim()
+        backend.acquire()
         self.assertEqual(self.rows("SELECT 1 FROM pg_class WHERE relname IN ('t', 'v')"), [])
 
     def test_a_schema_of_our_name_that_is_not_ours(self) -> None:
         self.run_sql("CREATE SCHEMA protean_testing; CREATE TABLE protean_testing.x (a int)")
-        self.assertRefused(self.backend(claim=False), "schema protean_testing, which is not ours")
+        self.assertRefused(self.backend(acquire=False), "schema protean_testing, which is not ours")
 
     def test_a_live_run(self) -> None:
         process = self.run_elsewhere("create", "wait")
         self.assertRefused(
-            self.backend(claim=False), f"(?s)in use by another run \\(pid {process.pid} on .* since "
+            self.backend(acquire=False), f"(?s)in use by another run \\(pid {process.pid} on .* since "
         )
         process.communicate("")
-        backend = self.backend(claim=False)
+        backend = self.backend(acquire=False)
         backend.check([("more", "t")])
-        backend.claim()
+        backend.acquire()
 
     def test_a_run_that_began_a_moment_ago(self) -> None:
-        one, other = self.backend(claim=False), self.backend(claim=False)
+        one, other = self.backend(acquire=False), self.backend(acquire=False)
         one.check(())
         other.check(())
-        one.claim()
+        one.acquire()
         with self.assertRaisesRegex(UnsafeStoreError, "just begun"):
-            other.claim()
+            other.acquire()
 
     def test_what_a_killed_run_made_is_dropped(self) -> None:
         self.run_sql(TABLE)
         before = dump(libpq(self.server.url(self.name)))
         self.run_elsewhere("create", "kill").wait()
         self.assertNotEqual(dump(libpq(self.server.url(self.name))), before)
-        backend = self.backend(claim=False)
+        backend = self.backend(acquire=False)
         backend.check([("more", "t")])
-        backend.claim()
+        backend.acquire()
         self.assertEqual(dump(libpq(self.server.url(self.name))), before)
         backend.drop()
         self.assertEqual(self.rows("SELECT 1 FROM pg_namespace WHERE nspname = 'protean_testing'"), [])
@@ -189,19 +189,19 @@ class UnreachableTests(unittest.TestCase):
         with case.superuser() as connection:
             connection.execute(f"REVOKE CREATE ON DATABASE {case.name} FROM PUBLIC")
         case.url = case.server.url(case.name, user="application")
-        backend = case.backend(claim=False)
+        backend = case.backend(acquire=False)
         backend.check(())
         with self.assertRaisesRegex(ConfigurationError, 'GRANT CREATE ON DATABASE .* TO "application"'):
-            backend.claim()
+            backend.acquire()
         backend.close()
         with case.superuser() as connection:  # who works is not who logs in
             connection.execute("CREATE ROLE login_only LOGIN; GRANT application TO login_only")
             connection.execute(f"ALTER DATABASE {case.name} SET role = 'application'")
         case.url = case.server.url(case.name, user="login_only")
-        backend = case.backend(claim=False)
+        backend = case.backend(acquire=False)
         try:
             with self.assertRaisesRegex(ConfigurationError, 'GRANT CREATE ON DATABASE .* TO "application"'):
-                backend.claim()
+                backend.acquire()
         finally:
             backend.close()
             with case.superuser() as connection:
@@ -227,7 +227,7 @@ class ErrorTests(PostgreSQLTestCase):
         backend = PostgreSQLBackend(Database(name="shop", url=url, engine=lambda: self.engine))
         self.addCleanup(backend.close)
         backend.check(())
-        backend.claim()
+        backend.acquire()
         with self.superuser() as connection:
             connection.execute('CREATE TABLE "s3cr3t" (a int)')
         backend.created()

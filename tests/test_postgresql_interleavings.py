@@ -27,7 +27,7 @@ class InterleavingTests(unittest.TestCase):
     def test_a_note_with_a_key_is_found(self) -> None:
         """The second writer of a table would wait for the first one."""
         with worlds() as both:
-            both[0].watch.execute("CREATE UNIQUE INDEX ON protean_testing.note (number)")
+            both[0].watch.execute("CREATE UNIQUE INDEX ON protean_testing.change_log (number)")
             for level in LEVELS:
                 with self.subTest(level):
                     self.assertGreater(len(compare(6, level, SEED, both).differences), 0)

@@ -143,7 +143,7 @@ class PartTests(PostgreSQLTestCase):
 
     def test_the_lock(self) -> None:
         self.assertNeeded(
-            without("reset", ("LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;", "")),
+            without("reset", ("LOCK TABLE protean_testing.change_log IN SHARE MODE NOWAIT;", "")),
             self.leave_open("BEGIN", "INSERT INTO t1 (a) VALUES (1)"),
         )
 
@@ -163,7 +163,7 @@ class PartTests(PostgreSQLTestCase):
 
     def test_partitions(self) -> None:
         self.assertNeeded(
-            without("reset", (":heirs", "false")),
+            without("reset", (":children", "false")),
             "INSERT INTO part VALUES (1)",
             schema="CREATE TABLE part (a int) PARTITION BY RANGE (a); "
             "CREATE TABLE low PARTITION OF part FOR VALUES FROM (0) TO (9)",

@@ -45,7 +45,7 @@ url = make_url(sys.argv[1])
 engine = create_engine(url)
 backend = SQLiteBackend(Database(name="other", url=url, engine=lambda: engine, tables=[(None, "thing")]))
 backend.check([(None, "thing")])
-backend.claim()
+backend.acquire()
 with engine.begin() as connection:
     connection.exec_driver_sql("CREATE TABLE thing (a)")
     connection.exec_driver_sql("CREATE TABLE more (a)")
@@ -173,7 +173,7 @@ class FileTests(SQLiteTestCase):
         for script in (SHOP, "PRAGMA journal_mode = WAL;" + SHOP):
             backend = self.backend()
             backend.check([])
-            backend.claim()
+            backend.acquire()
             beside = [".shop_test.db.protean_testing"]
             self.assertEqual(os.listdir(self.directory), beside)  # the application may look for the file
             self.script(script)
@@ -196,7 +196,7 @@ class FileTests(SQLiteTestCase):
         backend = self.backend(tables=[(None, "thing")])
         backend.check([(None, "thing")])
         before = self.dump()
-        backend.claim()
+        backend.acquire()
         self.assertEqual(self.dump(), before)
         self.script(
             """
@@ -220,7 +220,7 @@ class FileTests(SQLiteTestCase):
         before = self.dump()
         backend = self.backend(adopt=True)
         backend.check([])
-        backend.claim()
+        backend.acquire()
         backend.created()
         snapshot = backend.save()
         self.script("DROP TABLE item", "DELETE FROM country")
@@ -243,7 +243,7 @@ class FileTests(SQLiteTestCase):
         content = (self.directory / "shop_test.db").read_bytes()
         for unsafe in (False, True):
             backend = self.backend(unsafe=unsafe)
-            for call in (partial(backend.check, []), backend.claim):
+            for call in (partial(backend.check, []), backend.acquire):
                 with self.assertRaisesRegex(UnsafeStoreError, rf"shop_test.db.*pid {other.pid} .*since"):
                     call()
         self.assertEqual((self.directory / "shop_test.db").read_bytes(), content)
@@ -258,7 +258,7 @@ class FileTests(SQLiteTestCase):
         backend = self.backend(tables=[(None, "thing")])
         backend.check([(None, "thing")])
         self.assertEqual(self.rows("SELECT a FROM thing"), [(1,)])
-        backend.claim()
+        backend.acquire()
         self.assertFalse((self.directory / "anything_test.db").exists())
         backend.drop()
         self.assertEqual(os.listdir(self.directory), [])
@@ -274,12 +274,12 @@ class FileTests(SQLiteTestCase):
         backend.check([(None, "thing"), (None, "more")])
         with self.assertRaisesRegex(UnsafeStoreError, "table kept"):
             backend.check([(None, "kept")])
-        backend.claim()
+        backend.acquire()
         self.assertEqual(self.dump(), before)
         backend.close()
         backend = self.backend(tables=[(None, "thing")])
         backend.check([(None, "thing")])
-        backend.claim()
+        backend.acquire()
         backend.drop()
         self.assertEqual(self.dump(), before)
         self.assertEqual(os.listdir(self.directory), ["shop_test.db"])
@@ -307,7 +307,7 @@ class PrivateMemoryTests(SQLiteTestCase):
         self.now = engine
         backend = self.backend(engine=lambda: self.now, **options)
         backend.check([])
-        backend.claim()
+        backend.acquire()
         self.on(script)
         backend.created()
         return backend
@@ -391,7 +391,7 @@ class PrivateMemoryTests(SQLiteTestCase):
                 self.now = create_engine(url)
                 self.addCleanup(self.now.dispose)
                 backend = self.backend(url)
-                backend.claim()
+                backend.acquire()
                 self.on(SHOP)
                 backend.created()
             self.on("INSERT INTO item VALUES (1, 1, 'class')")
@@ -433,7 +433,7 @@ class PrivateMemoryTests(SQLiteTestCase):
             self.now = create_engine(url)
             self.addCleanup(self.now.dispose)
             backend = self.backend(url)
-            backend.claim()
+            backend.acquire()
             self.on(SHOP)
             backend.created()
             with patch.object(backend._base, "image", wraps=backend._base.image) as image:
@@ -474,7 +474,7 @@ class PrivateMemoryTests(SQLiteTestCase):
         backend = self.backend("sqlite+aiosqlite://", engine=lambda: engine.sync_engine)
 
         async def go() -> None:
-            backend.claim()
+            backend.acquire()
             async with engine.begin() as connection:
                 await connection.execute(text("CREATE TABLE item (a)"))
             backend.created()
@@ -600,7 +600,7 @@ class SharedMemoryTests(SQLiteTestCase):
                 backend.check([(None, "thing"), (None, "kept")])
             backend = self.backend(tables=[(None, "thing")])
             backend.check([(None, "thing")])
-            backend.claim()
+            backend.acquire()
             self.script("CREATE TABLE thing (a)", "INSERT INTO thing VALUES (1)")
             backend.created()
             snapshot = backend.save()

@@ -101,7 +101,7 @@ class _Ground:
                 private=True,
             )
         )
-        self.backend.claim()
+        self.backend.acquire()
         make()
         self.backend.created()
         self.outer = self.backend.save()

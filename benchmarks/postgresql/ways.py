@@ -83,7 +83,7 @@ def ours(ground: Ground, role: str) -> Way:
     engine = create_engine(url)
     backend = PostgreSQLBackend(Database(name="benchmark", url=url, engine=lambda: engine, private=True))
     backend.check(())
-    backend.claim()
+    backend.acquire()
     with connected(server, name, user) as session:
         create_tables(session, case.tables)
     backend.created()

@@ -60,7 +60,7 @@ class DjangoStore(SQLAlchemyStore):
         self._engine = _Engine.of(self.alias)
         if not self.unsafe:
             self._refuse_developers()
-        if not self._live().claimed:  # here it is refused for this time only, and not for the run
+        if not self._live().acquired:  # here it is refused for this time only, and not for the run
             self._refuse_atomic()
         return super().location()
 

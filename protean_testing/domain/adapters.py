@@ -95,7 +95,7 @@ class ProviderStore(SQLAlchemyStore):
         self._backend().check(self._tables())
 
     def drop_schema(self) -> None:
-        if self._handle is not None and self._handle.claimed:
+        if self._handle is not None and self._handle.acquired:
             super().drop_schema()
 
     def _define(self, engine: Engine) -> Definition:

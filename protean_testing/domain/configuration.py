@@ -20,8 +20,8 @@ from protean.domain.infrastructure import InfrastructureManager
 from ..errors import ConfigurationError, ScopeError, redacted
 from ..store import Store
 from .adapters import forget_repositories
-from .advice import advice
 from .config import Config, own_config, test_environment
+from .hints import hint
 from .locations import passwords
 
 _ADAPTERS = ("config", "providers", "brokers", "caches", "event_store", "_infrastructure")
@@ -147,7 +147,7 @@ class Configuration:
             text = redacted(f"{type(error).__name__}: {error}", *passwords(self.config))
             raise ConfigurationError(
                 f"domain {domain.name!r} could not be initialized in the configuration of this class.\n{text}"
-                + advice(error)
+                + hint(error)
             ) from None
         self._internal = _take_internal(domain)
 

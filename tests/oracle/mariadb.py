@@ -221,7 +221,7 @@ class _World:
             on_leak="reset",
         )
         self.backend = dialect.backend(database)
-        self.backend.claim()
+        self.backend.acquire()
         self.connections: dict[str, pymysql.Connection] = {}
         # An open transaction that has used such a table alone is no transaction of InnoDB's: nobody sees it.
         self.hides = any("myisam" in table.traits for table in schema.tables)

@@ -586,7 +586,7 @@ class World:
             )
         )
         self.engine = engine
-        self.backend.claim()
+        self.backend.acquire()
         self.before = self.dump(rows=False)
         self._make()
         with psycopg.connect(self.owner, autocommit=True) as connection:

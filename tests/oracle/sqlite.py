@@ -211,7 +211,7 @@ class _World:
             name="oracle", url=url, engine=lambda: engine, private=True, wait=0.02, on_leak="reset"
         )
         self.backend = dialect.backend(database)
-        self.backend.claim()
+        self.backend.acquire()
         self.connections = {"first": self._connect(), "second": self._connect()}
         first = self.connections["first"]
         if "wal" in schema.traits:

@@ -97,8 +97,8 @@ class GenericBackend:
     def check(self, tables: Collection[Key]) -> None:
         self._ownership.check(tables)
 
-    def claim(self) -> None:
-        with self._session.translating("claim"):
+    def acquire(self) -> None:
+        with self._session.translating("acquire"):
             self._ownership.begin()
             self._copies = list(self._ownership.copies.values())
 
@@ -221,7 +221,7 @@ class GenericBackend:
         since = session.since
         session.see_schema()
         session.end_holders(snapshot.began, snapshot.prepared)
-        changed = self._mend_schema(snapshot)
+        changed = self._restore_schema(snapshot)
         if known is not None and is_same and not changed and not session.ended:
             if known.rows == snapshot.rows and known.counters == snapshot.counters:
                 self._know(known.rows, known.counters, known.updated, since)
@@ -262,7 +262,7 @@ class GenericBackend:
         """See Backend.sessions_are_stale. What sessions hold is not known."""
         return False
 
-    def mend(self, snapshot: Snapshot) -> bool:
+    def restore_fully(self, snapshot: Snapshot) -> bool:
         self._known = None
         self._session.forget_schema()
         return self.reset(snapshot)
@@ -311,7 +311,7 @@ class GenericBackend:
 
     # The schema
 
-    def _mend_schema(self, snapshot: Snapshot) -> bool:
+    def _restore_schema(self, snapshot: Snapshot) -> bool:
         """Drop what was made since `snapshot`, and make again what was altered or dropped."""
         session = self._session
         if session.definitions == snapshot.definitions:
@@ -334,18 +334,18 @@ class GenericBackend:
             self.database.rebuild()
         session.see_schema(afresh=True)
         if session.definitions != snapshot.definitions:
-            raise self._not_mended(snapshot, wrong, "and making it again gave another one.")
+            raise self._not_restored(snapshot, wrong, "and making it again gave another one.")
         return True
 
     def _refuse_rebuild(self, snapshot: Snapshot, wrong: list[Thing]) -> None:
         if self.database.rebuild is None:
-            raise self._not_mended(snapshot, wrong, "and cannot be made again, since it is adopted.")
+            raise self._not_restored(snapshot, wrong, "and cannot be made again, since it is adopted.")
         if snapshot.definitions != self._created or not self._ownership.before.isdisjoint(map(named, wrong)):
-            raise self._not_mended(
+            raise self._not_restored(
                 snapshot, wrong, "and cannot be made again, since it was not as the run had made it."
             )
 
-    def _not_mended(self, snapshot: Snapshot, wrong: list[Thing], why: str) -> StoreError:
+    def _not_restored(self, snapshot: Snapshot, wrong: list[Thing], why: str) -> StoreError:
         what = ", ".join(f"{thing[0].lower()} {thing[2]!r}" for thing in wrong[:5])
         copies = [
             f"The rows of {shown(thing)} are in table {snapshot.rows[thing[1:]].name}.\n"

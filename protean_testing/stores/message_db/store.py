@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...changes import Written
 from ...core.leaks import bullet_list, report_leak
-from ...errors import ConfigurationError, OpenTransactionError, Secret, StoreError, UnsafeStoreError
+from ...errors import ConfigurationError, Secret, StoreError, UnsafeStoreError
 from ...ownership import Acquired, acquire, clean_line, marker, refusal, refuse_other_name
 from ...store import LeftBy, LocatedStore, OnLeak, ResetAfter, Snapshot, validate
-from ...waiting import make_way, turns
 from ..driver_errors import lost, said, translated
 from ..sql.definition import Definition
 from ..sql.urls import parsed_url, readable
@@ -24,7 +22,7 @@ from . import before
 from .connecting import connected
 from .install import find, install
 from .position import MESSAGES, SEQUENCE, Position, read_position, read_versions
-from .writers import end_writer, open_writers
+from .writers import lock_messages
 from .written import written
 
 _in_use: set[str] = set()  # databases that this process has taken
@@ -444,24 +442,8 @@ class MessageDBStore(LocatedStore):
         Raises:
             OpenTransactionError: One still is, after the time to wait.
         """
-        from ..postgresql.connection import psycopg
-
         connection = self._open()
-        ends = partial(end_writer, connection) if end else None
-        for turn in turns(self._wait):
-            try:
-                connection.execute(f"BEGIN; LOCK TABLE {MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
-                break
-            except psycopg.errors.LockNotAvailable:
-                connection.execute("ROLLBACK")
-                if turn.is_last:
-                    raise
-            try:
-                self._ended += map(str, make_way(partial(open_writers, connection), self._wait, ends))
-            except OpenTransactionError as error:
-                raise OpenTransactionError(
-                    f"a transaction that wrote messages is still open.\n{error}"
-                ) from None
+        self._ended += lock_messages(connection, self._wait, end=end)
         try:
             yield connection
         except BaseException:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...errors import OpenTransactionError
+from ...waiting import make_way, turns
 from .position import MESSAGES
 
 
@@ -40,7 +42,39 @@ class Writer:
         return f"pid {self.pid}, {what}: {self.statement}"
 
 
-def open_writers(connection: Any) -> list[Writer]:
+def lock_messages(connection: Any, wait: float, *, end: bool) -> list[str]:
+    """Begin a transaction beside which no other one that writes messages is open.
+
+    Parameters:
+        wait: Seconds for those that are.
+        end: End sessions that are in the way, see `waiting.make_way`.
+
+    Returns:
+        Those that were ended, in words.
+
+    Raises:
+        OpenTransactionError: One is still open.
+    """
+    from ..postgresql.connection import psycopg
+
+    ended: list[str] = []
+    for turn in turns(wait):
+        try:
+            connection.execute(f"BEGIN; LOCK TABLE {MESSAGES} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+            break
+        except psycopg.errors.LockNotAvailable:
+            connection.execute("ROLLBACK")
+            if turn.is_last:
+                raise
+        try:
+            look = partial(_open_writers, connection)
+            ended += map(str, make_way(look, wait, partial(_end, connection) if end else None))
+        except OpenTransactionError as error:
+            raise OpenTransactionError(f"a transaction that wrote messages is still open.\n{error}") from None
+    return ended
+
+
+def _open_writers(connection: Any) -> list[Writer]:
     """Those that are open beside `connection`."""
     found = connection.execute(
         "SELECT l.pid, coalesce(a.state, ''), coalesce(left(a.query, 120), ''), "
@@ -50,7 +84,7 @@ def open_writers(connection: Any) -> list[Writer]:
     return [Writer(*values) for values in found]
 
 
-def end_writer(connection: Any, writer: Writer) -> None:
+def _end(connection: Any, writer: Writer) -> None:
     """End its session.
 
     Raises:

@@ -131,7 +131,7 @@ def acquire(database: Database, connection: Connection) -> None:
         )
 
 
-def claim(
+def prepare(
     database: Database, connection: Connection, tables: Iterable[TableName]
 ) -> tuple[Marker, schema_cache.State | None]:
     """Snapshot the database, which was acquired, as this run's, and remove what a dead run left.

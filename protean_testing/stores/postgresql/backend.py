@@ -68,20 +68,20 @@ class PostgreSQLBackend(OwnedDatabase):
                 self._made = Made(self._connection)
         self._tables |= more
 
-    def claim(self) -> bool:
-        with self._translated("claim"):
+    def acquire(self) -> bool:
+        with self._translated("acquire"):
             connection = self._connection
             acquire.acquire(self.database, connection)
             self._make_way(transactions.READERS)
-            self._marker, self._staying = acquire.claim(self.database, connection, self._tables)
+            self._marker, self._staying = acquire.prepare(self.database, connection, self._tables)
             if self._staying is None:
                 connection.run(baseline.INSTALL + schema_cache.INSTALL)
             self._made = Made(connection)
         return self._staying is not None
 
-    def _note_made(self) -> None:
+    def _record_made(self) -> None:
         """Write down what making the schema made, before tests can touch it."""
-        assert self._marker is not None and self._made is not None, "claim() comes first"
+        assert self._marker is not None and self._made is not None, "acquire() comes first"
         adopted = self.database.rebuild is None
         self._marker = self._made.added_to(self._marker, self._connection, adopted=adopted)
         ownership.write_marker(self._connection, self._marker)
@@ -95,7 +95,7 @@ class PostgreSQLBackend(OwnedDatabase):
         assert self._marker is not None
         self._make_way(transactions.READERS)
         if self._data is None:  # making it failed half-way
-            self._note_made()
+            self._record_made()
         restored = before.restore(self._connection, killed=False)
         try:
             with acquire.fresh_connection(self.database, self._connection) as connection:
@@ -167,7 +167,7 @@ class PostgreSQLBackend(OwnedDatabase):
     def created(self) -> None:
         with self._translated("look at"):
             connection = self._connection
-            assert self._marker is not None, "claim() comes first"
+            assert self._marker is not None, "acquire() comes first"
             if self._schemas is None:
                 self._schemas = Schemas(self.database, connection, self)
             if self._staying is not None:
@@ -177,7 +177,7 @@ class PostgreSQLBackend(OwnedDatabase):
                     before.write_rows(connection, self._kept[0], self._marker)
                 return
             is_first = self._data is None
-            self._note_made()
+            self._record_made()
             catalog = self._schemas.created()
             self._data = self._data or Data(connection, catalog)
             self._data.catalog = catalog
@@ -221,10 +221,10 @@ class PostgreSQLBackend(OwnedDatabase):
         numbers: set[int] | None = None
         is_altered = True
         if fast is not None:
-            notes = change_log.written(connection)
-            is_altered = change_log.SCHEMA in notes or not connection.superuser
-            if change_log.SENTINEL in notes and not (is_altered and fast.installed.damaged()):
-                numbers = kept.catalog.rows_of(notes | kept.rows.dirty_since(snapshot.rows))
+            logged = change_log.written(connection)
+            is_altered = change_log.SCHEMA in logged or not connection.superuser
+            if change_log.SENTINEL in logged and not (is_altered and fast.installed.damaged()):
+                numbers = kept.catalog.rows_of(logged | kept.rows.dirty_since(snapshot.rows))
                 numbers |= {table.number for table in fast.installed.watched}
         pairs = [
             (table, kept.rows.state(table.number, snapshot.rows))
@@ -235,7 +235,7 @@ class PostgreSQLBackend(OwnedDatabase):
         if fast is not None and numbers is not None and snapshot is fast.innermost:
             is_logged = fast.installed.all_keys_logged
             by_key = {one.number for one, _ in pairs if one.key and is_logged(one.number, snapshot.known)}
-        found = differences.differences(connection, pairs, kept.catalog, by_key, snapshot.era)
+        found = differences.differences(connection, pairs, kept.catalog, by_key, snapshot.number)
         return [*found, *(differences.made(connection, kept.catalog) if is_altered else ())]
 
     def sessions_are_stale(self) -> bool:
@@ -364,13 +364,13 @@ class PostgreSQLBackend(OwnedDatabase):
             fast.report_slow_way(self.database.name, said(error, self._secrets))
             return EVERYTHING
 
-    def mend(self, snapshot: Snapshot) -> bool:
+    def restore_fully(self, snapshot: Snapshot) -> bool:
         self._ended = []
-        changed = self._again("mend", lambda: self._mend(snapshot))
+        changed = self._again("fully restore", lambda: self._restore_fully(snapshot))
         transactions.report(self._ended, self.database)
         return changed
 
-    def _mend(self, snapshot: Snapshot) -> bool:
+    def _restore_fully(self, snapshot: Snapshot) -> bool:
         """Look at all there is, and end what holds a lock and sleeps."""
         kept, _ = self._kept
         for pid, sleeps in dump.holders(self._connection).items():
@@ -409,7 +409,7 @@ class PostgreSQLBackend(OwnedDatabase):
 
         Returns:
             Whether either was another one; the oids of what was altered, if whatever was written besides is
-            noted all the same.
+            logged all the same.
         """
         kept, schemas = self._kept
         altered: set[int] | None = None
@@ -443,7 +443,7 @@ class PostgreSQLBackend(OwnedDatabase):
             acquire.remove(self.database, connection, fingerprint.addresses(self._marker.made))
         self._made = Made(self._connection)
         self.database.rebuild()
-        self._note_made()
+        self._record_made()
 
     def replaced(self, pairs: Mapping[Address, Address]) -> None:
         """What was at the first address was made again, and is at the second one."""

@@ -1,4 +1,4 @@
-"""Rows that a level holds: kept as text beside the user's schemas, and restored exactly.
+"""Rows that a snapshot holds: kept as text beside the user's schemas, and restored exactly.
 
 A row's text is what its type's own output function gives, so it reads back to the same value; two rows are
 the same where their texts are, which also covers types without ``=`` and tells 1.0 from 1.00.
@@ -48,8 +48,9 @@ def keep(connection: Connection, tables: Iterable[Table], copy: int) -> dict[int
 
 
 def keep_keys(connection: Connection, table: Table, copy: int, since: int) -> None:
-    """Copy the rows whose keys were written in the era `since` or later, and say which of them are gone."""
-    written = f"SELECT DISTINCT key FROM {OURS}.touched WHERE number = {table.number} AND era >= {since}"
+    """Copy the rows whose keys were written since snapshot `since`, and say which of them are gone."""
+    logged = f"number = {table.number} AND snapshot >= {since}"
+    written = f"SELECT DISTINCT key FROM {OURS}.changed_key WHERE {logged}"
     row = f"SELECT (t.*)::text FROM ONLY {table.sql} t WHERE {has_key(table, 'w.key')}"
     connection.run(
         f"INSERT INTO {OURS}.kept (copy, number, key, line) "

@@ -18,7 +18,7 @@ class Table:
     """A table, partitioned table or materialized view; or all large objects together.
 
     Attributes:
-        number: Its number in our notes; the same for one name as long as the run lasts. Of tables that come
+        number: Its number in the log; the same for one name as long as the run lasts. Of tables that come
             at once, one that refers to another one has the lower number, cycles apart.
         oid: In pg_class.
         schema, name: As they are, not quoted.
@@ -63,7 +63,7 @@ class Table:
 
     @property
     def alone(self) -> str:
-        """The name for statements that would reach heirs as well; partitions always go with their whole."""
+        """The name for statements that reach children too; partitions always go with their whole."""
         return self.sql if self.kind == "p" else f"ONLY {self.sql}"
 
     def __str__(self) -> str:
@@ -175,7 +175,7 @@ class Catalog:
         return found
 
     def referring(self, numbers: set[int]) -> set[int]:
-        """`numbers`, all tables that refer to one of them, near or far, and their partitions."""
+        """`numbers`, all tables that refer to one of them, directly or not, and their partitions."""
         found = set(numbers)
         while True:
             more = {table.number for table in self.tables.values() if found.intersection(table.references)}

@@ -171,7 +171,7 @@ def quick(*, superuser: bool) -> str:
 def counts(*, superuser: bool) -> str:
     """The same as expressions, for the lines of no relation, of which a superuser is not told otherwise.
 
-    What only a superuser may write is left out: its own writes are noted by event triggers.
+    What only a superuser may write is left out: its own writes are logged by event triggers.
     """
     lines = [
         f"(SELECT (count(*), {_NEWEST}) FROM {one.name} c WHERE {one.where})"

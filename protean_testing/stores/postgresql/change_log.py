@@ -1,4 +1,4 @@
-"""What the code under test writes is noted by triggers, in its own transaction: which tables, which keys."""
+"""Log what the code under test writes by triggers, in its own transaction: which tables, which keys."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SCHEMA, VIEW, SENTINEL = -1, -2, 0
 
 
 def install(connection: Connection) -> None:
-    """Create what is noted into. Inside a transaction."""
+    """Create what is logged into. Inside a transaction."""
     statements = [sql.text("install"), invalidations.FUNCTION]
     for event in ("ddl_command_end", "sql_drop") if connection.superuser else ():
         name = f"{TRIGGER}_{event}"
-        statements.append(f"CREATE EVENT TRIGGER {name} ON {event} EXECUTE FUNCTION {OURS}.note_schema()")
+        statements.append(f"CREATE EVENT TRIGGER {name} ON {event} EXECUTE FUNCTION {OURS}.log_schema()")
         statements.append(f"ALTER EVENT TRIGGER {name} ENABLE ALWAYS")
     connection.run(";\n".join(statements))
 
@@ -40,12 +40,12 @@ def log_tables(connection: Connection, catalog: Catalog) -> None:
     """Put triggers on tables that have none yet. Inside a transaction."""
     there = logged(connection)
     missing = [table for table in catalog.tables.values() if table.notable and table.oid not in there]
-    text = sql.text("note").replace(":lock", str(LOCK))
+    text = sql.text("log_write").replace(":lock", str(LOCK))
     for table in missing:
-        function = f"{OURS}.note_{table.number}()"  # its own: a number that it is told would have to be read
+        function = f"{OURS}.log_{table.number}()"  # its own: a number that it is told would have to be read
         connection.run(
             f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-            f"AS $note$\n{text.replace(':number', str(table.number))}$note$; "
+            f"AS $log$\n{text.replace(':number', str(table.number))}$log$; "
             f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE "
             f"ON {table.sql} FOR EACH STATEMENT EXECUTE FUNCTION {function}; "
             f"ALTER TABLE {table.alone} ENABLE ALWAYS TRIGGER {TRIGGER}"
@@ -53,7 +53,7 @@ def log_tables(connection: Connection, catalog: Catalog) -> None:
 
 
 def log_keys(connection: Connection, table: Table) -> None:
-    """Have the keys noted that are written in `table`, from now on. Inside a transaction."""
+    """Have the keys logged that are written in `table`, from now on. Inside a transaction."""
     connection.run(key_log_function(table))
     for name, when in (
         ("keys", "AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW"),
@@ -61,26 +61,26 @@ def log_keys(connection: Connection, table: Table) -> None:
     ):
         connection.run(
             f"CREATE OR REPLACE TRIGGER {TRIGGER}_{name} {when.format(table.sql)} "
-            f"EXECUTE FUNCTION {OURS}.touch_{table.number}(); "
+            f"EXECUTE FUNCTION {OURS}.log_keys_{table.number}(); "
             f"ALTER TABLE {table.alone} ENABLE ALWAYS TRIGGER {TRIGGER}_{name}"
         )
 
 
 def written(connection: Connection) -> set[int]:
-    """What was noted, and committed, since the last reset or snapshot."""
-    return {number for (number,) in connection.rows(f"SELECT DISTINCT number FROM {OURS}.note")}
+    """What was logged, and committed, since the last reset or snapshot."""
+    return {number for (number,) in connection.rows(f"SELECT DISTINCT number FROM {OURS}.change_log")}
 
 
 def written_late(connection: Connection) -> set[int] | None:
-    """Numbers of the tables that were written to while no run was alive; None if that was not noted."""
-    if connection.value(f"SELECT to_regclass('{OURS}.note')") is None:
+    """Numbers of the tables that were written to while no run was alive; None if that was not logged."""
+    if connection.value(f"SELECT to_regclass('{OURS}.change_log')") is None:
         return None
-    notes = set(connection.rows(f"SELECT DISTINCT number, late FROM {OURS}.note"))
-    return {number for number, late in notes if late} if (SENTINEL, False) in notes else None
+    found = set(connection.rows(f"SELECT DISTINCT number, late FROM {OURS}.change_log"))
+    return {number for number, late in found if late} if (SENTINEL, False) in found else None
 
 
 def logged(connection: Connection) -> set[int]:
-    """Oids of the tables whose writes are noted."""
+    """Oids of the tables whose writes are logged."""
     return {oid for (oid,) in connection.rows(_TRIGGERED)}
 
 

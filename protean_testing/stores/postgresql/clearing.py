@@ -59,7 +59,7 @@ def performed(statement: str) -> str:
 def put_function(table: Table, connection: Connection) -> str:
     """``put_<number>(since, copies)`` gives a table the rows of a state.
 
-    Only those with keys that were written in the era `since` or later, where that is known (not NULL). For a
+    Only those with keys that were written since snapshot `since`, where that is known (not NULL). For a
     plain owner it always is, and rows that are there stay, or references to them would be broken.
     """
     if not connection.can_disable_triggers:
@@ -93,8 +93,8 @@ def put_function(table: Table, connection: Connection) -> str:
             "WHERE k.line IS NOT NULL"
         )
         body = (
-            f"IF since IS NOT NULL THEN\nkeys := ARRAY(SELECT DISTINCT key FROM {OURS}.touched "
-            f"WHERE number = {table.number} AND era >= since);\n"
+            f"IF since IS NOT NULL THEN\nkeys := ARRAY(SELECT DISTINCT key FROM {OURS}.changed_key "
+            f"WHERE number = {table.number} AND snapshot >= since);\n"
             f"IF array_position(keys, NULL) IS NULL THEN\n{delete};\n{count}{inserted(latest)}"
             f"RETURN done;\nEND IF;\nEND IF;\n{body}"
         )
@@ -133,7 +133,7 @@ def parts(table: Table) -> tuple[str, str]:
         return clear, _format(
             f"d{n} AS (DELETE FROM ONLY {name} RETURNING 1), i{n} AS ({insertion(table, everything)})"
         )
-    written = f"SELECT DISTINCT key FROM {OURS}.touched WHERE number = {n} AND era >= %2$s"
+    written = f"SELECT DISTINCT key FROM {OURS}.changed_key WHERE number = {n} AND snapshot >= %2$s"
     line = f"{kept} AND key = w.key ORDER BY copy DESC LIMIT 1"
     rows = f"(SELECT key, line::{name} AS line FROM w{n} WHERE line IS NOT NULL OFFSET 0) r"
     keys = {column for column, _ in table.key}
@@ -158,20 +158,20 @@ def _format(part: str) -> str:
 
 
 def key_log_function(table: Table) -> str:
-    """``touch_<number>()`` notes the key of every row that is written, in triggers."""
+    """``log_keys_<number>()`` logs the key of every row that is written, in triggers."""
     old, new = key_of(table, "old"), key_of(table, "new")
-    era = f"pg_catalog.pg_sequence_last_value('{OURS}.era')"
+    snapshot_number = f"pg_catalog.pg_sequence_last_value('{OURS}.snapshot')"
     dated = any(kind.startswith(("date", "timestamp")) for _, kind in table.key)
     settings = "SET \"DateStyle\" = 'ISO, YMD' SET \"TimeZone\" = 'UTC' " if dated else ""
-    into = f"INSERT INTO {OURS}.touched VALUES ({era}, {table.number}"
+    into = f"INSERT INTO {OURS}.changed_key VALUES ({snapshot_number}, {table.number}"
     return (
-        f"CREATE OR REPLACE FUNCTION {OURS}.touch_{table.number}() RETURNS trigger LANGUAGE plpgsql "
-        f"SECURITY DEFINER {settings}AS $touch$\nBEGIN\n"
+        f"CREATE OR REPLACE FUNCTION {OURS}.log_keys_{table.number}() RETURNS trigger LANGUAGE plpgsql "
+        f"SECURITY DEFINER {settings}AS $log$\nBEGIN\n"
         "IF pg_catalog.current_setting('protean_testing.backend', true) OPERATOR(pg_catalog.=) 'on' THEN\n"
         "RETURN NULL;\nEND IF;\n"
         f"CASE tg_op\nWHEN 'TRUNCATE' THEN {into}, NULL);\n"
         f"WHEN 'INSERT' THEN {into}, {new});\nWHEN 'DELETE' THEN {into}, {old});\n"
         f"ELSE\n{into}, {old});\n"
         f"IF {old} OPERATOR(pg_catalog.<>) {new} THEN {into}, {new}); END IF;\n"
-        "END CASE;\nRETURN NULL;\nEND $touch$"
+        "END CASE;\nRETURN NULL;\nEND $log$"
     )

@@ -22,7 +22,7 @@ class Data:
         stack: The snapshots that are saved, outermost first; before them what creating the schema left.
         rows: The states of tables and materialized views, by their numbers.
         positions: Where sequences stood, by their names.
-        era: That of the innermost snapshot.
+        snapshot_number: That of the innermost snapshot.
         counted: How many rows a table had when it was last copied in full.
         refreshed: Materialized views that cannot be restored, as nobody was told of yet.
     """
@@ -33,7 +33,7 @@ class Data:
         self.stack = [Snapshot()]
         self.rows: History[int, State] = History(lambda: [one.rows for one in self.stack])
         self.positions: History[Name, Position] = History(lambda: [one.positions for one in self.stack])
-        self.era = 0
+        self.snapshot_number = 0
         self.counted: dict[int, int] = {}
         self.refreshed: set[str] = set()
         self._copy = 0
@@ -55,7 +55,7 @@ class Data:
             "rows": list(self.rows.base.items()),
             "positions": list(self.positions.base.items()),
             "counted": list(self.counted.items()),
-            "era": self.era,
+            "snapshot_number": self.snapshot_number,
             "copy": self._copy,
         }
 
@@ -65,28 +65,28 @@ class Data:
         self.positions.base = schema_cache.to_positions(state)
         self.counted = dict(state["counted"])
         self._large = self.rows.base[self.catalog.large_objects] != baseline.EMPTY
-        self.era, self._copy = state["era"], state["copy"]
+        self.snapshot_number, self._copy = state["snapshot_number"], state["copy"]
 
     def unknown(self) -> set[int]:
         """Tables that came since the snapshots were saved."""
         return {table.number for table in self.catalog.kept if table.number not in self.rows.base}
 
-    # A level begins
+    # A snapshot is saved
 
     def save(self) -> Snapshot:
-        """Begin a level, whatever was written."""
+        """Save a snapshot, whatever was written."""
         with self.connection.raw.transaction():
             self.connection.run(DURABLE)
             written = self.written(self.stack[-1].rows, self.catalog.kept) | self.unknown()
             kept = self.keep(self.stack[-1].rows.dirty | written)
             locations = self.locations()
         self.know(locations)
-        return self.saved(written, kept, self.moved_since_top(locations), self.era + 1)
+        return self.saved(written, kept, self.moved_since_top(locations), self.snapshot_number + 1)
 
     def saved(
-        self, written: set[int], kept: dict[int, State], moved: dict[Name, Position], era: int
+        self, written: set[int], kept: dict[int, State], moved: dict[Name, Position], snapshot_number: int
     ) -> Snapshot:
-        """A level begins.
+        """Another snapshot is saved.
 
         Parameters:
             written: What was written at the one that is innermost now.
@@ -94,10 +94,10 @@ class Data:
             moved: Where sequences stand that do not stand where they stood when that one began, and those
                 that did not at some time since.
         """
-        self.era = era
+        self.snapshot_number = snapshot_number
         self.rows.save(written, kept)
         self.positions.save(moved, moved)
-        self.stack.append(Snapshot(era=era, known=era))
+        self.stack.append(Snapshot(number=snapshot_number, known=snapshot_number))
         return self.stack[-1]
 
     def moved_since_top(self, locations: dict[Name, Position]) -> dict[Name, Position]:
@@ -140,7 +140,7 @@ class Data:
         self._stored.add(self._copy)
         return self._copy
 
-    # A level is restored
+    # A snapshot is restored
 
     def reset(self, snapshot: Snapshot) -> bool:
         """Give everything back that is not as it was at `snapshot`. Returns whether anything was not."""
@@ -181,22 +181,22 @@ class Data:
         return found | views.changed(self.connection, [pair for pair in known if pair[0].kind == "m"])
 
     def ended(self, snapshot: Snapshot) -> None:
-        """All is as at `snapshot` again, and levels inside of it are over."""
+        """All is as at `snapshot` again, and those inside of it are over."""
         del self.stack[self.stack.index(snapshot) + 1 :]
         snapshot.rows.clear()
         snapshot.positions.clear()
-        snapshot.known = self.era
+        snapshot.known = self.snapshot_number
         self._stored -= self._void(snapshot)
 
     def forget(self, snapshot: Snapshot) -> None:
-        """`snapshot` and the levels inside of it are over; the data is as it is."""
+        """`snapshot` and those inside of it are over; the data is as it is."""
         self._stored -= self._void(snapshot)
         self.rows.forget(snapshot.rows)
         self.positions.forget(snapshot.positions)
         del self.stack[self.stack.index(snapshot) :]
 
     def discard(self, snapshot: Snapshot) -> None:
-        """Discard the copies that `snapshot` and the levels inside of it have made. Inside a transaction."""
+        """Discard the copies that `snapshot` and those inside of it have made. Inside a transaction."""
         baseline.discard(self.connection, self._void(snapshot))
 
     def _void(self, snapshot: Snapshot) -> set[int]:

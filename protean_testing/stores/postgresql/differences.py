@@ -35,14 +35,14 @@ def differences(
     pairs: Iterable[tuple[Table, State]],
     catalog: Catalog,
     by_key: Collection[int],
-    era: int,
+    since: int,
 ) -> list[Written]:
     """What was written to these tables; partitions count as the table that they are of.
 
     Parameters:
-        by_key: Numbers of the tables of which each key that was written in `era` or later is logged.
+        by_key: Numbers of the tables of which each key that was written since then is logged.
     """
-    whole_tables = f"SELECT DISTINCT number FROM {OURS}.touched WHERE key IS NULL AND era >= {era}"
+    whole_tables = f"SELECT DISTINCT number FROM {OURS}.changed_key WHERE key IS NULL AND snapshot >= {since}"
     logged = (
         set(by_key).difference(number for (number,) in connection.rows(whole_tables)) if by_key else set()
     )
@@ -55,7 +55,7 @@ def differences(
         while root.number in whole:
             root = whole[root.number]
         name = _name(root.schema, root.name)
-        one = _difference(connection, table, state, name, era if table.number in logged else None)
+        one = _difference(connection, table, state, name, since if table.number in logged else None)
         found[name] = _together(found[name], one) if name in found else one
     return list(found.values())
 
@@ -67,12 +67,12 @@ def made(connection: Connection, catalog: Catalog) -> Iterator[Written]:
         yield Written(_name(schema, name), remark="the test has made it, and its rows are not listed")
 
 
-def _difference(connection: Connection, table: Table, state: State, name: str, era: int | None) -> Written:
+def _difference(connection: Connection, table: Table, state: State, name: str, since: int | None) -> Written:
     if table.forced and not connection.superuser:
         return Written(name, remark="row level security hides its rows from the role")
     for typed in (True, False):
         try:
-            return _compared(connection, table, state, name, era, typed=typed)
+            return _compared(connection, table, state, name, since, typed=typed)
         except psycopg.errors.LockNotAvailable:
             return Written(name, remark="an open transaction has locked it")
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
@@ -85,12 +85,12 @@ def _difference(connection: Connection, table: Table, state: State, name: str, e
 
 
 def _compared(
-    connection: Connection, table: Table, state: State, name: str, era: int | None, *, typed: bool
+    connection: Connection, table: Table, state: State, name: str, since: int | None, *, typed: bool
 ) -> Written:
     """Compare the rows by their texts.
 
     Parameters:
-        era: Since which each key that was written is logged, if that is so: the other rows are not read.
+        since: Since which each key that was written is logged, if that is so: the other rows are not read.
         typed: Whether the values are to be Python's own, in place of each row's text.
     """
     own = key_of(table, "t") if table.key else "NULL::text"
@@ -101,8 +101,9 @@ def _compared(
         number = "concat(row_number() OVER (PARTITION BY line), ' ', line) COLLATE \"C\" AS key"
         now = f"SELECT {number}, line, place FROM ({now}) w"
         then = f"SELECT {number}, line FROM ({then}) w(key, line)"
-    if era is not None:
-        keys = f"(SELECT DISTINCT key FROM {OURS}.touched WHERE number = {table.number} AND era >= {era})"
+    if since is not None:
+        logged = f"number = {table.number} AND snapshot >= {since}"
+        keys = f"(SELECT DISTINCT key FROM {OURS}.changed_key WHERE {logged})"
         written = f"{keys} w JOIN ONLY {table.sql} t ON {has_key(table, 'w.key')}"
         now = f"SELECT {line}, t.ctid AS place FROM {written}"
         then = f"SELECT key, line FROM ({then}) k(key, line) WHERE key IN {keys}"

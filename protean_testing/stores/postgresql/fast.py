@@ -35,11 +35,11 @@ class Findings:
     Attributes:
         done: All is restored. What follows is told only where it is not.
         changed: Something was not as at the snapshot.
-        written: The numbers of the tables that were noted.
+        written: The numbers of the tables that were logged.
         schema: The schema may have been changed.
         views: A materialized view may have been refreshed.
-        everything: The notes cannot be relied on.
-        unexplained: Something happened that the notes do not account for.
+        everything: The change log cannot be relied on.
+        unexplained: Something happened that the change log does not account for.
         again: Where the schema was not changed after all, the reset can do its work.
         crashed: So has the server since then.
     """
@@ -103,14 +103,14 @@ class Fast:
         return self._seen[1].startswith("t")
 
     def begin(self) -> None:
-        """The data has taken what is new: install what notes it. Inside a transaction of `installed`.
+        """The data has taken what is new: install what logs it. Inside a transaction of `installed`.
 
         Inside no other: a subtransaction's number, which is not its own, would be unexplained afterwards.
         """
         self.installed.install()
-        self._notice(self.data.positions.base)
+        self._set_positions(self.data.positions.base)
         _, seen = self._findings()
-        self.installed.log_keys(self.data.rows.base, self.data.era)
+        self.installed.log_keys(self.data.rows.base, self.data.snapshot_number)
         self._set_targets(self.innermost)
         self._seen = self._after(seen)
 
@@ -119,15 +119,15 @@ class Fast:
         self.installed.resume(state)
         with self.installed.transaction():
             _, seen = self._findings()
-            self._forget_notes(self.data.era)
-            self.connection.run(f"DELETE FROM {OURS}.touched")
+            self._clear_change_log(self.data.snapshot_number)
+            self.connection.run(f"DELETE FROM {OURS}.changed_key")
             seen = self._after(seen)
         self._seen = seen
 
-    # A level begins
+    # A snapshot is saved
 
     def save(self, accept_schema: Callable[[], bool]) -> Snapshot:
-        """Begin a level.
+        """Save a snapshot.
 
         Parameters:
             accept_schema: Looks at the schema, and reads the catalog again where it was changed. Returns
@@ -136,26 +136,26 @@ class Fast:
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is open.
         """
-        era, top = self.data.era + 1, self.innermost
+        snapshot_number, top = self.data.snapshot_number + 1, self.innermost
         # What an ended inner scope had kept is not what the functions aim at: they aim at `top` again.
         owed = top.rows.owed or top.positions.owed or top.rows.kept or top.positions.kept
         owed = owed or self.data.large_objects()
-        if owed or not self._nothing_to_save(era):
-            return self._save_written(era, accept_schema)
-        return self.data.saved(set(), {}, {}, era)
+        if owed or not self._nothing_to_save(snapshot_number):
+            return self._save_written(snapshot_number, accept_schema)
+        return self.data.saved(set(), {}, {}, snapshot_number)
 
-    def _nothing_to_save(self, era: int) -> bool:
+    def _nothing_to_save(self, snapshot_number: int) -> bool:
         said, _, own = self.connection.call(
-            f"SELECT said, CASE said WHEN 'nothing' THEN setval('{OURS}.era', $3) END, "
+            f"SELECT said, CASE said WHEN 'nothing' THEN setval('{OURS}.snapshot', $3) END, "
             f"pg_current_xact_id_if_assigned() FROM {_LOOK} said",
             *self._seen,
-            era,
+            snapshot_number,
         )
         if own == self._seen[0]:  # that of setval itself, and none was before it
             self._seen = (str(int(own) + 1), self._seen[1])
         return said == "nothing"
 
-    def _save_written(self, era: int, accept_schema: Callable[[], bool]) -> Snapshot:
+    def _save_written(self, snapshot_number: int, accept_schema: Callable[[], bool]) -> Snapshot:
         data, top = self.data, self.innermost
         with self.installed.transaction():
             self.connection.run(DURABLE)
@@ -166,23 +166,23 @@ class Fast:
             owed = {table.number for table in self._suspects(findings, more)}
             kept = self._keep(owed, by_key=not findings.everything)
             moved = self._moved(owed, everywhere=findings.everything or findings.unexplained)
-            self._notice(moved)
+            self._set_positions(moved)
             if changed:
                 self.installed.install()
             if findings.crashed:
-                self.installed.install_after_crash(era)
-            self._forget_notes(era)
-            self.installed.log_keys(kept, era)
+                self.installed.install_after_crash(snapshot_number)
+            self._clear_change_log(snapshot_number)
+            self.installed.log_keys(kept, snapshot_number)
             changed_states = self.installed.uncertain(set(kept) | set(top.rows.kept))
             states = {n: kept[n] if n in kept else data.rows.state_now(n) for n in changed_states}
             names = self.installed.uncertain_sequences(moved.keys() | top.positions.kept)
             locations = {n: moved[n] if n in moved else data.positions.state_now(n) for n in names}
-            self.installed.set_targets(states, locations, era)
+            self.installed.set_targets(states, locations, snapshot_number)
             seen = self._after(seen)
         self._seen = seen
         if findings.unexplained:
             top.hidden = top.unexplained = True
-        return data.saved(owed, kept, moved, era)
+        return data.saved(owed, kept, moved, snapshot_number)
 
     def _moved(self, written: set[int], *, everywhere: bool) -> dict[Name, Position]:
         """Where sequences stand that were moved since the innermost snapshot. Inside a transaction."""
@@ -192,10 +192,10 @@ class Fast:
         self.data.know(locations)
         return self.data.moved_since_top(locations)
 
-    def _notice(self, locations: Mapping[Name, Position]) -> None:
-        """From now on it is noticed when one of these sequences is moved. Inside a transaction."""
+    def _set_positions(self, locations: Mapping[Name, Position]) -> None:
+        """Set them to where they stand, so that the next move of one is seen. Inside a transaction."""
         there = self.data.catalog.sequences
-        sequences.make_noticed(
+        sequences.set_positions(
             self.connection, {there[name]: at for name, at in locations.items() if name in there and at[1]}
         )
 
@@ -215,13 +215,13 @@ class Fast:
         if snapshot is self.data.stack[0] or not self.installed.all_keys_logged(table.number, snapshot.known):
             return None
         below = self.data.rows.state(table.number, snapshot.rows)
-        whole = f"number = {table.number} AND key IS NULL AND era >= {snapshot.era}"
+        whole = f"number = {table.number} AND key IS NULL AND snapshot >= {snapshot.number}"
         if below == baseline.EMPTY or self.connection.value(
-            f"SELECT EXISTS (SELECT FROM {OURS}.touched WHERE {whole})"
+            f"SELECT EXISTS (SELECT FROM {OURS}.changed_key WHERE {whole})"
         ):
             return None
         copy = self.data.next_copy()
-        baseline.keep_keys(self.connection, table, copy, snapshot.era)
+        baseline.keep_keys(self.connection, table, copy, snapshot.number)
         return (*below, copy)
 
     def _suspects(self, findings: Findings, more: set[int]) -> list[Table]:
@@ -236,7 +236,7 @@ class Fast:
             found |= {view.number: view for view in self.data.catalog.views()}
         return list(found.values())
 
-    # A level is restored
+    # A snapshot is restored
 
     def reset(
         self, snapshot: Snapshot, *, thorough: bool, everywhere: bool, same_schema: bool = False
@@ -269,7 +269,7 @@ class Fast:
                 self._truncate(snapshot, dirty)
                 word, *rest = self._call(snapshot, dirty, others, same_schema=same_schema)
                 if word in ("nothing", "reset"):
-                    self._set_targets(snapshot, known=data.era)
+                    self._set_targets(snapshot, known=data.snapshot_number)
                     data.discard(snapshot)
         if word == "schema":
             return Findings(schema=True, views=True, again=True)
@@ -301,7 +301,7 @@ class Fast:
             return None
         (said,) = self.connection.call(
             _RESET,
-            snapshot.era,
+            snapshot.number,
             *self._seen,
             installed.newest,
             "{}",
@@ -314,7 +314,7 @@ class Fast:
         if word == "schema" or word == "look":
             return None
         self._accept(word, rest)
-        snapshot.known = self.data.era
+        snapshot.known = self.data.snapshot_number
         if self.unexplained or self._seen[1].startswith("t"):
             snapshot.unexplained = snapshot.quick = True
         elif word == "reset":
@@ -348,7 +348,7 @@ class Fast:
         """As `reset`, but what may have been written is compared; all that there is, if asked for.
 
         Parameters:
-            altered: The oids of what was altered, and of all that may have been written without a note.
+            altered: The oids of what was altered, and of all that may have been written, and are not logged.
 
         Raises:
             psycopg.errors.LockNotAvailable: A transaction of the code under test is in the way.
@@ -357,8 +357,8 @@ class Fast:
         with self.installed.transaction():
             findings, seen = self._findings()
             if findings.crashed:
-                self.installed.install_after_crash(data.era)
-                self.connection.run(f"SELECT setval('{OURS}.era', {data.era})")
+                self.installed.install_after_crash(data.snapshot_number)
+                self.connection.run(f"SELECT setval('{OURS}.snapshot', {data.snapshot_number})")
             more = data.rows.dirty_since(snapshot.rows) | data.large_objects(snapshot)
             if altered is not None:
                 findings = replace(findings, everything=findings.crashed)
@@ -368,9 +368,9 @@ class Fast:
             changed = data.restore(snapshot, suspects)
             if self.connection.not_held is not known:  # the reset function cannot restore these
                 self.installed.install()
-            self._forget_notes(data.era)
-            self.connection.run(f"DELETE FROM {OURS}.touched WHERE era >= {snapshot.era}")
-            self._set_targets(snapshot, known=data.era)
+            self._clear_change_log(data.snapshot_number)
+            self.connection.run(f"DELETE FROM {OURS}.changed_key WHERE snapshot >= {snapshot.number}")
+            self._set_targets(snapshot, known=data.snapshot_number)
             data.discard(snapshot)
             seen = self._after(seen)
         self._seen = seen
@@ -379,7 +379,7 @@ class Fast:
         return changed
 
     def forget(self, snapshot: Snapshot) -> None:
-        """`snapshot` and the levels inside of it are over; the data is as it is."""
+        """`snapshot` and those inside of it are over; the data is as it is."""
         outer = self.data.stack[self.data.stack.index(snapshot) - 1]
         if not self._has_same_targets(outer):
             with self.installed.transaction():
@@ -397,7 +397,7 @@ class Fast:
         """Have the functions aim at `snapshot`. Inside a transaction.
 
         Parameters:
-            known: The latest era in which all was as at the snapshot, where that has changed.
+            known: The number of the latest one at which all was as at the snapshot, where that has changed.
         """
         rows, positions = self.data.rows, self.data.positions
         unsure = self.installed.uncertain(rows.kept_since(snapshot.rows))
@@ -420,7 +420,7 @@ class Fast:
                 if table.holds_rows
             ):
                 continue
-            self.connection.run(f"LOCK TABLE {OURS}.note IN SHARE MODE NOWAIT")
+            self.connection.run(f"LOCK TABLE {OURS}.change_log IN SHARE MODE NOWAIT")
             self.connection.run(f"TRUNCATE {', '.join(table.alone for table in tables)}")
 
     # The reset function
@@ -430,7 +430,7 @@ class Fast:
     ) -> list[str]:
         (said,) = self.connection.call(
             _RESET,
-            snapshot.era,
+            snapshot.number,
             *self._seen,
             0 if same_schema else self.installed.newest,
             "{" + ",".join(map(str, dirty)) + "}",
@@ -453,21 +453,21 @@ class Fast:
         return (str(int(own) + 1), seen[1]) if own == seen[0] else seen
 
     def _read(self, written: str, unexplained: str = "f") -> Findings:
-        noted = frozenset(_numbers(written))
-        unsure = change_log.SCHEMA in noted or change_log.SENTINEL not in noted
+        logged = frozenset(_numbers(written))
+        unsure = change_log.SCHEMA in logged or change_log.SENTINEL not in logged
         return Findings(
-            written=frozenset(number for number in noted if number > 0),
+            written=frozenset(number for number in logged if number > 0),
             schema=unsure or not self.connection.superuser,
-            views=change_log.VIEW in noted or not self.connection.superuser,
+            views=change_log.VIEW in logged or not self.connection.superuser,
             everything=unsure,
             unexplained=unexplained == "t",
-            crashed=change_log.SENTINEL not in noted,
+            crashed=change_log.SENTINEL not in logged,
         )
 
-    def _forget_notes(self, era: int) -> None:
+    def _clear_change_log(self, snapshot_number: int) -> None:
         self.connection.run(
-            f"DELETE FROM {OURS}.note; INSERT INTO {OURS}.note VALUES ({change_log.SENTINEL}); "
-            f"SELECT setval('{OURS}.era', {era})"
+            f"DELETE FROM {OURS}.change_log; INSERT INTO {OURS}.change_log VALUES ({change_log.SENTINEL}); "
+            f"SELECT setval('{OURS}.snapshot', {snapshot_number})"
         )
 
     # Dead rows
@@ -475,7 +475,7 @@ class Fast:
     def _clear_away(self, written: list[int], removed: int) -> None:
         """Now and then remove what resets leave behind, or they would become slower and slower."""
         self._resets += 1
-        names = [f"{OURS}.note", f"{OURS}.touched"] if self._resets % VACUUM_EVERY == 0 else []
+        names = [f"{OURS}.change_log", f"{OURS}.changed_key"] if self._resets % VACUUM_EVERY == 0 else []
         for number in written:
             times, rows = self._dead.get(number, (0, 0))
             self._dead[number] = times + 1, rows + removed

@@ -228,7 +228,7 @@ def drop_possible(connection: Connection, doomed: Collection[Address]) -> set[Ad
 
 
 def untie(connection: Connection, doomed: Collection[Address]) -> None:
-    """Take from tables that are dropped what was made theirs: partitions, heirs, sequences."""
+    """Take from tables that are dropped what was made theirs: partitions, children, sequences."""
     tables = ", ".join(str(objid) for _, objid in doomed) or "0"
     for statement in (
         "SELECT format(CASE WHEN relispartition THEN 'ALTER TABLE %2$s DETACH PARTITION %1$s' "

@@ -38,7 +38,7 @@ class Installed:
         self.altered = False
         self.renew = False
         self.watched: list[Table] = []
-        self._keys_since: dict[int, int] = {}  # the first era in which all keys of a table were noted
+        self._keys_since: dict[int, int] = {}  # the first snapshot since which all are logged
         self._puts: set[int] = set()  # tables with a function that puts rows back
         self._target: dict[int, tuple[State, bool]] = {}
         self._elsewhere: dict[Name, Position] = {}  # as `position` says, if not at first
@@ -61,7 +61,7 @@ class Installed:
     def install(self) -> None:
         """Put triggers on what is new, write functions for what there is now. Inside a transaction."""
         catalog = self._data.catalog
-        if self._connection.value(f"SELECT to_regclass('{OURS}.note')") is None:
+        if self._connection.value(f"SELECT to_regclass('{OURS}.change_log')") is None:
             change_log.install(self._connection)
         change_log.log_tables(self._connection, catalog)
         for number in self._keys_since.keys() & catalog.tables.keys():
@@ -92,9 +92,9 @@ class Installed:
         self._know_watched()
         self.know_newest()
 
-    def install_after_crash(self, era: int) -> None:
-        """What came since `era` is noted again; no keys tell of unlogged rows that were lost before."""
-        self._keys_since = dict.fromkeys(self._keys_since, era)
+    def install_after_crash(self, snapshot_number: int) -> None:
+        """Log keys from `snapshot_number` on: none tells of unlogged rows that were lost before."""
+        self._keys_since = dict.fromkeys(self._keys_since, snapshot_number)
         self.install()
 
     def _know_watched(self) -> None:
@@ -114,7 +114,7 @@ class Installed:
         expected |= {(tables[n].oid, f"{change_log.TRIGGER}_keys") for n in self._keys_since if n in tables}
         return change_log.damaged(self._connection, expected, since)
 
-    def log_keys(self, numbers: Iterable[int], era: int) -> None:
+    def log_keys(self, numbers: Iterable[int], snapshot_number: int) -> None:
         """Note keys from now on where there are many rows and a key. Inside a transaction."""
         many = MANY_ROWS if self._connection.can_disable_triggers else 1
         for number in numbers:
@@ -123,12 +123,12 @@ class Installed:
                 continue
             if table.key and table.notable and not table.always_firing and not table.forced:
                 change_log.log_keys(self._connection, table)
-                self._keys_since[number] = era
+                self._keys_since[number] = snapshot_number
                 self.altered = True
 
-    def all_keys_logged(self, number: int, era: int) -> bool:
-        """Whether every key of a table that was written since `era` is known."""
-        return self._keys_since.get(number, era + 1) <= era
+    def all_keys_logged(self, number: int, snapshot_number: int) -> bool:
+        """Whether every key of a table that was written since `snapshot_number` is known."""
+        return self._keys_since.get(number, snapshot_number + 1) <= snapshot_number
 
     def _slow(self) -> set[int]:
         """What is restored in the slower way."""
@@ -160,7 +160,7 @@ class Installed:
         run(clearing.clear_function(self._data.tables(lambda table: table.kind == "r"), locations))
         constants = {
             ":watched": bool(self.watched),
-            ":heirs": any(table.children for table in catalog.tables.values()),
+            ":children": any(table.children for table in catalog.tables.values()),
             ":slow": bool(self._slow()),
             ":owner": not self._connection.can_disable_triggers,
             ":unlogged": any(sequence.unlogged for sequence in catalog.sequences.values()),
@@ -171,7 +171,7 @@ class Installed:
         text = sql.text("reset")
         for name, value in constants.items():
             text = text.replace(name, str(value).lower())
-        text = text.replace("':knots'", listed(catalog.cycles()))
+        text = text.replace("':cycles'", listed(catalog.cycles()))
         for name in ("evaluating", "reading"):
             switch = "" if self._connection.can_disable_triggers else getattr(self._connection, name)
             text = text.replace(f":{name}", clearing.performed(switch))
@@ -186,15 +186,15 @@ class Installed:
 
     def _write_lists(self) -> None:
         catalog, run = self._data.catalog, self._connection.run
-        heirs = [
+        children = [
             f"({number}, {child})"
             for number, table in catalog.tables.items()
             if table.children
             for child in catalog.rows_of({number}) - {number}
         ]
-        run(f"DELETE FROM {OURS}.heir; DELETE FROM {OURS}.slow")
-        if heirs:
-            run(f"INSERT INTO {OURS}.heir VALUES {', '.join(heirs)}")
+        run(f"DELETE FROM {OURS}.inheritance_child; DELETE FROM {OURS}.slow")
+        if children:
+            run(f"INSERT INTO {OURS}.inheritance_child VALUES {', '.join(children)}")
         if not self._connection.can_disable_triggers:
             self._write_parts()
         run(f"INSERT INTO {OURS}.slow SELECT unnest({listed(self._slow())}::int[])")
@@ -222,11 +222,11 @@ class Installed:
 
     def _write_parts(self) -> None:
         lines, catalog = [], self._data.catalog
-        near = catalog.neighbours()
+        neighbours = catalog.neighbours()
         for table in self._data.tables(lambda table: table.kind == "r"):
             clear, put = map(literal, clearing.parts(table))
             whole = not table.key and catalog.referring({table.number}) == {table.number}
-            lines.append(f"({table.number}, {clear}, {put}, {whole}, {listed(near[table.number])})")
+            lines.append(f"({table.number}, {clear}, {put}, {whole}, {listed(neighbours[table.number])})")
         self._connection.run(f"DELETE FROM {OURS}.part")
         if lines:
             self._connection.run(f"INSERT INTO {OURS}.part VALUES {', '.join(lines)}")
@@ -274,12 +274,12 @@ class Installed:
 
     @property
     def held(self) -> bool:
-        """Whether `target` has lines, or `touched` may have some."""
+        """Whether `target` has lines, or `changed_key` may have some."""
         return bool(self._target or self._keys_since)
 
-    def has_same_targets(self, era: int) -> bool:
-        """Whether `target` is the same for a snapshot at which all was as in `era`, states apart."""
-        return self._has_targets and all(since <= era for since in self._keys_since.values())
+    def has_same_targets(self, snapshot_number: int) -> bool:
+        """Whether `target` is the same for a snapshot at which all was as at that one, states apart."""
+        return self._has_targets and all(since <= snapshot_number for since in self._keys_since.values())
 
     def uncertain(self, numbers: set[int]) -> set[int]:
         """The tables whose states `set_targets` has to be told, if those of `numbers` may have changed."""
@@ -300,7 +300,7 @@ class Installed:
         Parameters:
             states: Of all tables that `uncertain` names.
             locations: Of all sequences that `uncertain_sequences` names.
-            known: The latest era in which all was as at the snapshot.
+            known: The number of the latest one at which all was as at the snapshot.
         """
         target: dict[int, tuple[State, bool]] = {}
         lines: list[str] = []

@@ -49,11 +49,11 @@ def restore(connection: Connection, targets: Mapping[Sequence, Position]) -> Non
     for sequence, (last, _) in targets.items():
         if sequence.cached:  # nothing else makes a live session forget the values it holds
             connection.run(f"ALTER SEQUENCE {sequence.sql} RESTART WITH {last}")
-    make_noticed(connection, targets)
+    set_positions(connection, targets)
 
 
-def make_noticed(connection: Connection, locations: Mapping[Sequence, Position]) -> None:
-    """Set sequences to where they stand, or are to stand: what takes the next value of one is noticed then.
+def set_positions(connection: Connection, locations: Mapping[Sequence, Position]) -> None:
+    """Set sequences to where they stand, or are to stand: whatever takes the next value is seen then.
 
     The server logs 32 values at once: only the first one after this needs a transaction number.
     """

@@ -15,8 +15,8 @@ class Snapshot:
     """What `PostgreSQLBackend.save` returns.
 
     Attributes:
-        era: Greater than that of every snapshot before it.
-        known: The latest era in which all was as at the snapshot.
+        number: Greater than that of every snapshot before it.
+        known: The number of the latest one at which all was as at the snapshot.
         rows: What was written since.
         positions: Which sequences were moved since.
         schema: The schema it stands in.
@@ -27,7 +27,7 @@ class Snapshot:
         holders: The sessions that held locks, once everything was looked at.
     """
 
-    era: int = 0
+    number: int = 0
     known: int = 0
     rows: Changes[int, State] = field(default_factory=Changes)
     positions: Changes[Name, Position] = field(default_factory=Changes)

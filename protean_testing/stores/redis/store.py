@@ -329,7 +329,7 @@ class RedisStore(LocatedStore):
                 raise
         raise AssertionError("the last turn ends it")
 
-    def _advice(self) -> str:
+    def _hint(self) -> str:
         """The lines to write where settings of the server were changed."""
         data = self._live().data
         lines = (f"\n  {settings.shown(*one)}" for one in data.altered.items()) if data is not None else ()
@@ -337,7 +337,7 @@ class RedisStore(LocatedStore):
 
     def _failure(self, what: str, why: str) -> StoreError:
         address = self._live().address
-        why = redacted(why, address.password, address.url) + self._advice()
+        why = redacted(why, address.password, address.url) + self._hint()
         return StoreError(f"could not {what} store {self.name!r}: {why}", store=self.name)
 
     def _ends_pause(self, handle: RedisHandle) -> bool:
@@ -380,7 +380,7 @@ class RedisStore(LocatedStore):
     def _report_altered(self, data: Data) -> None:
         end = "They were restored. Change them before the scope begins if several tests need them."
         if not data.is_own_server:
-            end = f"It may have been another client of it, so they stay.{self._advice()}"
+            end = f"It may have been another client of it, so they stay.{self._hint()}"
         names = ", ".join(data.altered)
         text = f"left settings of the Redis server of store {self.name!r} changed: {names}.\n{end}"
         data.altered = {}

@@ -64,13 +64,13 @@ class Database:
 
 class Backend(Protocol):
     """Keeps the data of one database. Calls come in this order, from any thread, one at a time:
-    check, claim, (the schema is made,) created, then save, reset and forget, at last drop, close."""
+    check, acquire, (the schema is made,) created, then save, reset and forget, at last drop, close."""
 
     def check(self, tables: Collection[tuple[str | None, str]]) -> None:
         """Refuse, touching nothing: no test database by its name and not ours; used by a live run;
         `tables` (those about to be created) that exist, hold rows and were not made by us."""
 
-    def claim(self) -> bool | None:
+    def acquire(self) -> bool | None:
         """Acquire the database for this run; drop what a dead run left, and drop
         tables about to be created that are there (`check` has allowed it). True if the schema is
         there already, as `Database.definition` has made it."""
@@ -92,7 +92,7 @@ class Backend(Protocol):
         """Whether sessions may hold temporary tables since this was last asked, or plans for a schema that is
         another one now."""
 
-    def mend(self, snapshot: Snapshot) -> bool:
+    def restore_fully(self, snapshot: Snapshot) -> bool:
         """As `reset`, but look at everything: nothing that was noted is relied on."""
 
     def dump_data(self) -> Mapping[str, Counter[Any]]:
@@ -102,7 +102,7 @@ class Backend(Protocol):
         """See Store.forget_data."""
 
     def drop(self) -> None:
-        """Drop all that came into being since `claim` (nothing that was there before, nothing if the
+        """Drop all that came into being since `acquire` (nothing that was there before, nothing if the
         schema was adopted), and the ownership marker. Harmless if there is nothing."""
 
     def away(self) -> AbstractContextManager[None]:

@@ -26,7 +26,7 @@ from ...errors import ConfigurationError
 from .inputs import Unclear, content, described, is_plain, text_of
 from .source import Source
 
-_VERSION = "2"
+_VERSION = "3"
 """Part of each digest: what an older version of this module has described is stale."""
 
 _MOST = 2000  # objects that are looked at to describe one callable
@@ -91,10 +91,10 @@ def define(
     if schema is not None:
         add(_of_callable(schema, dialect))
     if inputs is None and schema is not None:
-        undeclared = _advice(f"schema={name_of(schema)} may read anything", f"schema={name_of(schema)}")
+        undeclared = _hint(f"schema={name_of(schema)} may read anything", f"schema={name_of(schema)}")
     elif inputs is None and listeners:
         where, listener = listeners[0]
-        undeclared = _advice(
+        undeclared = _hint(
             f"{name_of(listener)} listens to the creation of {where} and may do anything", "metadata"
         )
     try:
@@ -146,7 +146,7 @@ def name_of(thing: Any) -> str:
     return str(getattr(thing, "__qualname__", None) or type(thing).__qualname__)
 
 
-def _advice(why: str, argument: str) -> str:
+def _hint(why: str, argument: str) -> str:
     return (
         f"{why}. Declare what it is made from, files, directories or values, and it is kept until one of "
         f'them changes:  SQLAlchemyStore({argument}, inputs=["migrations/"])'

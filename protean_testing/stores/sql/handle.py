@@ -58,7 +58,7 @@ class DatabaseHandle:
         self.at_end = at_end
         self.missing: Missing | None = None
         self.closed = False
-        self.claimed = False
+        self.acquired = False
         self.was_written = False  # since the schema was made
         self.idle_resets = 0  # those that found nothing to restore
         self.makers: list[Maker] = []

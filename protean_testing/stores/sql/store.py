@@ -243,7 +243,7 @@ class SQLAlchemyStore(SQLAccess):
                 "Pass url= or engine=, or set TEST_DB and DATABASE_URL."
             )
         if handle.own is not None:
-            if not handle.claimed:
+            if not handle.acquired:
                 handle.own.check(self.name, unsafe=self.unsafe)
             self._examine_given(handle)
         elif handle.sibling is None or handle.sibling.check(self.name, unsafe=self.unsafe):
@@ -251,7 +251,7 @@ class SQLAlchemyStore(SQLAccess):
 
     def _check_given(self, handle: DatabaseHandle) -> None:
         """Refuse what may not be used; one that is not there is created when its schema is."""
-        if handle.missing is not None and not handle.claimed:
+        if handle.missing is not None and not handle.acquired:
             return
         try:
             self._backend().check(self.tables())
@@ -270,7 +270,7 @@ class SQLAlchemyStore(SQLAccess):
             hints.warn_if_made_again(self.name, handle, *self._made_for())
         handle.has_sessions_of(self.session_factory)
         make_roles(self.role, self.name, handle)
-        is_first = not handle.claimed
+        is_first = not handle.acquired
         if is_first and handle.sibling is not None:
             handle.sibling.create(self.name)
         if is_first and handle.missing is not None:
@@ -279,7 +279,7 @@ class SQLAlchemyStore(SQLAccess):
         with self._own_database(handle) if is_first else nullcontext():
             if self.adopt:
                 hints.warn_of_stale_tables(self.name, handle.engine, self._models)
-            is_made = self._claim(handle, backend) if is_first else self._drop_tables()
+            is_made = self._acquire(handle, backend) if is_first else self._drop_tables()
             handle.makers.append(self)
             if not is_made:
                 with self._made_here(handle):
@@ -291,11 +291,11 @@ class SQLAlchemyStore(SQLAccess):
             if is_first and handle.own is not None and not is_made and not self.adopt:
                 handle.own.share(handle.alone)
 
-    def _claim(self, handle: DatabaseHandle, backend: Backend) -> bool:
+    def _acquire(self, handle: DatabaseHandle, backend: Backend) -> bool:
         """Take the database for this run. Returns whether the schema is there already."""
-        is_made = bool(backend.claim())
-        handle.claimed = True
-        whose = "private to this run" if handle.private else "claimed for this run"
+        is_made = bool(backend.acquire())
+        handle.acquired = True
+        whose = "private to this run" if handle.private else "acquired for this run"
         again = ", and the schema of an earlier run is used again" if is_made else ""
         logger.info("store %r: %s is %s%s", self.name, handle.shown, whose, again)
         return is_made
@@ -315,12 +315,12 @@ class SQLAlchemyStore(SQLAccess):
             environ.unused(environ.KEEP_VARIABLE, f"the database of store {self.name!r} {where}.")
         if not (self._is_advised or self.adopt or self._engine):
             hints.remark_on_unwritten(self.name, handle)
-        if not handle.claimed or handle.ends_by_itself:
+        if not handle.acquired or handle.ends_by_itself:
             return
         backend = self._backend()
         is_whole = handle.made == handle.makers == [self]
         if is_whole and handle.own is None and self._keeps(handle) and backend.keep():
-            handle.claimed = False
+            handle.acquired = False
             environ.used(environ.KEEP_VARIABLE)
             logger.info("store %r: the schema stays in %s for the next run", self.name, handle.shown)
         else:
@@ -354,7 +354,7 @@ class SQLAlchemyStore(SQLAccess):
         return snapshot.backend.written_since(snapshot.kept)
 
     def restore_fully(self, snapshot: SQLSnapshot) -> bool:
-        changed = snapshot.backend.mend(snapshot.kept)
+        changed = snapshot.backend.restore_fully(snapshot.kept)
         snapshot.handle.renew_pools()
         return changed
 

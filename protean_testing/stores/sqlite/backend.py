@@ -56,10 +56,10 @@ class SQLiteBackend:
         with self._translating("looked at"):
             self._base.check(tables)
 
-    def claim(self) -> bool:
-        """See Backend.claim."""
+    def acquire(self) -> bool:
+        """See Backend.acquire."""
         with self._translating("prepared"):
-            return self._base.claim()
+            return self._base.acquire()
 
     def created(self) -> None:
         """See Backend.created."""
@@ -96,8 +96,8 @@ class SQLiteBackend:
             with self._base.snapshots.flat(self._snapshots[snapshot]) as then:
                 return list(differences(now.connection, then))
 
-    def mend(self, snapshot: int) -> bool:
-        """See Backend.mend."""
+    def restore_fully(self, snapshot: int) -> bool:
+        """See Backend.restore_fully."""
         self._base.snapshots.invalidate()
         return self.reset(snapshot)
 

@@ -110,7 +110,7 @@ class TestFile:
         finally:
             self._run_dir.release()
 
-    def claim(self) -> bool:
+    def acquire(self) -> bool:
         """Take the file for this run; restore and remove what a dead run left.
 
         Returns:

@@ -63,7 +63,7 @@ class PrivateMemory:
         if self._prepared is None:
             self._within(lambda connection: refuse_rows(connection, self._database, tables))
 
-    def claim(self) -> bool:
+    def acquire(self) -> bool:
         self._within(self._before.take)
         if not self._database.adopt:
             stale = {name for schema, name in self._database.tables if schema in (None, "main")}

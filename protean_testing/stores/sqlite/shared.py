@@ -45,12 +45,12 @@ class SharedDatabase:
             with closing(self._location.connect()) as connection:
                 refuse_rows(connection, self._database, tables)
 
-    def claim(self) -> bool:
+    def acquire(self) -> bool:
         watch()
         if self._file is not None and self._location.file is not None:
             if not self._database.private:
                 sweep(self._location.file)
-            return self._file.claim()
+            return self._file.acquire()
         self._alive = self._alone(self._location.connect)  # memory is gone with its last connection
         if not self._database.adopt:
             stale = {("table", name) for schema, name in self._database.tables if schema in (None, "main")}

@@ -8,8 +8,8 @@ BEGIN
     IF held AND (
         EXISTS (SELECT FROM protean_testing.target JOIN protean_testing.part USING (number)
                  WHERE number = ANY (written) AND NOT by_key AND NOT whole)
-        OR EXISTS (SELECT FROM protean_testing.touched
-                    WHERE number = ANY (written) AND era >= since AND key IS NULL))
+        OR EXISTS (SELECT FROM protean_testing.changed_key
+                    WHERE number = ANY (written) AND snapshot >= since AND key IS NULL))
     THEN
         RETURN false;
     END IF;

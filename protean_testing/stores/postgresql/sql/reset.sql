@@ -1,16 +1,17 @@
--- Gives back what was written since a snapshot, by what was noted, in one call. What it cannot do exactly it leaves
--- as it is, and says so. clear and put are written for the tables there are.
+-- Restore what was written since a snapshot, by the change log, in one call. What it cannot do exactly it leaves as
+-- it is, and says so. clear and put are written for the tables there are.
 --
 -- Returns one of these words: nothing, reset, look, or schema (look whether that was changed); then the
 -- transactions that are accounted for now, whether some of them were not over, the number of rows that were
--- removed, what was noted, and whether anything happened that the notes do not explain. Every expression costs a microsecond or two, so there are few.
+-- removed, what was logged, and whether anything happened that the log does not explain. Every expression costs a
+-- microsecond or two, so there are few.
 CREATE OR REPLACE FUNCTION protean_testing.reset(
-    since bigint,   -- the era of the snapshot; 0: only look
+    since bigint,   -- the number of the snapshot; 0: only look
     seen bigint,    -- the transactions before this one are accounted for,
     pending bool,   --   though some of them were not over then
     newest oid,     -- the newest relation that is known; 0 where the schema is known to be as it was
-    dirty int[],    -- tables written at inner levels, which end now
-    held bool,      -- protean_testing.target has lines, or protean_testing.touched may have some
+    dirty int[],    -- tables written in inner scopes, which end now
+    held bool,      -- protean_testing.target has lines, or protean_testing.changed_key may have some
     moved bool,     -- sequences do not stand where they stood when the schema was made
     others oid[],   -- sequences to look at though nobody wrote to their tables; empty: all; NULL: none
     watch text,     -- a statement that gives something else than what is known,
@@ -18,7 +19,7 @@ CREATE OR REPLACE FUNCTION protean_testing.reset(
 ) RETURNS text LANGUAGE plpgsql AS $reset$
 DECLARE
     written int[];
-    snapshot pg_snapshot;
+    transactions pg_snapshot;
     head bigint;           -- the first transaction that is not accounted for now
     waiting bool;          -- some are not over
     unexplained bool;      -- some were rolled back, or wrote no table of ours: where do the sequences stand?
@@ -31,24 +32,25 @@ DECLARE
     removed bigint := 0;
     restarted bigint := 0;
 BEGIN
-    LOCK TABLE protean_testing.note IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
-    written := ARRAY(SELECT number FROM protean_testing.note);
+    LOCK TABLE protean_testing.change_log IN SHARE MODE NOWAIT;  -- every open transaction that has written holds it
+    written := ARRAY(SELECT number FROM protean_testing.change_log);
     IF written = '{0}' AND age(seen::text::xid8::xid) = 0 AND NOT (pending OR :unlogged)  -- none has begun
        AND dirty = '{}' AND others IS NULL
     THEN
         RETURN 'nothing';
     END IF;
-    IF EXISTS (SELECT FROM pg_largeobject_metadata WHERE :mine) THEN  -- nothing notes them
+    IF EXISTS (SELECT FROM pg_largeobject_metadata WHERE :mine) THEN  -- nothing logs them
         written := written || :large;
     END IF;
-    snapshot := pg_current_snapshot();
-    head := pg_snapshot_xmax(snapshot)::text;
-    waiting := pg_snapshot_xmin(snapshot) <> pg_snapshot_xmax(snapshot) OR age(pg_snapshot_xmax(snapshot)::xid) > 0;
-    IF head = seen + 1 AND written <> '{0}' THEN  -- the one that has noted something
+    transactions := pg_current_snapshot();
+    head := pg_snapshot_xmax(transactions)::text;
+    waiting := pg_snapshot_xmin(transactions) <> pg_snapshot_xmax(transactions)
+               OR age(pg_snapshot_xmax(transactions)::xid) > 0;
+    IF head = seen + 1 AND written <> '{0}' THEN  -- the one that has logged something
         unexplained := pending OR waiting OR :unlogged;
     ELSE
         unexplained := pending OR waiting OR :unlogged OR head - seen <>
-                       (SELECT count(DISTINCT xmin::text) FROM protean_testing.note WHERE number <> 0);
+                       (SELECT count(DISTINCT xmin::text) FROM protean_testing.change_log WHERE number <> 0);
     END IF;
     IF since = 0 OR 0 <> ALL (written)  -- the server crashed
        OR -1 = ANY (written) OR -2 = ANY (written) OR :watched
@@ -64,10 +66,10 @@ BEGIN
             RETURN 'schema';
         END IF;
     END IF;
-    IF dirty <> '{}' OR :heirs THEN
+    IF dirty <> '{}' OR :children THEN
         written := ARRAY(
             SELECT number FROM unnest(written || dirty) number
-            UNION SELECT child FROM protean_testing.heir WHERE number = ANY (written || dirty)
+            UNION SELECT child FROM protean_testing.inheritance_child WHERE number = ANY (written || dirty)
             ORDER BY number);
     ELSIF cardinality(written) > 8 OR :owner AND cardinality(written) > 2 THEN
         written := ARRAY(SELECT DISTINCT number FROM unnest(written) number ORDER BY number);
@@ -81,11 +83,11 @@ BEGIN
         IF held THEN
             kept := ARRAY(SELECT number FROM protean_testing.target WHERE number = ANY (written));
         END IF;
-        IF written && ':knots' OR kept <> '{}' AND (
+        IF written && ':cycles' OR kept <> '{}' AND (
             EXISTS (SELECT FROM protean_testing.target t JOIN protean_testing.part p USING (number)
-                     WHERE number = ANY (kept) AND (NOT t.by_key OR p.near && kept))
-            OR EXISTS (SELECT FROM protean_testing.touched
-                        WHERE number = ANY (kept) AND era >= since AND key IS NULL))
+                     WHERE number = ANY (kept) AND (NOT t.by_key OR p.neighbours && kept))
+            OR EXISTS (SELECT FROM protean_testing.changed_key
+                        WHERE number = ANY (kept) AND snapshot >= since AND key IS NULL))
         THEN
             IF NOT protean_testing.put_all(written, since, held) THEN
                 RETURN concat_ws(' ', 'look', head, waiting, 0, written, unexplained);
@@ -109,7 +111,7 @@ BEGIN
         END LOOP;
     END IF;
     IF held THEN
-        DELETE FROM protean_testing.touched WHERE number = ANY (written) AND era >= since;
+        DELETE FROM protean_testing.changed_key WHERE number = ANY (written) AND snapshot >= since;
     END IF;
     FOREACH one IN ARRAY written LOOP
         IF one <> ALL (kept) THEN
@@ -150,7 +152,7 @@ BEGIN
         PERFORM setval(sequence, last_value, is_called)
            FROM protean_testing.position WHERE sequence = ANY (others) AND number IS NULL AND NOT is_called;
     END IF;
-    DELETE FROM protean_testing.note WHERE number <> 0;
+    DELETE FROM protean_testing.change_log WHERE number <> 0;
     RETURN concat_ws(' ', CASE WHEN written = '{0}' AND restarted = 0 THEN 'nothing' ELSE 'reset' END,
                      head + (pg_current_xact_id_if_assigned()::text IS NOT DISTINCT FROM head::text)::int,
                      waiting, removed, written, unexplained);

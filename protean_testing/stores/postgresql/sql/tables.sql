@@ -35,7 +35,7 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = 'a'),
        -- our role may put a trigger on it
        c.relkind = 'r' AND has_table_privilege(c.oid, 'TRIGGER') OR c.relkind = 'p',
-       -- partitions and heirs
+       -- partitions and other inheritance children
        ARRAY(SELECT h.inhrelid::int8 FROM pg_inherits h WHERE h.inhparent = c.oid),
        -- tables that its foreign keys point to
        ARRAY(SELECT DISTINCT f.confrelid::int8 FROM pg_constraint f

@@ -19,7 +19,7 @@ _EXTRAS = {
 """Protean's extras, by what they install."""
 
 
-def advice(error: Exception) -> str:
+def hint(error: Exception) -> str:
     """Return the line to write, with a line break before it; empty if there is nothing to say.
 
     Parameters:

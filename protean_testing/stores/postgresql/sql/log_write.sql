@@ -5,7 +5,7 @@ BEGIN
         RETURN NULL;
     END IF;
     -- If nobody holds the lock of a live run, somebody else writes: the next run must not undo that silently.
-    INSERT INTO protean_testing.note VALUES (:number, CASE WHEN pg_catalog.pg_try_advisory_lock_shared(:lock)
+    INSERT INTO protean_testing.change_log VALUES (:number, CASE WHEN pg_catalog.pg_try_advisory_lock_shared(:lock)
         THEN pg_catalog.pg_advisory_unlock_shared(:lock) ELSE false END);
     RETURN NULL;
 END
