@@ -115,8 +115,8 @@ class ProviderStore(SQLAlchemyStore):
         with _quiet(), unchanged([provider._metadata]):
             provider._create_database_artifacts()
 
-    def _made_for(self) -> tuple[set[tuple[str | None, str]], str]:
-        return self._tables(), "domain"
+    def _made_for(self) -> tuple[set[tuple[str | None, str]], object, str]:
+        return self._tables(), self._provider().domain, "domain"
 
     def _tables(self) -> set[tuple[str | None, str]]:
         provider = self._provider()

@@ -7,12 +7,11 @@ import sys
 import sysconfig
 import unittest
 import warnings
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from sqlalchemy import Engine, MetaData, Table, TableClause, event, inspect, literal, select
 
@@ -34,7 +33,7 @@ _AROUND_A_FIXTURE = ("execute", "finish")
 _SEVERAL = 3  # resets: one test alone, and the end of its class, may well have only read
 _AGAIN = 5  # times: some classes may well have their own place for one schema
 _made: WeakSet[DatabaseHandle] = WeakSet()
-_alike: Counter[Hashable] = Counter()
+_alike: dict[Hashable, tuple[int, ref[Any]]] = {}  # how often tables were made, and for what the last time
 _warned: set[str] = set()  # files
 
 given_back: WeakSet[Any] = WeakSet()
@@ -54,25 +53,29 @@ def watch_schema(handle: DatabaseHandle) -> None:
 
 
 def warn_if_made_again(
-    name: str, handle: DatabaseHandle, tables: Set[tuple[str | None, str]], what: str
+    name: str, handle: DatabaseHandle, tables: Set[tuple[str | None, str]], owner: object, what: str
 ) -> None:
-    """Warn if the same tables are made again and again, each time for other objects.
+    """Warn if the same tables are made again and again, each time for another object.
 
     Parameters:
         name: The store's.
         handle: Where they are made.
         tables: Which.
-        what: What they are made for, to be made once.
+        owner: What they are made for.
+        what: What kind of thing that is, to be made once.
     """
     alike = name, handle.url.get_backend_name(), handle.private or handle.key, frozenset(tables)
-    _alike[alike] += 1
-    if _alike[alike] != _AGAIN or not tables:
+    times, last = _alike.get(alike, (0, None))
+    if not tables or (last is not None and last() is owner):
+        return
+    _alike[alike] = times + 1, ref(owner)
+    if times + 1 != _AGAIN:
         return
     file, _, line = caller().rpartition(":")
     warnings.warn_explicit(
-        f"the {len(tables)} tables of store {name!r} are made for the {_AGAIN}th time in this run, each time "
-        f"for another {what}. Make it once, e.g. at the top of a module: then they are, too, and the rows "
-        "are restored after each test.",
+        f"the {len(tables)} tables of store {name!r} are made for the {_AGAIN}th time, each time for another "
+        f"{what}. Make it once, e.g. at the top of a module: then they are, too, and the rows are restored "
+        "after each test.",
         SchemaPerTestWarning,
         file,
         int(line or 0),

@@ -474,8 +474,8 @@ class SQLAlchemyStore(SQLAccess):
             self._definition = handle, found
         return self._definition[1]
 
-    def _made_for(self) -> tuple[set[tuple[str | None, str]], str]:
-        return self.tables(), "MetaData"
+    def _made_for(self) -> tuple[set[tuple[str | None, str]], object, str]:
+        return self.tables(), next(iter(self.metadata), self), "MetaData"
 
     def tables(self) -> set[tuple[str | None, str]]:
         """(schema or None, name) of every table of its metadata."""
