@@ -236,7 +236,11 @@ ENDS_WITHIN = 10.0
 
 
 def make_way(
-    look: Callable[[], Sequence[One]], wait: float, end: Callable[[One], object] | None
+    look: Callable[[], Sequence[One]],
+    wait: float,
+    end: Callable[[One], object] | None,
+    *,
+    are_known: bool = True,
 ) -> list[One]:
     """Wait until nobody is in the way: for those at work, and end those that sleep.
 
@@ -247,6 +251,7 @@ def make_way(
         look: Who is in the way now.
         wait: Seconds for those at work.
         end: Ends one of them; without it, one that it would end is an error at once.
+        are_known: They are in the way for certain; else those at work are never ended.
 
     Returns:
         Those that were ended.
@@ -265,7 +270,7 @@ def make_way(
         late = now >= wait + grace
         for one in found:
             since = slept.setdefault(one.version, now)
-            may_end = one.version in _overdue or (one.sleeps and now - since >= grace)
+            may_end = (are_known and one.version in _overdue) or (one.sleeps and now - since >= grace)
             if not may_end or one.version in ended:
                 continue
             if end is None:

@@ -20,6 +20,10 @@ TAKE, NEED = {
     "read": ("LOCK TABLES orders READ", "UPDATE orders SET customer = 'x'"),
     "older_engine": ("LOCK TABLES plain READ", "UPDATE plain SET id = 7"),
     "no_autocommit": ("SET autocommit = 0; LOCK TABLES orders WRITE", "UPDATE orders SET customer = 'x'"),
+    "handler": (
+        "INSERT INTO orders (customer) VALUES ('n'); HANDLER orders OPEN",  # in the way of ALTER TABLE
+        "UPDATE orders SET customer = 'x'",
+    ),
     "global": ("FLUSH TABLES WITH READ LOCK", "UPDATE orders SET customer = 'x'"),
     "named": ("SELECT GET_LOCK('it''s', 0)", "SELECT GET_LOCK('it''s', 30)"),
     "rows": ("BEGIN; SELECT * FROM orders FOR UPDATE; USE elsewhere", "UPDATE orders SET customer = 'x'"),
@@ -145,6 +149,7 @@ class MariaDBTests(SuiteTestCase):
             "read": r"connection \d+ of root .*asleep.*LOCK TABLES",
             "older_engine": r"connection \d+ of root .*asleep.*LOCK TABLES",
             "no_autocommit": r"connection \d+ of root .*asleep",
+            "handler": r"connection \d+ of root .*asleep.*HANDLER",
             "rows": r"connection \d+ of root at localhost in database elsewhere, .*row lock",
             "writer_elsewhere": r"connection \d+ of root at localhost in database elsewhere, .*undo log",
             "prepared": r"prepared transaction 'left'.*XA ROLLBACK X'6c656674', X'62', 7",

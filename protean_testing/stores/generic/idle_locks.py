@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -250,11 +250,17 @@ class Holder:
         return self.words
 
 
-_LOCKS = "it holds a lock on tables (LOCK TABLES or FLUSH TABLES WITH READ LOCK)"
+_LOCKS = "it holds a lock on tables (LOCK TABLES, HANDLER, or FLUSH TABLES WITH READ LOCK)"
 
 
 def end_holders(
-    connection: Connection, tables: Collection[Key], first: int, since: float, wait: float
+    connection: Connection,
+    tables: Collection[Key],
+    first: int,
+    since: float,
+    wait: float,
+    *,
+    in_the_way: Callable[[Connection, Collection[Key]], bool] = writes_wait,
 ) -> list[str]:
     """End the sessions that keep everybody from writing, and sleep since a moment after `since`.
 
@@ -263,6 +269,7 @@ def end_holders(
         first: See `suspects`.
         since: As `monotonic` gave it.
         wait: Seconds for those at work.
+        in_the_way: Whether somebody is: of writers, or, with `is_used`, of who alters a table.
 
     Returns:
         What was ended, in words.
@@ -270,13 +277,13 @@ def end_holders(
     Raises:
         OpenTransactionError: Somebody keeps us from it all the same.
     """
-    if not writes_wait(connection, tables):
+    if not in_the_way(connection, tables):
         return []
     known: list[Clients] = []
     old: list[bool] = []
 
     def look() -> list[Holder]:
-        if not writes_wait(connection, tables):
+        if not in_the_way(connection, tables):
             return []
         now = monotonic()
         found, clients, is_told = suspects(connection, processes(connection), first)
@@ -293,7 +300,7 @@ def end_holders(
         _end(connection, known[0], one)
 
     try:
-        return list(map(str, waiting.make_way(look, wait, end)))
+        return list(map(str, waiting.make_way(look, wait, end, are_known=False)))
     except OpenTransactionError:
         if old:  # whoever holds it did so before the scope began: the reset may go without, or says so
             return []

@@ -56,6 +56,7 @@ class Session(OwnConnection):
         self._tables: dict[Key, tuple[str, Table]] = {}
         self._settled: dict[str, tuple[object, object]] = {}
         self._is_locked = False
+        self._began = 0.0
         self._prepared: frozenset[idle_locks.Prepared] = frozenset()
         self.is_blind = False
         self._transactions = Transactions()
@@ -100,6 +101,7 @@ class Session(OwnConnection):
 
     def end_holders(self, since: float, before: frozenset[idle_locks.Prepared]) -> None:
         """End what has locked tables, and sleeps since a moment after `since`, or was prepared since."""
+        self._began = since
         if self.activity is None:
             return
         keys = [table.key for table in self.tables]
@@ -314,7 +316,7 @@ class Session(OwnConnection):
                 tables = [table for table in tables if table.key in unsure]
                 if wrong & wanted.keys():  # writing rows moves counters, too
                     moved = _moved(counters, self.stamps(touched))
-            self.run(f"{statement} {value}" for statement, value in moved.items())
+            self._move(moved)
             stamps = self.stamps(touched)
         if wrong := self.differing(tables, wanted):
             what = ", ".join(
@@ -328,6 +330,21 @@ class Session(OwnConnection):
                 store=self.database.name,
             )
         return touched
+
+    def _move(self, counters: Mapping[str, int]) -> None:
+        """Set counters. That alters a table, which whoever only reads is in the way of (HANDLER)."""
+        statements = [f"{statement} {value}" for statement, value in counters.items()]
+        try:
+            self.run(statements)
+        except DBAPIError as error:
+            if not mysql.was_locked(error) or error.connection_invalidated:
+                raise
+            keys, wait = [table.key for table in self.tables], self.database.wait
+            with self.transaction() as connection:
+                self.ended += idle_locks.end_holders(
+                    connection, keys, self.first, self._began, wait, in_the_way=idle_locks.is_used
+                )
+            self.run(statements)
 
     def differing(self, tables: Collection[Table], wanted: Mapping[Key, Copy]) -> set[Key]:
         """Those of the tables that have other rows than their copies."""
