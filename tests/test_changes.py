@@ -1085,6 +1085,6 @@ class FailureTests(SuiteTestCase):
         self.assertFailed(
             outcome, "AssertionError: the failure\nprotean_testing: test_gone.GoneTests.test_1 had"
         )
-        self.assertIn("could not reset", outcome.err)
+        self.assertIn("is lost, as was found after test_gone.GoneTests.test_1", outcome.err)
         self.assertIn("  not known: ", outcome.err)
         self.assertIn("Ran 1 test", outcome.err)
