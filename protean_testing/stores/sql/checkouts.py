@@ -53,9 +53,10 @@ class Checkouts:
                 break
         else:
             return []
-        if not self._stuck(before):
-            return []
-        collect(1)  # what nobody can reach any more goes back to the pool
+        for generation in (1, 2):  # what nobody can reach any more goes back to the pool, old things last
+            if not self._stuck(before):
+                return []
+            collect(generation)
         left = self._stuck(before)
         self._told |= {serial for serial, _ in left}
         return [f"a connection, taken at {where}" if where else "a connection" for _, where in left]
