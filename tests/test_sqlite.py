@@ -386,28 +386,16 @@ class MemoryTests(SQLiteTestCase):
         self.assertEqual(seen, [True])
         self.assertEqual(self.rows("SELECT * FROM item"), [])
 
-    def test_what_leaves_the_version_of_the_schema_comes_back_with_the_class(self) -> None:
-        """As do the size of a page, and how the file gives back what is free."""
-        backend = self.prepared(SHOP + "CREATE TRIGGER t AFTER DELETE ON item BEGIN SELECT 1; END;")
-        write = "PRAGMA writable_schema = ON; {} WHERE name {}; PRAGMA writable_schema = OFF"
-        make = "CREATE TABLE made (x); INSERT INTO made VALUES (1); PRAGMA schema_version = {}"
+    def test_the_size_of_a_page_comes_back_with_the_class(self) -> None:
+        """And how the file gives back what is free."""
+        backend = self.prepared()
 
         def look() -> tuple[object, ...]:
-            pragmas = [
-                self.rows(f"PRAGMA {name}") for name in ("page_size", "auto_vacuum", "integrity_check")
-            ]
-            return self.dump(), self.rows("SELECT name, sql FROM sqlite_schema ORDER BY 1"), pragmas
+            names = ("page_size", "auto_vacuum", "integrity_check")
+            return self.dump(), [self.rows(f"PRAGMA {name}") for name in names]
 
         before = look()
-        for change in (
-            write.format(
-                "UPDATE sqlite_schema SET sql = replace(sql, 'name TEXT', 'name INT')", "= 'country'"
-            ),
-            write.format("DELETE FROM sqlite_schema", "= 't'"),
-            make.format(self.rows("PRAGMA schema_version")[0][0]),
-            "PRAGMA auto_vacuum = FULL; VACUUM",
-            "PRAGMA page_size = 8192; VACUUM",
-        ):
+        for change in ("PRAGMA auto_vacuum = FULL; VACUUM", "PRAGMA page_size = 8192; VACUUM"):
             with self.subTest(change):
                 of_class = backend.save()
                 of_test = backend.save()
