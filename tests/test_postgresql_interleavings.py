@@ -24,7 +24,7 @@ class InterleavingTests(unittest.TestCase):
                         self.assertGreater(found.words["waits"], 5)
                         self.assertGreater(sum(found.words.values()), PAIRS // 2)
 
-    def test_a_note_with_a_key_is_found(self) -> None:
+    def test_a_change_log_with_a_key_is_found(self) -> None:
         """The second writer of a table would wait for the first one."""
         with worlds() as both:
             both[0].watch.execute("CREATE UNIQUE INDEX ON protean_testing.change_log (number)")

@@ -55,9 +55,8 @@ _ALL = (
     _Catalog("pg_proc", "'pg_proc'::regclass"),
     _Catalog("pg_rewrite", _RELATION, "ev_class", where="ev_class >= 16384"),
     _Catalog("pg_enum", _TYPE, "enumtypid", alone=True),
-    _Catalog(
-        "pg_sequence", _RELATION, "seqrelid", "seqrelid", "true", alone=True
-    ),  # whose owner is not told of
+    # No invalidation tells what a sequence is owned by.
+    _Catalog("pg_sequence", _RELATION, "seqrelid", "seqrelid", "true", alone=True),
     _Catalog("pg_policy", _RELATION, "polrelid", where="true"),
     _Catalog("pg_inherits", _RELATION, "inhrelid", "inhparent", "true", alone=True),
     _Catalog("pg_namespace", "'pg_namespace'::regclass", where="true", alone=True),

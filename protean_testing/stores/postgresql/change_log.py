@@ -14,7 +14,7 @@ TRIGGER = OURS
 """The name of our triggers, and the beginning of the names of our event triggers."""
 
 SCHEMA, VIEW, SENTINEL = -1, -2, 0
-"""Notes that stand for no table: a change of the schema, a refreshed view; what a crash takes away."""
+"""Lines that stand for no table: a change of the schema, a refreshed view; what a crash takes away."""
 
 
 def install(connection: Connection) -> None:

@@ -110,9 +110,8 @@ class Data:
             self._wire.call(*self.altered.values())
             now = settings.read(self._wire)
         then = snapshot.settings
-        for (
-            one
-        ) in self._journal.snapshots:  # what stays is told once; a user's rules may be worded otherwise now
+        # What stays is told once; a user's rules may be worded otherwise now.
+        for one in self._journal.snapshots:
             same = {name for name in self.altered if one.settings.get(name) == then.get(name)}
             kept = {name: command for name, command in one.settings.items() if name not in same}
             one.settings = kept | {name: now[name] for name in same & now.keys()}
