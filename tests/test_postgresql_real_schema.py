@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from protean_testing.errors import LeakError
+from protean_testing.stores.sql.worker_database import derived_name
 
 from .depth import DEEP
 from .oracle.postgresql import dump
@@ -122,18 +123,23 @@ class RealSchemaTests(Mixin):
         self.begin(on_leak="fail")
         inner = self.kept.save()
         self.run_sql("INSERT INTO nokey VALUES (1)")
+        of_a_worker = derived_name("shop_test", "0123456789", "gw1_77")
         self.run_sql(
-            "CREATE ROLE of_a_test", "ALTER DATABASE " + self.name + " SET work_mem = '5MB'", role="postgres"
+            "CREATE ROLE of_a_test",
+            f"ALTER DATABASE {self.name} SET work_mem = '5MB'",
+            f"CREATE DATABASE {of_a_worker}",
+            role="postgres",
         )
         try:
             self.kept.reset(inner)
             self.kept.forget(inner)
             with self.assertRaisesRegex(
                 LeakError, "(?s)role of_a_test.*setting work_mem.*DROP ROLE of_a_test"
-            ):
+            ) as caught:
                 self.kept.reset(self.middle)
         finally:
-            self.run_sql("DROP ROLE of_a_test", role="postgres")
+            self.run_sql("DROP ROLE of_a_test", f"DROP DATABASE {of_a_worker}", role="postgres")
+        self.assertNotIn(of_a_worker, str(caught.exception))
         self.kept.reset(self.middle)
 
     def assertRestored(self, name: str, statement: str) -> None:

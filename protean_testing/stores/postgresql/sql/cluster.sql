@@ -1,6 +1,6 @@
--- What belongs to the server and to no database, and the statement that removes it. Databases of ours, of workers and of
--- other stores, come and go meanwhile, and so does the role that a Message DB beside this one is installed with. No
--- value of a setting: it may be a password.
+-- What belongs to the server and to no database, and the statement that removes it. Databases of ours, by their names or
+-- their comments (see missing.py), of whatever worker or store, come and go meanwhile, and so does the role that a
+-- Message DB beside this one is installed with. No value of a setting: it may be a password.
 SELECT 'role ' || quote_ident(rolname), 'DROP ROLE ' || quote_ident(rolname) FROM pg_roles
  WHERE oid >= 16384 AND rolname <> 'message_store'
 UNION ALL
@@ -8,7 +8,8 @@ SELECT format('membership of %I in %I', m.rolname, r.rolname), format('REVOKE %I
   FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles r ON r.oid = a.roleid
 UNION ALL
 SELECT 'database ' || quote_ident(datname), 'DROP DATABASE ' || quote_ident(datname) FROM pg_database
- WHERE datname !~ '^protean_testing' AND NOT starts_with(datname, regexp_replace(current_database(), '_[^_]*$', ''))
+ WHERE datname !~ '(^|_)protean_testing'
+   AND NOT starts_with(coalesce(shobj_description(oid, 'pg_database'), ''), 'made by protean_testing')
 UNION ALL
 SELECT 'tablespace ' || quote_ident(spcname), 'DROP TABLESPACE ' || quote_ident(spcname) FROM pg_tablespace
 UNION ALL
