@@ -288,6 +288,8 @@ def give_back(store: RedisStore, world: World, snapshots: list[tuple[Any, Dump]]
     ]
     if parts:
         raise Difference(f"scope {len(snapshots) - 1} {where}\n" + "\n".join(parts))
+    if leaks := store.left_open(snapshot):
+        raise Difference(f"scope {len(snapshots) - 1} {where}\nA leak that is none: {leaks}")
     if store.reset_data(snapshot):
         raise Difference(f"scope {len(snapshots) - 1} {where}\nA second reset tells of a write.")
 

@@ -82,7 +82,20 @@ class DataTests(RedisTestCase):
                 changed = self.dumped() != before
                 self.assertEqual(store.reset_data(snapshot), changed)
                 self.assertEqual(self.dumped(), before)
+                self.assertEqual(store.left_open(snapshot), [], "no connection of the library is a leak")
                 self.assertFalse(store.reset_data(snapshot))
+
+    def test_a_flush_of_another_database(self) -> None:
+        store = self.store()
+        self.furnish()
+        snapshot = store.save_data()
+        before = self.dumped()
+        other = self.client(self.url, single_connection_client=True)
+        other.select(9)
+        other.flushdb()  # listeners are told no number
+        self.assertFalse(store.reset_data(snapshot))
+        self.assertEqual(store.left_open(snapshot), [])
+        self.assertEqual(self.dumped(), before)
 
     def test_only_what_was_touched_is_written_again(self) -> None:
         store = self.store()

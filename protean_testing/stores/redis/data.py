@@ -60,6 +60,7 @@ class Data:
         self._journal = Journal()
         self._is_deaf = False
         self._clients = b""
+        self._listener_then = 0  # when they were listed: a reset may have begun with another one since
         self._reported: set[int] = set()
         self.limit: int | None = None
         self.is_own_server = False
@@ -136,8 +137,8 @@ class Data:
 
     def left_waiting(self, snapshot: Snapshot) -> list[str]:
         """Clients that subscribe or wait for a key, and did not at `snapshot`, as of the last reset."""
-        ours = {self._tracking.listener_number}
-        found = transactions.waiting(self._clients, self._db, snapshot.waiting | self._reported | ours)
+        may = snapshot.waiting | self._reported | {self._listener_then}
+        found = transactions.waiting(self._clients, self._db, may)
         self._reported |= found.keys()
         return list(found.values())
 
@@ -194,6 +195,7 @@ class Data:
             self._report("CLIENT LIST", "a MULTI that a test leaves open is not found")
         else:
             (self._clients,) = checked([clients])
+            self._listener_then = self._tracking.listener_number
             found = transactions.open_multis(self._clients, self._db)
             ended = transactions.wait_until_closed(found, self._wire, self._db, self._wait, end=end)
             if found:
