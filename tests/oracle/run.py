@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
+import warnings
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from protean_testing import LeakWarning
 
 from .program import Dialect, Dump, Enter, Leave, Program, Reset, Work, World, programs
 
@@ -21,7 +24,8 @@ def run(program: Program, dialect: Dialect) -> None:
     Raises:
         Difference: Naming the program and every part that differs.
     """
-    with dialect.world(program.schema) as world:
+    with warnings.catch_warnings(), dialect.world(program.schema) as world:
+        warnings.simplefilter("error", LeakWarning)  # no program leaves what is not restored
         open_scopes: list[tuple[Any, Dump]] = []
         begun_at_once = -1  # the step whose scope has begun already
         for number, step in enumerate(program.steps):
