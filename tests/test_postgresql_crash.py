@@ -20,16 +20,16 @@ CREATE UNLOGGED TABLE passing (id serial PRIMARY KEY, a int);
 
 @everywhere
 class CrashTests(Mixin):
-    def crash(self) -> None:
+    def crash(self, *, wait: bool = True) -> None:
         """Kill the process of one session: the server ends all of them, and starts again."""
-        with suppress(psycopg.OperationalError), self.superuser() as connection:
-            os.kill(connection.info.backend_pid, signal.SIGKILL)
-            connection.execute("SELECT pg_sleep(10)")
-        for _ in range(500):
+        with suppress(psycopg.OperationalError), self.superuser() as victim, self.superuser() as other:
+            os.kill(victim.info.backend_pid, signal.SIGKILL)
+            other.execute("SELECT pg_sleep(10)")
+        for _ in range(500 * wait):
             with suppress(psycopg.OperationalError):
                 return self.run_sql("SELECT")
             time.sleep(0.02)
-        self.fail("the server did not come back")
+        self.assertFalse(wait, "the server did not come back")
 
     def state(self) -> Any:
         return self.rows(
@@ -54,6 +54,15 @@ class CrashTests(Mixin):
         for _ in range(2):
             self.run_sql("UPDATE t SET id = id + 1000 WHERE a > 50", "INSERT INTO passing (a) VALUES (5)")
             self.assertTrue(backend.reset(snapshot))
+            self.assertEqual(self.state(), before)
+
+    def test_while_it_starts_again(self) -> None:
+        backend = self.backend(schema=SCHEMA)
+        snapshot, before = backend.save(), self.state()
+        for _ in range(3):
+            self.run_sql("INSERT INTO t (a) VALUES (1)")
+            self.crash(wait=False)
+            backend.reset(snapshot)
             self.assertEqual(self.state(), before)
 
     def test_at_once_after_a_scope_began(self) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 from sqlalchemy import URL
 
 from ...errors import ConfigurationError, Secret, redacted
-from ...waiting import DEADLINE, Patience, limit
+from ...waiting import DEADLINE, Patience, limit, turns
 from ..driver_errors import lost
 from ..sql.backend import Database
 from ..sql.urls import server_of, with_secrets
 
 try:
     import psycopg as psycopg
-    from psycopg import generators
+    from psycopg import generators, pq
 except ImportError as missing:  # asked for by name, so the extra is what to install
     raise ConfigurationError(
         'PostgreSQL needs psycopg 3. Install it with: pip install "protean-testing[postgresql]"'
@@ -268,7 +268,7 @@ def patience_for(url: URL, wait: float = 0.0) -> Patience:
 
 
 def connect(url: URL, patience: Patience, **more: Any) -> psycopg.Connection[Any]:
-    """A connection in autocommit mode, each of whose calls has an end.
+    """A connection in autocommit mode, each of whose calls has an end; a server that starts is waited for.
 
     Parameters:
         more: What libpq needs to know beside the URL.
@@ -284,15 +284,28 @@ def connect(url: URL, patience: Patience, **more: Any) -> psycopg.Connection[Any
     except ValueError:
         own = CONNECT_TIMEOUT
     parameters["connect_timeout"] = max(1, int(min(own if own > 0 else DEADLINE, patience.seconds)))
-    began = monotonic()
-    try:
-        connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
-    except (psycopg.errors.ConnectionTimeout, KeyboardInterrupt):
-        patience.gone(began)
-        raise
+    answer = None
+    for turn in turns(DEADLINE):
+        began = monotonic()
+        try:
+            connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
+            break
+        except (psycopg.errors.ConnectionTimeout, KeyboardInterrupt):
+            patience.gone(began)
+            raise
+        except psycopg.OperationalError:
+            before, answer = answer, _ping(parameters)
+            # It may have come up between the two: if it lets somebody in, it is tried once more.
+            if turn.is_last or answer not in (pq.Ping.REJECT, pq.Ping.OK) or before == answer == pq.Ping.OK:
+                raise
     works = partial(_works, parameters, connection.info.backend_pid)
     limit(connection, patience, NoAnswer, works)
     return connection
+
+
+def _ping(parameters: dict[str, Any]) -> int:
+    """Ask whether the server lets anybody in: it does not while it starts, recovers from a crash, or ends."""
+    return pq.PGconn.ping(psycopg.conninfo.make_conninfo(**parameters).encode())
 
 
 def drop_database(url: URL) -> None:
