@@ -89,7 +89,7 @@ class Locations:
         provider, options = entry.get("provider"), self.options.get((section, name), {})
         if worker() is None:
             return
-        if provider in ("sqlite", "postgresql", "message_db"):
+        if provider in ("sqlite", "postgresql", "mysql", "message_db"):
             for where, key in ((options, "url"), (entry, "database_uri")):
                 if where.get(key):
                     where[key] = _worker_database(where[key])

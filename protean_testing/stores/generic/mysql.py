@@ -111,6 +111,11 @@ def take_lock(connection: Connection, database: str) -> bool:
     return connection.exec_driver_sql(f"SELECT GET_LOCK('{_lock(database)}', 0)").scalar() == 1
 
 
+def free_lock(connection: Connection, database: str) -> None:
+    """Let that lock go."""
+    connection.exec_driver_sql(f"SELECT RELEASE_LOCK('{_lock(database)}')")
+
+
 def is_locked(connection: Connection, database: str) -> bool:
     """Whether a session other than ours has that lock."""
     return bool(
@@ -126,6 +131,11 @@ def was_locked(error: SQLAlchemyError) -> bool:
 def was_denied(error: SQLAlchemyError) -> bool:
     """Whether a privilege is missing."""
     return error_number(error) == 1227
+
+
+def is_forbidden(error: SQLAlchemyError) -> bool:
+    """Whether the role may not do this in that database."""
+    return error_number(error) == 1044
 
 
 def is_without_database(error: SQLAlchemyError) -> bool:

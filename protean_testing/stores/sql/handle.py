@@ -250,10 +250,10 @@ class DatabaseHandle:
 def empty_handle(url: URL) -> DatabaseHandle:
     """Say where an empty database beside `url` will be. Nothing is created yet.
 
-    On PostgreSQL it has a name that no other run has, so whatever is in it is the run's own. Elsewhere it is
-    ``<name>_empty``.
+    On PostgreSQL and MySQL it has a name that no other run has, so whatever is in it is the run's own.
+    Elsewhere it is ``<name>_empty``.
     """
-    if url.get_backend_name() == "postgresql":
+    if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
         return DatabaseHandle(empty_url(url))
     beside = sync_url(url).set(database=f"{url.database}_empty")
     if url.get_backend_name() == "sqlite":

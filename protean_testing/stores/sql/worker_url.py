@@ -22,7 +22,7 @@ def worker_url(url: URL) -> URL:
     if me is None or _key(url) in _given or not url.database or me.has(url.database):
         return url
     match url.get_backend_name():
-        case "postgresql":
+        case "postgresql" | "mysql" | "mariadb":
             own = url.set(database=worker_database_name(url.database, me))
         case "sqlite":
             from ..sqlite.worker_file import worker_file
@@ -36,14 +36,22 @@ def worker_url(url: URL) -> URL:
 
 
 def empty_url(url: URL) -> URL:
-    """Where this process has an empty database beside the PostgreSQL database `url`, for itself alone."""
-    from ..postgresql.empty import Empty
-
+    """Where this process has an empty database beside `url`, of PostgreSQL or MySQL, for itself alone."""
     me = worker() or Worker(RUN[:10], "run", os.getpid())
-    name = derived_name(str(url.database), me.run, f"{me.label}_empty")
-    own = url.set(database=name)
-    _owns.setdefault(_key(own), Empty(url, name, me))
+    own = url.set(database=derived_name(str(url.database), me.run, f"{me.label}_empty"))
+    if _key(own) not in _owns:
+        _owns[_key(own)] = _empty(url, own, me)
     return own
+
+
+def _empty(given: URL, url: URL, me: Worker) -> Own:
+    if given.get_backend_name() == "postgresql":
+        from ..postgresql.empty import Empty
+
+        return Empty(given, str(url.database), me)
+    from ..generic.worker_database import WorkerDatabase
+
+    return WorkerDatabase(given, url)
 
 
 def worker_database_of(url: URL) -> Own | None:
@@ -61,6 +69,10 @@ def _own(given: URL, url: URL, me: Worker) -> Own:
         from ..sqlite.worker_file import WorkerFile
 
         return WorkerFile(given, url)
+    if url.get_backend_name() != "postgresql":
+        from ..generic.worker_database import WorkerDatabase
+
+        return WorkerDatabase(given, url)
     from ..postgresql.worker_database import Clone
 
     return Clone(given, str(url.database), me)
