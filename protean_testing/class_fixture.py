@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, unwrap
 from sys import _getframe
 from threading import get_ident
 from types import FrameType
@@ -332,12 +332,22 @@ def _begun_fixture(
             begin_class(cls, declared_there)
         if cls not in _fixtures:
             raise ConfigurationError(
-                f"{cls.__module__}.{cls.__qualname__}.setUpClass does not call super().setUpClass(), so "
-                "its stores were never prepared."
+                f"{_without_super(cls)} does not call super().setUpClass(), so the stores of "
+                f"{cls.__module__}.{cls.__qualname__} were never prepared."
             )
         run_end.first(_end_begun_in_tests)
         _fixtures[cls].began_in_test = True
     return _fixtures[cls]
+
+
+def _without_super(cls: type) -> str:
+    """Name the ``setUpClass`` that does not pass on: it may be that of a base class or mixin elsewhere."""
+    for base in cls.__mro__:
+        function = unwrap(getattr(base.__dict__.get("setUpClass"), "__func__", cls))
+        if "super" not in getattr(getattr(function, "__code__", None), "co_names", ("super",)):
+            cls = base
+            break
+    return f"{cls.__module__}.{cls.__qualname__}.setUpClass"
 
 
 def _end_what_is_over() -> bool:

@@ -157,6 +157,29 @@ class BaseClassTests(SuiteTestCase):
         )
         self.assertNotIn("must not run", outcome.err)
 
+    def test_a_mixin_without_super_is_named(self) -> None:
+        self.write(
+            "test_a.py",
+            """
+            class WebMixin:
+                @classmethod
+                def setUpClass(cls): cls.app = object()
+
+            class Web(WebMixin):
+                @classmethod
+                def setUpClass(cls): super().setUpClass()
+
+            class PlaceTests(Web, DatabaseTestCase):
+                metadata = Base.metadata
+                def test_1(self): self.fail("must not run")
+            """,
+            before=MODELS,
+        )
+        self.assertFailed(
+            self.unittest("test_a"),
+            "test_a.WebMixin.setUpClass does not call super().setUpClass(), so the stores of test_a.Place",
+        )
+
     def test_set_up_class_of_the_base_called_by_its_name(self) -> None:
         self.write(
             "test_a.py",
@@ -193,7 +216,7 @@ class BaseClassTests(SuiteTestCase):
         self.assertPassed(self.unittest(*classes), 5)
         self.assertPassed(self.unittest(*reversed(classes)), 5)
         self.assertFailed(
-            self.unittest("test_a.OtherStoresTests"), "OtherStoresTests.setUpClass does not call super()"
+            self.unittest("test_a.OtherStoresTests"), "ByNameTests.setUpClass does not call super()"
         )
 
     def test_debug_frames_the_test_as_run_does(self) -> None:
