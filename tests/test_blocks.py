@@ -289,6 +289,7 @@ class BlockTests(SuiteTestCase):
         self.assertIn(
             "LateWriteWarning: store 'recorder' was written to after test_a.AFirstTests", outcome.err
         )
+        self.assertIn("Was it a test that does not declare this store?", outcome.err)
 
 
 class DecoratorTests(SuiteTestCase):

@@ -400,6 +400,7 @@ class Resource:
         warn(
             f"store {self.store.name!r} was written to {after}before {begins} began: no scope was open, and "
             "the data was wiped.\n"
+            "Was it a test that does not declare this store? Declare it, in its class or as a fixture.\n"
             "Was it a setUpClass, before its super().setUpClass(), or code of a module? Write behind that "
             "call, or in a test_database() block.\n"
             "Or is a thread, a task or a worker of an earlier test still at work? Stop it in its test.",
