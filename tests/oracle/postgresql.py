@@ -126,14 +126,14 @@ class PostgreSQL(Dialect):
         "delete trigger",
         "always trigger",
         "partitioned",
-        "heir",
+        "child",
         "always identity",
         "unlogged",
         "rule",
     )
     traits += ("forced", "elsewhere", "cache", "changing trigger", "raising trigger", "hiding")
     traits += ("bare names", "not valid", "zoned")
-    schema_traits = ("note keys early", "few sequences", "faults", "crashes")
+    schema_traits = ("log keys early", "few sequences", "faults", "crashes")
     column_names = (*Dialect.column_names, "one", "line", "t", "since", "key")
 
     def __init__(
@@ -209,8 +209,8 @@ class PostgreSQL(Dialect):
             found.append(f"CREATE TABLE {low} PARTITION OF {name} FOR VALUES FROM (MINVALUE) TO (3)")
             rest = "FOR VALUES FROM (3) TO (MAXVALUE)" if "elsewhere" in table.traits else "DEFAULT"
             found.append(f"CREATE TABLE {high} PARTITION OF {name} {rest}")
-        elif "heir" in table.traits:
-            found.append(f"CREATE TABLE {self.quoted(table.name + ' heir')} (more integer) INHERITS ({name})")
+        elif "child" in table.traits:
+            found.append(f"CREATE TABLE {self.quoted(table.name + ' child')} (more integer) INHERITS ({name})")
         if "bare names" in table.traits:
             column = self.quoted(table.columns[0].name)
             found.append(f"ALTER TABLE {name} ADD CHECK (calling({column}) IS DISTINCT FROM 'never')")
@@ -417,7 +417,7 @@ class PostgreSQL(Dialect):
             table.map(lambda name: f"DROP TRIGGER IF EXISTS protean_testing ON {name}"),
             table.map(lambda name: f'CREATE INDEX "made index" ON {name} ((1))'),
             table.map(lambda name: f'CREATE TABLE "made" AS SELECT * FROM {name}'),
-            table.map(lambda name: f'CREATE TABLE "made heir" (extra serial) INHERITS ({name})'),
+            table.map(lambda name: f'CREATE TABLE "made child" (extra serial) INHERITS ({name})'),
             table.map(lambda name: f'CREATE VIEW "made view" AS SELECT 1 AS one FROM {name}'),
             table.map(lambda name: f"COMMENT ON TABLE {name} IS 'of a test'"),
             st.just('CREATE TABLE "of a test" (id serial PRIMARY KEY, t text)'),
@@ -439,7 +439,7 @@ class PostgreSQL(Dialect):
                 )
             ),
             table.map(lambda name: f"CREATE TABLE later PARTITION OF {name} FOR VALUES FROM (5) TO (50)"),
-            table.map(lambda name: f'CREATE TABLE "later heir" () INHERITS ({name})'),
+            table.map(lambda name: f'CREATE TABLE "later child" () INHERITS ({name})'),
             table.map(lambda name: f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"),
             st.sampled_from(
                 [
@@ -465,7 +465,7 @@ class PostgreSQL(Dialect):
         with suppress(KeyError):
             del _worlds[self.database]
         keys, few = installed.MANY_ROWS, installed.FEW_SEQUENCES
-        installed.MANY_ROWS = 1 if "note keys early" in schema.traits else keys
+        installed.MANY_ROWS = 1 if "log keys early" in schema.traits else keys
         installed.FEW_SEQUENCES = few if "few sequences" in schema.traits else 0
         world = World(self, schema)
         try:
