@@ -296,6 +296,44 @@ class EveryRole(Mixin):
                 self.assertPassed(self.run_suite(), 1)
                 self.assertEqual(self.sql(f"SELECT id, name FROM {place} ORDER BY 1"), rows)
 
+    def test_a_table_that_refuses_the_rows_that_it_had(self) -> None:
+        one = "CREATE OR REPLACE FUNCTION one(int) RETURNS int LANGUAGE {} IMMUTABLE AS $$ {} $$".format
+        place = 'protean_testing_rescued."public.odd"'
+        for number, (harm, named) in enumerate(
+            (
+                ("ALTER TYPE temper RENAME VALUE 'calm' TO 'still'", place),
+                ("ALTER TYPE pair ADD ATTRIBUTE c int CASCADE", place),
+                (f"DELETE FROM odd;; {one('plpgsql', 'BEGIN RAISE EXCEPTION $a$no$a$; END')}", place),
+                (one("sql", "SELECT 1 / 0"), place),
+                ("DELETE FROM odd", place),
+                (
+                    "ALTER SEQUENCE numbers START 1 RESTART 1 MAXVALUE 3",
+                    '"numbers" was altered; it stood at 5',
+                ),
+            )
+        ):
+            with self.subTest(harm):
+                self.name = self.new_database(f"refusing{number}_{self.role}{self.version}_test")
+                self.url = self.variables["URL"] = self.server.url(self.name, user=self.role)
+                value = "'sum(int)'::regprocedure::oid" if harm == "DELETE FROM odd" else "'now'"
+                self.theirs(
+                    f"{THEIRS}; CREATE TYPE temper AS ENUM ('calm'); CREATE TYPE pair AS (a int, b int); "
+                    f"{one('sql', 'SELECT 1')}; "
+                    "CREATE TABLE odd (t temper, p pair, f regproc, a int, "
+                    "    b int GENERATED ALWAYS AS (one(a)) STORED); "
+                    f"INSERT INTO odd VALUES ('calm', ROW(1, 2), {value}, 5); CREATE INDEX ON odd (one(a))"
+                )
+                fine = "SELECT id, customer FROM visits ORDER BY id"
+                before = self.sql(fine)
+                self.store(ADOPT)
+                self.kill_suite(DO=f"DELETE FROM visits;; {harm}")
+                self.assertFailed(self.run_suite(), named)
+                self.assertEqual(self.sql(fine), before)
+                if named == place:
+                    self.assertEqual(self.sql(f"SELECT count(*) FROM {place}"), [(1,)])
+                self.theirs(one("sql", "SELECT 1"))  # put right, as the error asks for
+                self.assertPassed(self.run_suite(), 1)
+
     def test_a_table_of_the_same_name(self) -> None:
         for theirs in ("", "INSERT INTO orders VALUES (1)", "CREATE VIEW v AS SELECT * FROM orders"):
             with self.subTest(theirs):

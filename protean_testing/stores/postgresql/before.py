@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ...ownership import Marker
 from . import baseline, change_log, fingerprint, large_objects, parts, sequences, views
@@ -143,10 +144,11 @@ def restore(connection: Connection, *, killed: bool) -> Restored:
         by_oid = {table.oid: table for table in catalog.tables.values()}
         gone = [one for one in kept if one.oid not in by_oid]
         there = [(by_oid[one.oid], one) for one in kept if one.oid in by_oid]
-        altered, rescued = _restore_rows(connection, catalog, there, killed=killed)
+        altered, refused, rescued = _restore_rows(connection, catalog, there, killed=killed)
         lost += [rescue(connection, one, "is gone") for one in gone]
         lost += [rescue(connection, one, "was altered") for one in altered]
-        _restore_sequences(connection, catalog)
+        lost += [rescue(connection, one, "does not take the rows that it had") for one in refused]
+        lost += _restore_sequences(connection, catalog)
         # Nothing else is owed any more: what the user writes or renames from now on stays.
         names = ", ".join(f"({classid}, {objid})" for classid, objid in (now.address for now, _ in renamed))
         but = f"WHERE (classid, objid) NOT IN ({names})" if names else ""
@@ -209,22 +211,78 @@ def _numbers(connection: Connection, kept: list[_Kept]) -> dict[tuple[str, str],
 
 def _restore_rows(
     connection: Connection, catalog: Catalog, there: list[tuple[Table, _Kept]], *, killed: bool
-) -> tuple[list[_Kept], list[str]]:
-    """Returns those whose rows do not fit into their table any more, and a line for what was rescued."""
+) -> tuple[list[_Kept], list[_Kept], list[str]]:
+    """Returns those that were altered, those that refuse their rows, and a line for what was rescued."""
     tables = [(t, one.state) for t, one in there if t.kind == "r" and t.changeable]
     with baseline.unforced(connection, [table for table, _ in tables]):
-        wrong = baseline.changed(connection, tables)
+        wrong, unreadable = _compare(connection, tables)
         others = [(t, one) for t, one in there if t.number in wrong and t.shape == one.columns]
         rescued = _rescue_late(connection, others) if killed else []
     altered = [one for t, one in there if t.number in wrong and t.shape != one.columns]
     targets = {t.number: s for t, s in tables if t.number in wrong - {one.number for one in altered}}
-    baseline.restore(connection, catalog, targets)
+    refusing = _restore_what_fits(connection, catalog, targets) | unreadable
+    refused = [one for t, one in there if t.number in refusing]
     large = [(t, one.state) for t, one in there if t.kind == "l"]
     large_objects.restore(connection, [pair for pair in large if large_objects.changed(connection, [pair])])
     shown = [(t, one.state) for t, one in there if t.kind == "m" and t.shape == one.columns]
     stale = views.changed(connection, shown)
-    views.restore(connection, catalog, {t.number: s for t, s in shown if t.number in stale})
-    return altered, rescued
+    outdated = {t.number: s for t, s in shown if t.number in stale}
+    if not _succeeds(connection, lambda: views.restore(connection, catalog, outdated)):
+        refused += [one for t, one in there if t.number in outdated]
+    return altered, refused, rescued
+
+
+def _compare(connection: Connection, tables: list[tuple[Table, State]]) -> tuple[set[int], set[int]]:
+    """Returns those that hold other rows, and those that cannot be read: what an index calls fails."""
+    wrong: set[int] = set()
+
+    def compare(some: list[tuple[Table, State]]) -> None:
+        wrong.update(baseline.changed(connection, some))
+
+    if _succeeds(connection, partial(compare, tables)):
+        return wrong, set()
+    return wrong, {pair[0].number for pair in tables if not _succeeds(connection, partial(compare, [pair]))}
+
+
+def _restore_what_fits(connection: Connection, catalog: Catalog, targets: dict[int, State]) -> set[int]:
+    """Restore tables, but for those that refuse their rows: a type, or a function, is another now.
+
+    One of them must not keep all others from their rows, in this run and in every later one.
+    """
+
+    def fits(some: dict[int, State]) -> bool:
+        return _succeeds(connection, lambda: baseline.restore(connection, catalog, some))
+
+    def is_readable(number: int) -> bool:
+        query = f"SELECT count(s.line::{catalog.tables[number].sql}) FROM ({{}}) s".format
+        lines = baseline.lines(catalog.tables[number], targets[number])
+        return targets[number] == baseline.EMPTY or _succeeds(
+            connection, lambda: connection.run(query(lines))
+        )
+
+    if fits(targets):
+        return set()
+    left = dict(targets)
+    readable = {number: state for number, state in targets.items() if is_readable(number)}
+    done = list(readable) if fits(readable) else []
+    while True:
+        for number in done:
+            del left[number]
+        done = [number for number, state in left.items() if number in readable and fits({number: state})]
+        if not done:
+            return set(left)
+
+
+def _succeeds(connection: Connection, step: Callable[[], object]) -> bool:
+    """Whether the server takes it; if not, nothing of it is done."""
+    try:
+        with connection.raw.transaction():
+            step()
+    except psycopg.Error as error:
+        if not connection.refuses(error):
+            raise
+        return False
+    return True
 
 
 def _rescue_late(connection: Connection, changed: list[tuple[Table, _Kept]]) -> list[str]:
@@ -244,14 +302,22 @@ def _rescue_late(connection: Connection, changed: list[tuple[Table, _Kept]]) -> 
     return lines
 
 
-def _restore_sequences(connection: Connection, catalog: Catalog) -> None:
+def _restore_sequences(connection: Connection, catalog: Catalog) -> list[str]:
+    """Returns a line for each whose bounds do not allow where it stood."""
     found = connection.rows(
         f"SELECT objid::int8, last_value, is_called FROM {OURS}.before WHERE last_value IS NOT NULL"
     )
     locations = {oid: (last, called) for oid, last, called in found}
     there = [one for one in catalog.sequences.values() if one.oid in locations]
     now = sequences.positions(connection, there)
-    sequences.restore(connection, {s: locations[s.oid] for s in there if now[s.key] != locations[s.oid]})
+    moved = {s: locations[s.oid] for s in there if now[s.key] != locations[s.oid]}
+    if _succeeds(connection, lambda: sequences.restore(connection, moved)):
+        return []
+    return [
+        f"sequence {sequence.sql} was altered; it stood at {location[0]}"
+        for sequence, location in moved.items()
+        if not _succeeds(connection, partial(sequences.restore, connection, {sequence: location}))
+    ]
 
 
 def owed(connection: Connection) -> list[str]:
@@ -305,13 +371,12 @@ def _copy(connection: Connection, was: str, columns: str, lines: str) -> str:
     while connection.value(f"SELECT to_regclass({literal(location)})") is not None:
         number += 1
         location = _location(was, number)
-    try:
-        with connection.raw.transaction():
-            connection.run(f"CREATE TABLE {location} ({columns})")
-            connection.run(f"INSERT INTO {location} SELECT (s.line::{location}).* FROM ({lines} OFFSET 0) s")
-    except psycopg.Error as error:  # a type of its columns is gone as well
-        if not connection.refuses(error):
-            raise
+
+    def make() -> None:
+        connection.run(f"CREATE TABLE {location} ({columns})")
+        connection.run(f"INSERT INTO {location} SELECT (s.line::{location}).* FROM ({lines} OFFSET 0) s")
+
+    if not _succeeds(connection, make):  # a type of its columns is gone or another as well
         connection.run(f"CREATE TABLE {location} AS {lines}")
     return location
 
