@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sqlite3
 import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from sqlalchemy import event, text
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
 from protean_testing import LeakError, LeakWarning, OpenTransactionError
-from protean_testing.stores.sqlite import SQLiteBackend
+from protean_testing.stores.sqlite import SQLiteBackend, image
 
 from .sqlite_testcase import SHOP, SQLiteTestCase, closed
 
@@ -263,6 +264,14 @@ class FileTests(MemoryTests):
             self.assertLess(time.monotonic() - began, 3)
         process.communicate("end\n")
         self.assertIs(backend.reset(snapshot), False)
+
+    def test_a_full_disk_is_no_open_transaction(self) -> None:
+        path = self.directory / "other.db"
+        with closing(sqlite3.connect(":memory:")) as source, closing(sqlite3.connect(path)) as target:
+            source.execute("CREATE TABLE filled AS SELECT zeroblob(1000000) AS b")
+            target.execute("PRAGMA max_page_count = 9")
+            with self.assertRaisesRegex(sqlite3.OperationalError, "full"):
+                image.copy(source, target)
 
     def test_another_process_reads(self) -> None:
         backend = self.prepared(wait=0.3)

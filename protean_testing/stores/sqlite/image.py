@@ -29,8 +29,8 @@ def copy(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """
 
     def progress(status: int, remaining: int, total: int) -> None:
-        if status not in (sqlite3.SQLITE_OK, sqlite3.SQLITE_DONE):
-            raise Busy  # the driver would try again for ever
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Busy  # the driver would try again for ever; what else fails, as a full disk, it raises
 
     try:
         source.backup(target, progress=progress)
