@@ -167,6 +167,7 @@ class ThirdTests(DatabaseTestCase):
             with self.subTest(flags=flags):
                 outcome = self.unittest(*flags, "test_a")
                 self.assertFailed(outcome, "StoreError: cannot be dropped", "the end of the run")
+                self.assertNotIn("only named", outcome.err)  # a docstring of ours, as what the test is about
                 self.assertOnce(outcome.log, ("one", "two", "three"))
 
     def test_a_suite_of_blocks_only(self) -> None:

@@ -107,6 +107,9 @@ class _RunEnd(unittest.TestCase):
     def runTest(self) -> None:
         """Never run: only named."""
 
+    def shortDescription(self) -> None:
+        """None: unittest would print the line above beneath each failure of the run's end."""
+
     def id(self) -> str:
         return "protean_testing.end_of_run"
 
