@@ -51,5 +51,32 @@ class SlowWayTests(PostgreSQLTestCase):
         self.assertEqual(levels, ["INFO", "WARNING"])
 
 
+class OwnerTests(PostgreSQLTestCase):
+    role = "owner"
+
+    def test_rows_that_change_places(self) -> None:
+        """They are updated in place, and meet: nothing is broken, so nothing is written again."""
+        schema = (
+            "CREATE TABLE line (id int PRIMARY KEY, place int UNIQUE); INSERT INTO line VALUES (1, 1), (2, 2)"
+        )
+        for ddl in (
+            "",
+            "CREATE UNIQUE INDEX made ON line ((place % 7)); UPDATE line SET place = 14 WHERE id = 2",
+        ):
+            with self.subTest(ddl):
+                self.setUp()
+                backend = self.backend(schema=schema)
+                snapshot = backend.save()
+                for _ in range(2):
+                    self.run_sql("UPDATE line SET place = -place; UPDATE line SET place = 3 + place; " + ddl)
+                    with self.assertNoLogs("protean_testing", "WARNING"):
+                        self.assertTrue(backend.reset(snapshot))
+                    self.assertEqual(self.rows("SELECT * FROM line ORDER BY id"), [(1, 1), (2, 2)])
+                    self.assertIsNone(self.value("SELECT to_regclass('made')"))
+                    self.run_sql("INSERT INTO line VALUES (3, 3)")
+                    with self.assertNoLogs("protean_testing", "INFO"):
+                        self.assertTrue(backend.reset(snapshot))
+
+
 if __name__ == "__main__":
     unittest.main()
