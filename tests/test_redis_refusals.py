@@ -170,6 +170,7 @@ class RefusalTests(RedisTestCase):
             RedisStore("redis://localhost:7000?db=3"),
             RedisStore(client=redis.Redis(port=7000, db=3, decode_responses=True)),
             RedisStore(client=redis.asyncio.Redis(port=7000, db=3)),
+            RedisStore(client=lambda: redis.Redis(port=7000, db=3)),
         ]
         self.assertEqual(len({store.identity() for store in same}), 1)
         others = [

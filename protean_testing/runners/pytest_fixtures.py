@@ -178,7 +178,7 @@ def _lease(item: Any, loop: asyncio.AbstractEventLoop) -> AbstractContextManager
 
 
 async def _end(handles: Sequence[Database], test: str, before: set[asyncio.Task[Any]]) -> None:
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
     for db in handles:
         errors += await end_tasks(partial(report_tasks, test, db.stores), db.close_async, before)
         errors += await await_all(store.leave_loop for store in db.stores)

@@ -210,7 +210,9 @@ class PostgreSQL(Dialect):
             rest = "FOR VALUES FROM (3) TO (MAXVALUE)" if "elsewhere" in table.traits else "DEFAULT"
             found.append(f"CREATE TABLE {high} PARTITION OF {name} {rest}")
         elif "child" in table.traits:
-            found.append(f"CREATE TABLE {self.quoted(table.name + ' child')} (more integer) INHERITS ({name})")
+            found.append(
+                f"CREATE TABLE {self.quoted(table.name + ' child')} (more integer) INHERITS ({name})"
+            )
         if "bare names" in table.traits:
             column = self.quoted(table.columns[0].name)
             found.append(f"ALTER TABLE {name} ADD CHECK (calling({column}) IS DISTINCT FROM 'never')")

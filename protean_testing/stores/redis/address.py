@@ -183,7 +183,8 @@ def from_client(client: Any) -> Address:
         )
     if pool is None or hasattr(pool, "sentinel_manager"):
         raise ConfigurationError(
-            f"RedisStore cannot tell where a {type(client).__name__} leads to: pass the URL of the database."
+            f"RedisStore cannot tell where a {type(client).__name__} leads to: pass the URL of the database, "
+            "or a redis.Redis, or a callable that returns one, as client=."
         )
     arguments = _hidden(
         {

@@ -50,7 +50,8 @@ class RedisStore(LocatedStore):
     Parameters:
         url: Where it is, or a callable that returns that on first use. Left out, the environment decides;
             a private server by default.
-        client: The application's own client in place of a URL: only where it leads to is used.
+        client: The application's own client in place of a URL, or a callable that returns it: only where it
+            leads to is used.
         prefix: Keys that begin with it are the store; the others in the database are left alone.
         tcp: A private server listens on 127.0.0.1, with a password, for clients that know no Unix sockets.
         name: What messages call the store; the name in `db.store(name)`.
@@ -99,9 +100,15 @@ class RedisStore(LocatedStore):
             )
         self.name, self.reset_after, self.tcp = name, reset_after, tcp
         self.prefix, self.unsafe, self.adopt, self.copy_limit = prefix, unsafe, adopt, copy_limit
-        self._url = url if callable(url) else None
-        self._given = None if client is None else from_client(client)
-        if isinstance(url, str):
+        self._given: Address | None = None
+        self._found: Callable[[], Address] | None = None  # where a callable says that it is
+        if callable(url):
+            self._found = lambda: from_url(Secret(url()))
+        elif callable(client):
+            self._found = lambda: from_client(client())
+        elif client is not None:
+            self._given = from_client(client)
+        elif url is not None:
             url = Secret(url)  # a frame that is printed shows what it holds
             self._given = from_url(url)
         self._client_given = client is not None
@@ -114,7 +121,8 @@ class RedisStore(LocatedStore):
     @property
     def needs_url(self) -> bool:
         """True if nobody has said yet where the database is."""
-        return self._given is None and self._url is None and (self._handle is None or self._handle.closed)
+        is_given = self._given is not None or self._found is not None
+        return not is_given and (self._handle is None or self._handle.closed)
 
     @property
     def place(self) -> str:
@@ -139,8 +147,8 @@ class RedisStore(LocatedStore):
 
     def _live(self) -> RedisHandle:
         if self._handle is None or self._handle.closed:
-            if self._url is not None:
-                self._given = from_url(Secret(self._url()))
+            if self._found is not None:
+                self._given = self._found()
             if self._given is None:
                 raise ConfigurationError(f"store {self.name!r} is not in use: it has no database yet.")
             is_client = self._client_given
