@@ -87,14 +87,17 @@ def activity(connection: Connection, own: dict[str, int]) -> Activity:
         own: What this session has done, as it was read last; read anew, and changed, if it is empty.
     """
     of = "information_schema" if is_mariadb(connection) else "performance_schema"
-    found = {}
-    scopes = ("session", "global") if not own else ("global",)
-    for scope in scopes:
-        ((listed, now),) = rows(
-            connection,
+    scopes = ["session", "global"][bool(own) :]
+    told = rows(
+        connection,
+        " UNION ALL ".join(
             "SELECT GROUP_CONCAT(variable_name, ' ', variable_value SEPARATOR ','), UNIX_TIMESTAMP() "
-            f"FROM {of}.{scope}_status WHERE variable_name REGEXP '^({_WRITES}|{_LOCKS}|{_FORGETS})'",
-        )
+            f"FROM {of}.{scope}_status WHERE variable_name REGEXP '^({_WRITES}|{_LOCKS}|{_FORGETS})'"
+            for scope in scopes
+        ),
+    )
+    found = {}
+    for scope, (listed, now) in zip(scopes, told, strict=True):
         pairs = (one.split(" ") for one in listed.split(","))
         found[scope] = {name.capitalize(): int(count) for name, count in pairs}
     if "session" in found:
