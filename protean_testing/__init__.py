@@ -66,6 +66,22 @@ _OPTIONAL = {
     "alembic": ("sql.alembic", "sqlalchemy"),
 }
 
+# What belongs to a framework or runner is imported from its own module.
+_ELSEWHERE = {
+    "AsyncDomainTestCase": "domain",
+    "DatabaseFixture": "runners.fixtures",
+    "DatabaseLayer": "runners.layers",
+    "DatabaseResource": "runners.testresources",
+    "DjangoTestCase": "django",
+    "DomainTestCase": "domain",
+    "StoreConformance": "conformance",
+    "database_fixture": "runners.pytest",
+    "django_database": "django",
+    "domain_fixture": "runners.pytest",
+    "test_domain": "domain",
+    "uses_domain": "domain",
+}
+
 # `import *` asks for all of them.
 if find_spec("psycopg") is not None:
     __all__ += ["MessageDBStore"]
@@ -78,6 +94,10 @@ if find_spec("alembic") is not None:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        raise ImportError(
+            f"{name} has a module of its own. Write:  from {__name__}.{_ELSEWHERE[name]} import {name}"
+        )
     if name not in _OPTIONAL:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, extra = _OPTIONAL[name]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import unittest
+
+import protean_testing
 
 from .suite import MODELS, ROOT, Outcome, SuiteTestCase
 
@@ -245,6 +248,15 @@ def theirs(db):
     with DomainFixture(ordering).domain_context():
         yield
 """
+
+
+class ImportTests(unittest.TestCase):
+    def test_names_of_other_modules(self) -> None:
+        for name in protean_testing._ELSEWHERE:
+            with self.subTest(name):
+                with self.assertRaisesRegex(ImportError, f"Write:  from .* import {name}$") as caught:
+                    exec(f"from protean_testing import {name}")
+                exec(str(caught.exception).partition("Write:  ")[2])
 
 
 class PageMistakeTests(SuiteTestCase):

@@ -97,14 +97,16 @@ def activity(connection: Connection, own: dict[str, int]) -> Activity:
         ),
     )
     found = {}
-    for scope, (listed, now) in zip(scopes, told, strict=True):
+    for scope, (listed, _) in zip(scopes, told, strict=True):
         pairs = (one.split(" ") for one in listed.split(","))
         found[scope] = {name.capitalize(): int(count) for name, count in pairs}
     if "session" in found:
         own |= {
             name: count for name, count in found["session"].items() if name.startswith(("Com", "Handler"))
         }
-    return Activity({name: count - own.get(name, 0) for name, count in found["global"].items()}, int(now))
+    return Activity(
+        {name: count - own.get(name, 0) for name, count in found["global"].items()}, int(told[-1][1])
+    )
 
 
 @dataclass(frozen=True)
