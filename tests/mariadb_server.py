@@ -47,7 +47,7 @@ class MariaDB:
              f"--tmpdir={self.directory}"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        for _ in range(500):
+        for _ in range(3000):  # a minute: a machine may be busy
             try:
                 self.connect("mysql").close()
                 return
