@@ -85,6 +85,17 @@ class KilledWorkerTests(ServerLogTestCase):
         self.assertEqual(self.databases(), [], "the last worker dropped the template")
         self.assertNothingIsLeftAfterTheNextRun("-m", "unittest", "suite")
 
+    def test_a_copy_that_somebody_made_of_what_was_left(self) -> None:
+        run, (pid, _) = self.start()
+        self.end(run)
+        (left,) = [name for name in self.databases() if name.endswith(f"_{pid}")]
+        self.rows(f'CREATE DATABASE "{left}_copy" TEMPLATE "{left}"')
+        try:
+            self.assertEqual(self.python("suite.py", "fork", "2").code, 0)
+            self.assertEqual(self.databases(), [f"{left}_copy"])
+        finally:
+            self.server.drop_database(f"{left}_copy")
+
     def test_the_parent(self) -> None:
         for way, number in (("fork", signal.SIGKILL), ("spawn", signal.SIGTERM)):
             with self.subTest(way, signal=number):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
@@ -16,11 +15,10 @@ from ..driver_errors import translated
 from ..sql.backend import Database
 from ..sql.definition import Definition
 from ..sql.urls import shown, sync_url, with_secrets
-from ..sql.worker_database import Alone
+from ..sql.worker_database import DERIVED, Alone
 from . import marker_table, mysql
 from .ownership import Ownership
 
-_NAME = re.compile(r"_protean_testing_[0-9a-f]{10}_\w+$")
 _FOUND = (
     "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata "
     "WHERE schema_name = :name"
@@ -142,7 +140,7 @@ class WorkerDatabase:
 def _sweep(connection: Connection) -> None:
     """Drop what dead workers left: by its name a worker's, locked by nobody, and empty or with our marker."""
     for (name,) in mysql.rows(connection, "SELECT schema_name FROM information_schema.schemata"):
-        if not _NAME.search(name) or mysql.is_locked(connection, name):
+        if not DERIVED.search(name) or mysql.is_locked(connection, name):
             continue
         if not mysql.take_lock(connection, _alive(name)):
             continue

@@ -19,20 +19,17 @@ from ...errors import ConfigurationError
 from ...waiting import LONGEST, turns
 from ..driver_errors import translated
 from ..sql.urls import with_secrets
+from ..sql.worker_database import DERIVED, KEPT
 from . import likeness
 from .connection import OURS, Connection, connect, literal, patience_for, psycopg, quoted
 
 NEEDED = 4
 """Connections that a worker needs at least: this one, its backend's, and two of the code under test."""
 
-KEPT = "kept"
-"""Stands for the run in the name of a template that stays."""
-
 MAKING, BUILDING, RUN, OWN = range(0x70726F74, 0x70726F78)
 """The first number of an advisory lock; the second is one of the name that is locked."""
 
 _WHERE = "postgres"
-_NAME = re.compile(r"_protean_testing_([0-9a-f]{10}|kept)_(t_)?\w+$")
 _FULL = "too many|remaining connection slots"
 
 
@@ -129,7 +126,7 @@ class Administration:
         for (name,) in self.rows(
             "SELECT datname FROM pg_database WHERE pg_has_role(datdba, 'MEMBER') ORDER BY datname"
         ):
-            match = _NAME.search(name)
+            match = DERIVED.search(name)
             if match is not None:
                 yield Found(name, match[1], bool(match[2]))
 
@@ -343,7 +340,7 @@ def sweep(given: URL, connection: Connection) -> None:
         "SELECT datname FROM pg_database "
         "WHERE datname ~ '_protean_testing_' AND pg_has_role(datdba, 'MEMBER')"
     )
-    if any(match and match[1] != KEPT for match in (_NAME.search(name) for (name,) in names)):
+    if any(match and match[1] != KEPT for match in (DERIVED.search(name) for (name,) in names)):
         administration = Administration(given, "")
         try:
             administration.sweep()

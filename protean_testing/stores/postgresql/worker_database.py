@@ -15,9 +15,9 @@ from ...workers import Worker
 from ..sql.backend import Database
 from ..sql.definition import Definition
 from ..sql.urls import shown
-from ..sql.worker_database import Alone, derived_name
+from ..sql.worker_database import KEPT, Alone, derived_name
 from .acquire import refuse_content
-from .administration import BUILDING, KEPT, MAKING, NEEDED, OWN, RUN, Administration
+from .administration import BUILDING, MAKING, NEEDED, OWN, RUN, Administration
 from .connection import OURS, Connection, quoted
 from .content import TableName
 from .likeness import digest

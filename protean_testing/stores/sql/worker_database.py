@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
@@ -15,6 +16,14 @@ from .definition import Definition
 
 LONGEST = 63  # bytes of a PostgreSQL name
 _MARK = "_protean_testing_"
+
+KEPT = "kept"
+"""Stands for the run in the name of a template that stays."""
+
+DERIVED = re.compile(
+    rf"{_MARK}([0-9a-f]{{10}}|{KEPT})_(?:(t_)[0-9a-f]{{10}}|[a-z0-9_]{{1,8}}_\d+(?:_empty)?)$"
+)
+"""The end of a derived name: its run, and ``t_`` for a template. A copy of one has more at its end."""
 
 Alone: TypeAlias = Callable[[], AbstractContextManager[None]]
 
