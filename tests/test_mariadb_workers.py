@@ -118,6 +118,25 @@ class MariaDBWorkerTests(SuiteTestCase):
         left = self.databases()
         self.assertEqual({name.rpartition("_")[2] for name in left}, {"1", "copy"}, "what is not a worker's")
 
+    def test_beside_a_run_in_the_given_one(self) -> None:
+        source = (self.directory / "suite.py").read_text()
+        self.write("alone.py", source.replace("BARRIER is not None and os", "os"))
+        run = interpreters.Program(
+            [sys.executable, "-m", "unittest", "alone"],
+            cwd=self.directory,
+            env=self.environment(STOP="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert run.stdout is not None
+        run.stdout.readline()
+        outcome = self.python("-m", "unittest", "suite", PROTEAN_TESTING_WORKER="w1")
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=30)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        self.assertRuns("-m", "unittest", "suite", PROTEAN_TESTING_WORKER="w1")
+
     def test_an_empty_one(self) -> None:
         source = (self.directory / "suite.py").read_text()
         made = "def test_1(self):\n        Base.metadata.create_all(self.db.engine)"

@@ -51,14 +51,11 @@ class WorkerDatabase:
             refuse_other_name(store, shown(self.given), self._beside)
 
     def examine(self, database: Database, tables: Collection[tuple[str | None, str]]) -> None:
-        """See Own.examine."""
-        try:
-            with self._connected() as connection:
-                is_there = bool(mysql.rows(connection, _FOUND, name=self._beside))
-        except DBAPIError:
-            is_there = True  # then that says why it cannot be reached
-        if not is_there:
-            return
+        """See Own.examine. What a live run has there is its own affair."""
+        with suppress(DBAPIError), self._connected() as connection:  # else it is said below
+            is_there = mysql.rows(connection, _FOUND, name=self._beside)
+            if not is_there or mysql.is_locked(connection, self._beside):
+                return
         ownership = Ownership(database)
         try:
             ownership.check(tables)
