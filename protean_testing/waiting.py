@@ -77,6 +77,7 @@ class Patience:
 
 
 Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 
 def limit(
@@ -210,6 +211,32 @@ def turns(wait: float, *, first: float = _FIRST_PAUSE, longest: float = _LONGEST
             return
         sleep(pause)
         pause = min(2 * pause, longest)
+
+
+def until_started(
+    connect: Callable[[], Result], ask: Callable[[Exception], object], failed: type[Exception]
+) -> Result:
+    """Connect to a server that is there and may let nobody in yet: it starts, or recovers from a crash.
+
+    Parameters:
+        connect: Makes the connection.
+        ask: Called after a try that failed with that error; None if the server starts, else how it is.
+        failed: What `connect` raises.
+
+    Raises:
+        Exception: That of the last try, after `DEADLINE` seconds at most.
+    """
+    before: object = None
+    for turn in turns(DEADLINE):
+        try:
+            return connect()
+        except failed as error:
+            now = ask(error)
+            # Twice the same: it may come up after the try, and what it ends may be the question itself.
+            if turn.is_last or (now is not None and now == before):
+                raise
+            before = now
+    raise AssertionError("the last turn has raised")
 
 
 class InTheWay(Protocol):

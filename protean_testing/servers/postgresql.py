@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import ConfigurationError, StoreError
-from ..waiting import DEADLINE, Patience, limit
+from ..waiting import DEADLINE, Patience, limit, until_started
 from . import binaries as find
 from .extra import expect, library
 from .once import Once
@@ -103,10 +104,15 @@ class PrivatePostgreSQL:
     def _connect(self, seconds: float = DEADLINE) -> Any:
         """A connection, each of whose calls has an end: after a while, unless the server is still at work."""
         psycopg = library("psycopg")
-        connection = psycopg.connect(
-            host=str(self._process.sockets), port=self._port or PORT,
-            user="postgres", dbname="postgres", autocommit=True, connect_timeout=round(seconds),
-        )  # fmt: skip
+        address = {"host": str(self._process.sockets), "port": self._port or PORT}
+        login = {"user": "postgres", "dbname": "postgres", "connect_timeout": round(seconds)}
+
+        def ask(_: Exception) -> object:
+            answer = psycopg.pq.PGconn.ping(psycopg.conninfo.make_conninfo(**address, **login).encode())
+            return None if answer == psycopg.pq.Ping.REJECT else answer
+
+        make = partial(psycopg.connect, **address, **login, autocommit=True)
+        connection = until_started(make, ask, psycopg.OperationalError)
         works = self._answers if seconds == DEADLINE else bool
         limit(connection, Patience(object(), least=seconds), psycopg.OperationalError, works)
         return connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from time import monotonic
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from ...errors import ConfigurationError, Secret, redacted
-from ...waiting import DEADLINE, Patience, limit, turns
+from ...waiting import DEADLINE, Patience, limit, until_started
 from ..driver_errors import lost
 from ..sql.backend import Database
 from ..sql.urls import server_of, with_secrets
@@ -284,28 +284,25 @@ def connect(url: URL, patience: Patience, **more: Any) -> psycopg.Connection[Any
     except ValueError:
         own = CONNECT_TIMEOUT
     parameters["connect_timeout"] = max(1, int(min(own if own > 0 else DEADLINE, patience.seconds)))
-    answer = None
-    for turn in turns(DEADLINE):
-        began = monotonic()
-        try:
-            connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
-            break
-        except (psycopg.errors.ConnectionTimeout, KeyboardInterrupt):
-            patience.gone(began)
-            raise
-        except psycopg.OperationalError:
-            before, answer = answer, _ping(parameters)
-            # It may have come up between the two: if it lets somebody in, it is tried once more.
-            if turn.is_last or answer not in (pq.Ping.REJECT, pq.Ping.OK) or before == answer == pq.Ping.OK:
-                raise
+    began = monotonic()
+
+    def ask(error: Exception) -> object:
+        if isinstance(error, psycopg.errors.ConnectionTimeout):
+            raise error
+        answer = pq.PGconn.ping(psycopg.conninfo.make_conninfo(**parameters).encode())
+        return None if answer == pq.Ping.REJECT else answer
+
+    make: Callable[[], psycopg.Connection[Any]] = partial(
+        psycopg.connect, **parameters, autocommit=True, prepare_threshold=None
+    )
+    try:
+        connection = until_started(make, ask, psycopg.OperationalError)
+    except (psycopg.errors.ConnectionTimeout, KeyboardInterrupt):
+        patience.gone(began)
+        raise
     works = partial(_works, parameters, connection.info.backend_pid)
     limit(connection, patience, NoAnswer, works)
     return connection
-
-
-def _ping(parameters: dict[str, Any]) -> int:
-    """Ask whether the server lets anybody in: it does not while it starts, recovers from a crash, or ends."""
-    return pq.PGconn.ping(psycopg.conninfo.make_conninfo(**parameters).encode())
 
 
 def drop_database(url: URL) -> None:
