@@ -38,6 +38,10 @@ class MariaDB:
              "--auth-root-authentication-method=normal", "--skip-test-db"],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        self._start()
+
+    def _start(self) -> None:
+        assert self.server is not None
         self.process = subprocess.Popen(
             [self.server, "--no-defaults", f"--user={self.user}", f"--datadir={self.directory / 'data'}",
              f"--socket={self.socket}", "--skip-networking", "--innodb-flush-log-at-trx-commit=0",
@@ -71,6 +75,12 @@ class MariaDB:
             cursor.execute(f"DROP DATABASE IF EXISTS `{database}`")
             cursor.execute(f"CREATE DATABASE `{database}`")
         return self.url(database)
+
+    def restart(self) -> None:
+        """End it in order, and start it anew."""
+        self.process.terminate()
+        self.process.wait()
+        self._start()
 
     def stop(self) -> None:
         self.process.kill()

@@ -6,7 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy import make_url
+
+from protean_testing.stores.sql.worker_url import worker_database_of, worker_url
+from protean_testing.workers import WORKER_VARIABLE, worker
 
 from . import interpreters
 from .mariadb_server import MariaDB
@@ -144,6 +151,47 @@ class MariaDBWorkerTests(SuiteTestCase):
         self.write("suite.py", source)
         self.assertEqual(len(set(self.assertRuns("suite.py", "fork", "2"))), 2)
 
+    def test_a_server_that_is_started_anew_between_two_looks(self) -> None:
+        source = (self.directory / "suite.py").read_text()
+        stops = "\n            os.write(1, b'.\\n'); sys.stdin.readline()"
+        source = source.replace(
+            "        if BARRIER is not None and", f"        if True:{stops}\n        if BARRIER and"
+        )
+        self.write("suite.py", source)
+        for name in ("", "w1"):
+            with self.subTest(name), ExitStack() as bystanders:
+                server.restart()  # it counts its sessions from the beginning
+                run = interpreters.Program(
+                    [sys.executable, "-W", "error", "-m", "unittest", "suite"],
+                    cwd=self.directory,
+                    env=self.environment(PROTEAN_TESTING_WORKER=name),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                assert run.stdin is not None and run.stdout is not None
+                for _ in range(2):
+                    run.stdout.readline()
+                    server.restart()
+                    found = [bystanders.enter_context(server.connect("mysql")) for _ in range(60)]
+                    run.stdin.write("\n")
+                    run.stdin.flush()
+                _, err = run.communicate(timeout=60)
+                self.assertEqual(run.returncode, 0, err)
+                for one in found:
+                    one.ping(reconnect=False)  # that has the number that a session of ours had before
+                self.assertEqual(self.databases(), [])
+                self.assertEqual(self.run_sql("SHOW TABLES FROM shop_test"), ())
+
+    def test_two_servers_that_only_their_sockets_tell_apart(self) -> None:
+        worker.cache_clear()
+        self.addCleanup(worker.cache_clear)
+        with patch.dict(os.environ, {WORKER_VARIABLE: "w1"}):
+            given = [make_url(f"mysql+pymysql://root@localhost/one_test?unix_socket=/{n}") for n in (1, 2)]
+            found = [worker_database_of(worker_url(url)) for url in given]
+            self.assertEqual([one and one.given for one in found], given)
+
     def test_refusals(self) -> None:
         alone = ("-m", "unittest", "suite")
         source = (self.directory / "suite.py").read_text()
@@ -159,12 +207,21 @@ class MariaDBWorkerTests(SuiteTestCase):
             "CREATE USER plain@localhost IDENTIFIED BY 'tiger'", "GRANT ALL ON shop_test.* TO plain@localhost"
         )
         self.addCleanup(self.run_sql, "DROP USER plain@localhost")
-        url = server.url("shop_test", "plain", "tiger")
+        self.assertAllowed(server.url("shop_test", "plain", "tiger"), "tiger")
+        long = "shop_test_" + "x" * 40
+        server.create(long)
+        self.addCleanup(self.run_sql, f"DROP DATABASE {long}")
+        self.run_sql(f"GRANT ALL ON {long}.* TO plain@localhost")
+        self.assertAllowed(server.url(long, "plain", "tiger"), "tiger")
+
+    def assertAllowed(self, url: str, password: str) -> None:
+        """The error of a user who may not create the database has the line that allows it."""
+        alone = ("-m", "unittest", "suite")
         outcome = self.python(*alone, PROTEAN_TESTING_WORKER="1", URL=url)
         self.assertRegex(
             outcome.err, r"(?s)ConfigurationError: store 'shop': .*Allow it with:  GRANT ALL ON `"
         )
-        self.assertNotIn("tiger", outcome.err)
+        self.assertNotIn(password, outcome.err)
         grant = outcome.err.partition("Allow it with:  ")[2].partition("\n")[0]
-        self.run_sql(grant.replace("'%'", "localhost"), "GRANT PROCESS ON *.* TO plain@localhost")
+        self.run_sql(grant, "GRANT PROCESS ON *.* TO plain@localhost")
         self.assertRuns(*alone, PROTEAN_TESTING_WORKER="1", URL=url)

@@ -123,6 +123,11 @@ def is_locked(connection: Connection, database: str) -> bool:
     )
 
 
+def holder(connection: Connection, database: str) -> object:
+    """The number of the session that has that lock; None if nobody has it."""
+    return connection.exec_driver_sql(f"SELECT IS_USED_LOCK('{_lock(database)}')").scalar()
+
+
 def was_locked(error: SQLAlchemyError) -> bool:
     """Whether this is a lock that was waited for too long, or a deadlock."""
     return error_number(error) in (1205, 1213)

@@ -71,13 +71,7 @@ class OwnConnection:
                 "yet. Is the server stopped?",
                 store=self.database.name,
             )
-        began = monotonic()
-        try:
-            given = self._connect(self.database.engine())
-        except DBAPIError as error:
-            if self._was_silent(began) or not self._was_open:
-                raise
-            raise self._lost(str(error.orig)) from None
+        given = self._given()
         if not self.is_mysql:
             given.detach()  # the application's pool keeps its size
             with suppress(NotImplementedError, SQLAlchemyError):  # dialects that have no such thing
@@ -111,6 +105,26 @@ class OwnConnection:
             idle_locks.ours.add(self.number)
         self.first = self.first or self.number
         return connection
+
+    def _given(self) -> sa.Connection:
+        """One of the store's engine."""
+        began = monotonic()
+        try:
+            given = self._connect(self.database.engine())
+        except DBAPIError as error:
+            if self._was_silent(began) or not self._was_open:
+                raise
+            raise self._lost(str(error.orig)) from None
+        if not self._was_open or not self.is_mysql:
+            return given
+        try:
+            given.exec_driver_sql("SELECT 1")
+        except DBAPIError as error:
+            if not error.connection_invalidated or self._was_silent(began):
+                raise
+            given.close()  # it was in the pool as the server was started anew; now that drops them all
+            return self._connect(self.database.engine())
+        return given
 
     def _see_own_write(self, _: sa.Connection, __: object, statement: str, *___: object) -> None:
         """What this session does is not counted as a write of the code under test's."""

@@ -446,7 +446,9 @@ class Ownership:
             return
         if self.session.is_mysql and self._session_id is not None:
             with suppress(DBAPIError), connection.begin():  # the server may not have noticed that it is gone
-                connection.exec_driver_sql(f"KILL {self._session_id}")
+                # One that was started anew has given that number to somebody else.
+                if mysql.holder(connection, str(self.database.url.database)) == self._session_id:
+                    connection.exec_driver_sql(f"KILL {self._session_id}")
         self.take_locks(connection)
         with connection.begin():
             found = marker_table.read(connection)

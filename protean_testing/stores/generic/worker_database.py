@@ -15,8 +15,8 @@ from ..driver_errors import translated
 from ..sql.backend import Database
 from ..sql.definition import Definition
 from ..sql.urls import shown, sync_url, with_secrets
-from ..sql.worker_database import DERIVED, Alone
-from . import marker_table, mysql
+from ..sql.worker_database import DERIVED, MARK, Alone
+from . import marker_table, mysql, mysql_schema
 from .ownership import Ownership
 
 _FOUND = (
@@ -115,23 +115,38 @@ class WorkerDatabase:
     def _explained(self, error: Exception, text: str) -> Exception | str:
         if not isinstance(error, SQLAlchemyError) or not mysql.is_forbidden(error):
             return text
-        pattern = self._beside.replace("_", r"\_")
+        beside = self._name.rpartition(MARK)[0].replace("_", r"\_").replace("`", "``")
+        with self._connected() as connection:
+            user = mysql_schema.user(connection)
         return ConfigurationError(
             f"store {self._store!r}: each worker has a database of its own beside {self._beside!r}, and "
             f"{self._name!r} could not be created: {text}\nAllow it with:  "
-            f"GRANT ALL ON `{pattern}\\_protean\\_testing\\_%`.* TO '{self.given.username}'@'%'"
+            f"GRANT ALL ON `{beside}\\_protean\\_testing\\_%`.* TO {user}"
         )
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         """The session that holds the lock as long as this worker lives."""
-        if self._session is None or self._session.invalidated:
+        if self._session is not None and not _answers(self._session):
+            self._session.close()  # the server was started anew, and nobody has the lock
+            self._session = None
+        if self._session is None:
             with mysql.connecting(self._engine, DEADLINE):
                 self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             mysql.deadlines(self._session.connection.dbapi_connection, DEADLINE)
             self._session.exec_driver_sql("SET SESSION wait_timeout = 2147483")
             mysql.take_lock(self._session, _alive(self._name))
         yield self._session
+
+
+def _answers(session: Connection) -> bool:
+    try:
+        session.exec_driver_sql("SELECT 1")
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        return False
+    return True
 
 
 def _sweep(connection: Connection) -> None:

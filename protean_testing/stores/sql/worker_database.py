@@ -15,7 +15,7 @@ from .backend import Database
 from .definition import Definition
 
 LONGEST = 63  # bytes of a PostgreSQL name
-_MARK = "_protean_testing_"
+MARK = "_protean_testing_"
 
 KEPT = "kept"
 """Stands for the run in the name of a template that stays."""
@@ -80,7 +80,7 @@ def worker_database_name(given: str, me: Worker) -> str:
 
 def derived_name(given: str, run: str, label: str) -> str:
     """Derive a name that begins as the given one does, as far as there is room."""
-    end = f"{_MARK}{run}_{label}"
+    end = f"{MARK}{run}_{label}"
     name, room = given.encode(), LONGEST - len(end)
     if len(name) > room:
         digest = hashlib.sha256(name).hexdigest()[:8]

@@ -11,6 +11,7 @@ from ...ownership.marker import RUN
 from ...workers import Worker, worker
 from .worker_database import Own, derived_name, worker_database_name
 
+_SERVER = ("host", "hostaddr", "port", "service", "unix_socket", "read_default_file", "read_default_group")
 _given: dict[Hashable, URL] = {}
 _owns: dict[Hashable, Own] = {}  # one for each place, whoever asks
 os.register_at_fork(after_in_child=_owns.clear)
@@ -80,5 +81,5 @@ def _own(given: URL, url: URL, me: Worker) -> Own:
 
 def _key(url: URL) -> Hashable:
     """A server may be told by the query as well: ``?host=/run/postgresql``, ``?port=5433``."""
-    handle = {name: url.query[name] for name in ("host", "hostaddr", "port", "service") if name in url.query}
+    handle = {name: url.query[name] for name in _SERVER if name in url.query}
     return (url.get_backend_name(), url.host, url.port, url.database, tuple(sorted(handle.items())))
