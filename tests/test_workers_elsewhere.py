@@ -107,6 +107,15 @@ class SQLiteWorkerTests(ElsewhereTestCase):
             self.assertRegex(Path(line).name, r"^shop_test_protean_testing_[0-9a-f]{10}_w\d_\d+\.db$")
         self.assertEqual((self.files(), self.records()), ([], []))
 
+    def test_an_empty_one(self) -> None:
+        made = "def test_1(self):\n        Base.metadata.create_all(self.db.engine)"
+        source = SUITE.replace("(Base.metadata)", "(empty=True)").replace("def test_1(self):", made)
+        self.write("suite.py", source)
+        outcome = self.python("suite.py", "fork", "3", **self.variables)
+        self.assertEqual(outcome.code, 0, outcome.err)
+        self.assertEqual(len(set(outcome.log)), 3)
+        self.assertEqual((self.files(), self.records()), ([], []))
+
     def test_an_adopted_file_is_copied(self) -> None:
         with sqlite3.connect(self.file) as connection:
             connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT)")

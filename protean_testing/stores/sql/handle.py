@@ -17,7 +17,7 @@ from .checkouts import Checkouts
 from .missing import Missing
 from .sibling import Sibling
 from .urls import async_url, in_private_memory, server_of, shown, sync_url
-from .worker_url import empty_url, worker_database_of
+from .worker_url import empty_url, worker_database_of, worker_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -257,7 +257,7 @@ def empty_handle(url: URL) -> DatabaseHandle:
         return DatabaseHandle(empty_url(url))
     beside = sync_url(url).set(database=f"{url.database}_empty")
     if url.get_backend_name() == "sqlite":
-        return DatabaseHandle(beside)  # a file comes and goes with its backend
+        return DatabaseHandle(worker_url(beside))  # a file comes and goes with its backend
     sibling = Sibling(sync_url(url), beside)
     return DatabaseHandle(beside, sibling=sibling, at_end=sibling.drop)
 
