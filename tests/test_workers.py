@@ -76,6 +76,27 @@ class WorkerTests(ServerLogTestCase):
         self.assertEqual((found["CREATE DATABASE"], found["DROP DATABASE"]), (6, 6))
         self.assertEqual((self.databases(), self.tables()), ([], []))
 
+    def test_what_others_make_on_the_server_and_remove_again_is_no_leak(self) -> None:
+        others = """def test_1(self):
+        with self.db.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text(f"CREATE ROLE {self._testMethodName}"))
+            connection.execute(text("CREATE TABLE more (id int)"))
+        if self._testMethodName == "test_1":    # as another worker's test would, by its own connection
+            again = psycopg.connect(self.db.libpq_url, autocommit=True)
+            threading.Timer(0.4, lambda: (again.execute("DROP ROLE test_1"), again.close())).start()
+"""
+        self.write("suite.py", "import psycopg\n" + SUITE.replace("def test_1(self):", others, 1))
+        self.addCleanup(self.rows, "DROP ROLE IF EXISTS test_1")
+        self.addCleanup(self.rows, "DROP ROLE IF EXISTS test_2")
+        for name in ("w1", ""):
+            with self.subTest(name):
+                outcome = self.python("-m", "unittest", "suite", PROTEAN_TESTING_WORKER=name)
+                self.assertEqual(outcome.code, 0, outcome.err)
+                self.assertNotIn("role test_1", outcome.err)
+                self.assertRegex(outcome.err, "LeakWarning: (?s:.*)role test_2(?s:.*)unless somebody else")
+                self.rows("DROP ROLE test_2")
+
     def test_a_template_that_stays(self) -> None:
         self.run_workers("fork", 2, PROTEAN_TESTING_KEEP="1")
         self.assertEqual(len(self.databases()), 1)

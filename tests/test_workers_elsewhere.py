@@ -61,6 +61,27 @@ class RedisWorkerTests(ElsewhereTestCase):
                 self.assertEqual(self.client(0).info("keyspace").keys(), {"db3"})
                 self.assertEqual(self.records(), [])
 
+    def test_what_others_change_on_the_server_meanwhile_is_no_leak(self) -> None:
+        made = "store.client.function_load('#!lua name=shop\\nserver = redis', replace=True)"
+        made = made.replace("server = redis", "redis.register_function('f', function() end)").replace(
+            "'#", '"#', 1
+        )
+        made = made.replace("end)', ", 'end)", ')
+        self.write(
+            "suite.py",
+            SUITE.replace(
+                "self.assertEqual(store.client.incr",
+                f"{made}\n            self.assertEqual(store.client.incr",
+            ),
+        )
+        for name, warnings in (("w1", 0), ("", 1)):
+            outcome = self.python(
+                "-m", "unittest", "suite", REDIS=self.server.url(1), PROTEAN_TESTING_WORKER=name
+            )
+            self.client(0).function_flush()
+            self.assertEqual(outcome.code, 0, outcome.err)
+            self.assertEqual(outcome.err.count("LeakWarning"), warnings, outcome.err)
+
     def test_a_number_that_others_are_in(self) -> None:
         other = self.client(1)
         other.ping()

@@ -294,7 +294,7 @@ class PostgreSQLBackend(OwnedDatabase):
         if changed is None:
             changed = self._again("reset", lambda: self._reset(snapshot))
             transactions.report(self._ended, self.database)
-            self._cluster.report()
+            self._cluster.report(self._connection)
         if self._data is not None and self._data.refreshed:
             views.warn_of_refreshed(self.database.name, self._data.refreshed)
         return changed
