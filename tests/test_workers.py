@@ -97,6 +97,15 @@ class WorkerTests(ServerLogTestCase):
                 self.assertRegex(outcome.err, "LeakWarning: (?s:.*)role test_2(?s:.*)unless somebody else")
                 self.rows("DROP ROLE test_2")
 
+    def test_a_server_that_has_ended_every_session_keeps_no_database(self) -> None:
+        ends = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        ends = f"psycopg.connect(self.db.libpq_url).execute({ends!r})"
+        source = SUITE.replace("def test_1(self):", f"def tearDown(self): {ends}\n    def test_1(self):")
+        self.write("suite.py", f"import psycopg\n{source}")
+        outcome = self.python("-m", "unittest", "suite", PROTEAN_TESTING_WORKER="w1")
+        self.assertNotIn("the end of the run", outcome.err)
+        self.assertEqual(self.databases(), [])
+
     def test_a_template_that_stays(self) -> None:
         self.run_workers("fork", 2, PROTEAN_TESTING_KEEP="1")
         self.assertEqual(len(self.databases()), 1)

@@ -302,6 +302,11 @@ class Administration:
         patience.answered()
         return connection
 
+    def renew(self) -> None:
+        """Have a new session, which holds no lock, if the server has ended this one: it was started anew."""
+        with suppress(psycopg.OperationalError):
+            self.row("SELECT 1")
+
     @property
     def is_open(self) -> bool:
         """False before the first call, and after `close`."""

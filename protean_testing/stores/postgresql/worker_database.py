@@ -115,7 +115,7 @@ class Clone:
         if copy:
             with self.making(Definition(store), adopt=True, keep=False, alone=nullcontext):
                 return
-        with self._administration.translating("create the database of a worker"):
+        with self._administration.translating("create the database of a worker of"):
             self._begin()
             self._administration.create(self._name, like=self._pattern)
             self._is_there = True
@@ -132,7 +132,7 @@ class Clone:
         kept = derived_name(given, KEPT, f"t_{_digest(administration.store)}")
         fleeting = derived_name(given, self._me.run, f"t_{_digest(definition.digest)}")
         self._template, self._definition = kept if keep else fleeting, definition
-        with administration.translating("create the database of a worker"):
+        with administration.translating("create the database of a worker of"):
             if not self._is_there:
                 self._begin()
             if not keep and administration.is_there(kept):
@@ -141,7 +141,7 @@ class Clone:
             self._begin_building()
             self._like = digest(administration.content(given)) if keep and self._pattern else ""
         try:
-            with administration.translating("create the database of a worker"):
+            with administration.translating("create the database of a worker of"):
                 if not (adopt and self._is_there):
                     self._create(given, adopt, alone)
                 self._refuse_other_schema(given)
@@ -216,7 +216,7 @@ class Clone:
         """
         if self._definition.unclear:
             return  # nobody else would make the same, as far as can be told
-        with alone(), self._administration.translating("clone the database of a worker"):
+        with alone(), self._administration.translating("clone the database of a worker of"):
             self._begin_building()
             self._build(self._name)
             self._refuse_other_schema(str(self.given.database))
@@ -258,7 +258,8 @@ class Clone:
             return
         self._is_there = False
         try:
-            with administration.translating("drop the database of a worker"):
+            with administration.translating("drop the database of a worker of"):
+                administration.renew()
                 administration.drop(self._name)
                 administration.unlock(RUN, self._me.run, shared=True)
                 if administration.try_lock(RUN, self._me.run):
