@@ -61,6 +61,14 @@ class RedisWorkerTests(ElsewhereTestCase):
                 self.assertEqual(self.client(0).info("keyspace").keys(), {"db3"})
                 self.assertEqual(self.records(), [])
 
+    def test_a_server_that_has_ended_every_connection_leaves_no_record(self) -> None:
+        ends = "def tearDown(self): self.db.stores[1].client.client_kill_filter(_type='normal', skipme=True)"
+        self.write("suite.py", SUITE.replace("def test_1(self):", f"{ends}\n    def test_1(self):"))
+        outcome = self.python(
+            "-m", "unittest", "suite", REDIS=self.server.url(1), PROTEAN_TESTING_WORKER="w1"
+        )
+        self.assertEqual((outcome.code, self.records()), (0, []), outcome.err)
+
     def test_what_others_change_on_the_server_meanwhile_is_no_leak(self) -> None:
         made = "store.client.function_load('#!lua name=shop\\nserver = redis', replace=True)"
         made = made.replace("server = redis", "redis.register_function('f', function() end)").replace(

@@ -60,7 +60,11 @@ class Number:
         for key in (self._given.key, self.address.key):
             _own.pop(key, None)
         try:
-            if _holds_keys(self._held.wire):
+            try:
+                holds_keys = _holds_keys(self._held.wire)
+            except LOST:  # the server has ended this connection long ago: on a new one
+                holds_keys = _holds_keys(self._held.wire)
+            if holds_keys:
                 self._acquired.abandon()
             else:
                 self._acquired.release()
