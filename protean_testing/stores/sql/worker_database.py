@@ -21,7 +21,7 @@ KEPT = "kept"
 """Stands for the run in the name of a template that stays."""
 
 DERIVED = re.compile(
-    rf"{_MARK}([0-9a-f]{{10}}|{KEPT})_(?:(t_)[0-9a-f]{{10}}|[a-z0-9_]{{1,8}}_\d+(?:_empty)?)$"
+    rf"{MARK}([0-9a-f]{{10}}|{KEPT})_(?:(t_)[0-9a-f]{{10}}|[a-z0-9_]{{1,8}}_\d+(?:_empty)?)$"
 )
 """The end of a derived name: its run, and ``t_`` for a template. A copy of one has more at its end."""
 
