@@ -96,6 +96,18 @@ class KilledWorkerTests(ServerLogTestCase):
         finally:
             self.server.drop_database(f"{left}_copy")
 
+    def test_one_whose_locks_were_lost_with_their_session(self) -> None:
+        run, pids = self.start()
+        self.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = 'postgres' AND application_name = 'protean_testing'"
+        )
+        self.assertEqual(self.python("suite.py", "fork", "2").code, 0)
+        left = {name.rpartition("_")[2] for name in self.databases()}
+        self.assertGreaterEqual(left, set(map(str, pids)), "they live, and their sessions are there")
+        self.end(run)
+        self.assertNothingIsLeftAfterTheNextRun("suite.py", "fork", "2")
+
     def test_the_parent(self) -> None:
         for way, number in (("fork", signal.SIGKILL), ("spawn", signal.SIGTERM)):
             with self.subTest(way, signal=number):

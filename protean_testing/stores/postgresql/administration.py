@@ -116,7 +116,7 @@ class Administration:
                 if what in (run, KEPT) or (kind == OWN and found.is_template):
                     continue
                 if self.try_lock(kind, what):
-                    if self.is_there(found.name):
+                    if self.is_there(found.name) and not self._is_in_use(found.name):
                         self.drop(found.name)
                     self.unlock(kind, what)
                     break
@@ -135,6 +135,11 @@ class Administration:
     def is_there(self, name: str) -> bool:
         """Whether there is such a database."""
         return bool(self.row("SELECT count(*) FROM pg_database WHERE datname = %s", name) == (1,))
+
+    def _is_in_use(self, name: str) -> bool:
+        """Whether a session of ours is in it: one that had to connect again may have lost its locks."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
+        return bool(self.row(query, name, OURS) != (0,))
 
     def create(self, name: str, *, like: str, template: str = "") -> None:
         """Create a database that is like a given one.
