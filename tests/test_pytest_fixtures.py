@@ -293,8 +293,11 @@ class PytestFixtureTests(SuiteTestCase):
 
     def test_random_order_and_workers(self) -> None:
         tests = ("-k", "not TestPlain")  # which build on each other
-        outcome = self.pytest("-p", "randomly", "-p", "xdist", "-n", "2", *tests, TEST_DB="sqlite")
+        parallel = ("-p", "randomly", "-p", "xdist", "-n", "2")
+        outcome = self.pytest(*parallel, *tests, TEST_DB="sqlite", PROTEAN_TESTING_SUMMARY="1")
         self.assertPytestPassed(outcome, 7)
+        self.assertRegex(outcome.out, r"(?m)^protean_testing: gw\d: schema of .* resets")
+        self.assertNotIn("resets", outcome.err, "workers themselves print none")
 
     def test_async_tests_end_in_their_own_loop(self) -> None:
         self.write("test_async.py", ASYNC.replace("KIND", "").replace("@MARK", "@pytest.mark.anyio"))

@@ -59,6 +59,13 @@ def end_run() -> list[Exception]:
     return errors
 
 
+def summaries() -> list[str]:
+    """What is to be said of the runs that have ended, if anybody asked for it; once."""
+    said = list(_summaries) if environ.wants_summary() else []
+    _summaries.clear()
+    return said
+
+
 def arm() -> None:
     """Install the hooks that end the run: `stopTestRun` of any result, and the exit of the process."""
     for step in _first:
@@ -160,10 +167,10 @@ def _at_exit() -> None:
         print(f"protean_testing: the end of the run failed:\n{text}", file=sys.stderr, flush=True)
     if run.inherited:
         return
-    said = remarks()
+    said = [*remarks(), *summaries()]
     if said:
         from ..workers import worker  # it needs psutil, which whoever only imports this package may lack
 
-        said = [] if worker() else said
-    for stack in [*said, *(_summaries if environ.wants_summary() else ())]:
-        print(f"protean_testing: {stack}", file=sys.stderr, flush=True)
+        said = [] if worker() else said  # of several, each would say the same, in the midst of the others
+    for line in said:
+        print(f"protean_testing: {line}", file=sys.stderr, flush=True)

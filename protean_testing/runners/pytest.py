@@ -5,6 +5,7 @@ A worker of pytest-xdist is a session, so also a run, of its own; what fails at 
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import unittest
@@ -107,7 +108,9 @@ def _end_run() -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     _end_run()
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput[WORKER_OUTPUT] = (_failures, remarks())
+        me = os.environ["PYTEST_XDIST_WORKER"]
+        lines = [*remarks(), *(f"{me}: {line}" for line in run_end.summaries())]
+        session.config.workeroutput[WORKER_OUTPUT] = (_failures, lines)
     if _failures and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
