@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from time import monotonic, sleep
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from .clock import monotonic, sleep
 from .errors import OpenTransactionError
 
 DEADLINE = 12.0

@@ -6,9 +6,9 @@ import itertools
 import os
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from logging import getLogger
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ..clock import perf_counter
 from ..core.run import run
 from ..errors import ConfigurationError
 from ..hooks import Hook

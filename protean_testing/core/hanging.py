@@ -12,9 +12,9 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from threading import Lock
-from time import monotonic, sleep
 from typing import NamedTuple
 
+from ..clock import monotonic, sleep
 from ..store import Store
 
 AFTER = 2.0

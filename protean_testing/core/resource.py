@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from logging import getLogger
-from time import perf_counter
 from traceback import clear_frames
 from typing import Any, Protocol
 from warnings import warn
 
 from ..changes import Written
+from ..clock import perf_counter
 from ..errors import (
     ConfigurationError,
     LateWriteWarning,

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from logging import DEBUG, getLogger
 from threading import active_count, get_ident
-from time import perf_counter, sleep
 from types import FrameType
 from unittest import TestCase
 
+from ..clock import perf_counter, sleep
 from ..errors import LeakError, ScopeError
 from ..store import Store
 from .companions import Companion

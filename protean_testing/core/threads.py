@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from threading import active_count, current_thread
 from threading import enumerate as all_threads
-from time import monotonic
+
+from ..clock import monotonic
 
 PATIENCE = 0.05  # seconds for threads that are about to end
 OURS = "protean_testing"  # the name of this library's own

@@ -6,9 +6,9 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
-from time import monotonic, sleep
 from typing import Any
 
+from ..clock import monotonic, sleep
 from ..errors import ConfigurationError
 from .traffic import REFUSED, Traffic
 

@@ -11,9 +11,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
+
+from ..clock import monotonic, sleep
 
 _READY_WITHIN = 5.0  # seconds
 _WRITTEN_WITHIN = 5.0  # seconds after the death of a run

@@ -7,10 +7,10 @@ import signal
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
+from ..clock import monotonic
 from ..errors import ConfigurationError, StoreError
 from ..waiting import DEADLINE, Patience, limit, until_started
 from . import binaries as find

@@ -6,9 +6,9 @@ import secrets
 import signal
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
+from ..clock import monotonic
 from ..errors import ConfigurationError
 from . import binaries as find
 from .extra import expect, library

@@ -16,10 +16,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic, sleep
-from time import time as now
 from typing import Any
 
+from ..clock import monotonic, now, sleep
 from ..errors import ConfigurationError
 from .extra import library
 from .watchdog import remove

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from time import monotonic, sleep
-from time import time as now
 
+from ..clock import monotonic, now, sleep
 from ..errors import ConfigurationError
 from .binaries import Found
 from .process import WatchedProcess

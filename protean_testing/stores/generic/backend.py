@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 
 from ...changes import Written
+from ...clock import monotonic
 from ...core.leaks import report_leak
 from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ... import waiting
+from ...clock import monotonic
 from ...errors import OpenTransactionError
 from ...store import LeftBy
 from . import mysql

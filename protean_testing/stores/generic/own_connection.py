@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from time import monotonic
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from ...clock import monotonic
 from ...errors import OpenTransactionError, StoreError
 from ...store import LeftBy
 from ...waiting import LONGEST, Patience

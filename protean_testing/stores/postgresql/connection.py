@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from time import monotonic
 from typing import Any
 
 from sqlalchemy import URL
 
+from ...clock import monotonic
 from ...errors import ConfigurationError, Secret, redacted
 from ...waiting import DEADLINE, Patience, limit, until_started
 from ..driver_errors import lost

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from sqlalchemy import URL
 
+from ...clock import monotonic
 from ...store import LeftBy
 from ...waiting import Patience
 from .connection import OURS, connect, literal, psycopg

@@ -7,13 +7,13 @@ import platform
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import psutil
 from redis.exceptions import ResponseError
 
+from ...clock import monotonic, sleep
 from ...errors import UnsafeStoreError
 from ...ownership import marker
 from .connection import Command, Wire

@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from time import monotonic
 from typing import Any, TypeVar
 
 import redis
@@ -14,6 +13,7 @@ import redis.asyncio
 from redis.exceptions import NoPermissionError, RedisError, ResponseError, TimeoutError
 
 from ...changes import Written
+from ...clock import monotonic
 from ...core.leaks import report_leak
 from ...errors import (
     ConfigurationError,

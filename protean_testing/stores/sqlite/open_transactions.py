@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from time import sleep
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from ...clock import sleep
 from ...core.leaks import differences
 from ...waiting import turns
 from ..sql.checkouts import caller
