@@ -38,7 +38,7 @@ class test_database(Block):
 
     Parameters:
         what: SQLAlchemy metadata, stores and hooks; an empty database if nothing is given.
-        drop: Drop the schema at the block's end, for scripts.
+        drop: Drop the schema at the block's end: for scripts, and for modules whose schemas have equal names.
 
     Raises:
         ConfigurationError, UnsafeStoreError, StoreError: On entry, from the stores.

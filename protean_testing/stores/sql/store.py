@@ -206,8 +206,8 @@ class SQLAlchemyStore(SQLAccess):
                 what = f'both have table "{table}"' if both else "cannot be told apart"
                 raise ConfigurationError(
                     f"stores {other.name!r} and {self.name!r} are one database, {handle.shown}, but have "
-                    f"different schemas, which {what}.\n"
-                    "Give each a database of its own, or both the same schema."
+                    f"different schemas, which {what}.\nGive each a database of its own, or both the same "
+                    "schema, or drop each with its block:  test_database(..., drop=True)"
                 )
         self._handle = handle
 
