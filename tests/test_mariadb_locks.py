@@ -24,6 +24,9 @@ TAKE, NEED = {
         "INSERT INTO orders (customer) VALUES ('n'); HANDLER orders OPEN",  # in the way of ALTER TABLE
         "UPDATE orders SET customer = 'x'",
     ),
+    "altered_handler": (
+        "ALTER TABLE orders ADD z int; HANDLER orders OPEN", "UPDATE orders SET customer = 'x'"
+    ),
     "global": ("FLUSH TABLES WITH READ LOCK", "UPDATE orders SET customer = 'x'"),
     "named": ("SELECT GET_LOCK('it''s', 0)", "SELECT GET_LOCK('it''s', 30)"),
     "rows": ("BEGIN; SELECT * FROM orders FOR UPDATE; USE elsewhere", "UPDATE orders SET customer = 'x'"),
@@ -150,6 +153,7 @@ class MariaDBTests(SuiteTestCase):
             "older_engine": r"connection \d+ of root .*asleep.*LOCK TABLES",
             "no_autocommit": r"connection \d+ of root .*asleep",
             "handler": r"connection \d+ of root .*asleep.*HANDLER",
+            "altered_handler": r"connection \d+ of root .*asleep.*HANDLER",
             "rows": r"connection \d+ of root at localhost in database elsewhere, .*row lock",
             "writer_elsewhere": r"connection \d+ of root at localhost in database elsewhere, .*undo log",
             "prepared": r"prepared transaction 'left'.*XA ROLLBACK X'6c656674', X'62', 7",

@@ -317,6 +317,7 @@ class GenericBackend:
         if session.definitions == snapshot.definitions:
             return False
         session.make_way(readers=True)
+        session.end_users()
         wrong = [
             thing
             for thing, definition in snapshot.definitions.items()

@@ -116,6 +116,15 @@ class Session(OwnConnection):
             with self.transaction() as connection:
                 self.ended += idle_locks.end_prepared(connection, keys, before)
 
+    def end_users(self) -> None:
+        """End what sleeps and has a table open, which whoever alters or drops it would wait for (HANDLER)."""
+        if self.is_mysql:
+            keys, wait = [table.key for table in self.tables], self.database.wait
+            with self.transaction() as connection:
+                self.ended += idle_locks.end_holders(
+                    connection, keys, self.first, self._began, wait, in_the_way=idle_locks.is_used
+                )
+
     # The schema
 
     @property
@@ -339,11 +348,7 @@ class Session(OwnConnection):
         except DBAPIError as error:
             if not mysql.was_locked(error) or error.connection_invalidated:
                 raise
-            keys, wait = [table.key for table in self.tables], self.database.wait
-            with self.transaction() as connection:
-                self.ended += idle_locks.end_holders(
-                    connection, keys, self.first, self._began, wait, in_the_way=idle_locks.is_used
-                )
+            self.end_users()
             self.run(statements)
 
     def differing(self, tables: Collection[Table], wanted: Mapping[Key, Copy]) -> set[Key]:
