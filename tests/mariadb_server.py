@@ -42,9 +42,11 @@ class MariaDB:
 
     def _start(self) -> None:
         assert self.server is not None
+        log = self.directory / "log"
         self.process = subprocess.Popen(
             [self.server, "--no-defaults", f"--user={self.user}", f"--datadir={self.directory / 'data'}",
-             f"--socket={self.socket}", "--skip-networking", "--innodb-flush-log-at-trx-commit=0",
+             f"--log-error={log}", f"--socket={self.socket}", "--skip-networking",
+             "--innodb-flush-log-at-trx-commit=0",
              f"--pid-file={self.directory / 'pid'}", "--innodb-buffer-pool-size=32M",
              "--innodb-log-file-size=8M",
              # A server that starts removes the temporary tables of all others in the same directory.
@@ -57,7 +59,10 @@ class MariaDB:
                 return
             except pymysql.OperationalError:
                 time.sleep(0.02)
-        raise AssertionError("the server did not start")
+            if self.process.poll() is not None:
+                break
+        self.process.kill()
+        raise AssertionError(f"the server did not start ({self.process.wait()}):\n{log.read_text()[-2000:]}")
 
     def url(self, database: str, user: str = "root", password: str = "") -> str:
         """For SQLAlchemy."""
