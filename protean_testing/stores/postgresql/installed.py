@@ -18,7 +18,7 @@ MANY_ROWS = 50  # in a table whose keys are worth noting; a plain owner has no o
 FEW_SEQUENCES = 16  # all of them are looked at after every test
 SOME_SEQUENCES = 100  # those without values are restored after a rollback, too
 SEQUENCES_AFTER_SCOPE = 20  # that are all looked at after a scope in which nothing was unexplained
-SEQUENCES_IN_TURN = 5  # of more: the tables whose sequences are, since a first look at one is dear
+SEQUENCES_IN_TURN = 3  # of more: the tables whose sequences are, since a first look at one is dear
 SEQUENCES_AT_SNAPSHOT = 200  # of which a snapshot reads each; of more, those that what was written explains
 
 

@@ -138,10 +138,10 @@ BEGIN
             SELECT count(setval(sequence, last_value, is_called)) FROM protean_testing.position
              WHERE number IS NULL
                AND pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END);
-    ELSIF others IS NOT NULL THEN
+    ELSIF others IS NOT NULL THEN  -- number IS NULL would be an index's condition, and found for each there is
         restarted := restarted + (
             WITH found AS MATERIALIZED (  -- else the planner reads all sequences first
-                SELECT * FROM protean_testing.position WHERE sequence = ANY (others) AND number IS NULL)
+                SELECT * FROM protean_testing.position WHERE sequence = ANY (others) AND coalesce(number, -1) = -1)
             SELECT count(setval(sequence, last_value, is_called)) FROM found
              WHERE pg_sequence_last_value(sequence) IS DISTINCT FROM CASE WHEN is_called THEN last_value END);
     END IF;
@@ -150,7 +150,7 @@ BEGIN
            FROM protean_testing.position WHERE number IS NULL AND NOT is_called;
     ELSIF others IS NOT NULL THEN
         PERFORM setval(sequence, last_value, is_called)
-           FROM protean_testing.position WHERE sequence = ANY (others) AND number IS NULL AND NOT is_called;
+           FROM protean_testing.position WHERE sequence = ANY (others) AND coalesce(number, -1) = -1 AND NOT is_called;
     END IF;
     DELETE FROM protean_testing.change_log WHERE number <> 0;
     RETURN concat_ws(' ', CASE WHEN written = '{0}' AND restarted = 0 THEN 'nothing' ELSE 'reset' END,
