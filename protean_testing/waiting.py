@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -77,7 +77,6 @@ class Patience:
 
 
 Value = TypeVar("Value")
-Result = TypeVar("Result")
 
 
 def limit(
@@ -213,29 +212,29 @@ def turns(wait: float, *, first: float = _FIRST_PAUSE, longest: float = _LONGEST
         pause = min(2 * pause, longest)
 
 
-def until_started(
-    connect: Callable[[], Result], ask: Callable[[Exception], object], failed: type[Exception]
-) -> Result:
-    """Connect to a server that is there and may let nobody in yet: it starts, or recovers from a crash.
+def connected(psycopg: Any, parameters: Mapping[str, Any], **options: Any) -> Any:
+    """Connect to a PostgreSQL that is there and may let nobody in yet: it starts, or recovers from a crash.
 
     Parameters:
-        connect: Makes the connection.
-        ask: Called after a try that failed with that error; None if the server starts, else how it is.
-        failed: What `connect` raises.
+        psycopg: The module, which not everybody has.
+        parameters: What libpq needs to know.
+        options: psycopg's own.
 
     Raises:
-        Exception: That of the last try, after `DEADLINE` seconds at most.
+        psycopg.OperationalError: That of the last try, after `DEADLINE` seconds at most.
     """
-    before: object = None
+    before = None
     for turn in turns(DEADLINE):
         try:
-            return connect()
-        except failed as error:
-            now = ask(error)
+            return psycopg.connect(**parameters, **options)
+        except psycopg.errors.ConnectionTimeout:
+            raise
+        except psycopg.OperationalError:
+            answer = psycopg.pq.PGconn.ping(psycopg.conninfo.make_conninfo(**parameters).encode())
             # Twice the same: it may come up after the try, and what it ends may be the question itself.
-            if turn.is_last or (now is not None and now == before):
+            if turn.is_last or (answer != psycopg.pq.Ping.REJECT and answer == before):
                 raise
-            before = now
+            before = answer
     raise AssertionError("the last turn has raised")
 
 

@@ -63,6 +63,18 @@ class MariaDBWorkerTests(SuiteTestCase):
         self.assertEqual(self.run_sql("SHOW TABLES FROM shop_test"), ())
         return outcome.log
 
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A run whose workers stop in their first test, after they have written their process numbers."""
+        return interpreters.Program(
+            [sys.executable, *command],
+            cwd=self.directory,
+            env=self.environment(STOP="1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
     def test_every_way_to_start_them(self) -> None:
         for way in ("fork", "spawn"):
             with self.subTest(way):
@@ -95,15 +107,7 @@ class MariaDBWorkerTests(SuiteTestCase):
         self.assertIn("/shop_test_w1?", url)
 
     def test_killed_ones_are_dropped_by_the_next_run_and_live_ones_are_not(self) -> None:
-        run = interpreters.Program(
-            [sys.executable, "suite.py", "fork", "2"],
-            cwd=self.directory,
-            env=self.environment(STOP="1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
+        run = self.start("suite.py", "fork", "2")
         assert run.stdout is not None
         first, second = (int(run.stdout.readline()) for _ in range(2))
         self.run_sql("CREATE DATABASE shop_test_protean_testing_0123456789_w1_1")
@@ -128,14 +132,7 @@ class MariaDBWorkerTests(SuiteTestCase):
     def test_beside_a_run_in_the_given_one(self) -> None:
         source = (self.directory / "suite.py").read_text()
         self.write("alone.py", source.replace("BARRIER is not None and os", "os"))
-        run = interpreters.Program(
-            [sys.executable, "-m", "unittest", "alone"],
-            cwd=self.directory,
-            env=self.environment(STOP="1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        run = self.start("-m", "unittest", "alone")
         assert run.stdout is not None
         run.stdout.readline()
         outcome = self.python("-m", "unittest", "suite", PROTEAN_TESTING_WORKER="w1")

@@ -70,11 +70,8 @@ class RedisWorkerTests(ElsewhereTestCase):
         self.assertEqual((outcome.code, self.records()), (0, []), outcome.err)
 
     def test_what_others_change_on_the_server_meanwhile_is_no_leak(self) -> None:
-        made = "store.client.function_load('#!lua name=shop\\nserver = redis', replace=True)"
-        made = made.replace("server = redis", "redis.register_function('f', function() end)").replace(
-            "'#", '"#', 1
-        )
-        made = made.replace("end)', ", 'end)", ')
+        library = "#!lua name=shop\nredis.register_function('f', function() end)"
+        made = f"store.client.function_load({library!r}, replace=True)"
         self.write(
             "suite.py",
             SUITE.replace(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 import signal
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ..clock import monotonic
 from ..errors import ConfigurationError, StoreError
-from ..waiting import DEADLINE, Patience, limit, until_started
+from ..waiting import DEADLINE, Patience, connected, limit
 from . import binaries as find
 from .extra import expect, library
 from .once import Once
@@ -104,15 +103,11 @@ class PrivatePostgreSQL:
     def _connect(self, seconds: float = DEADLINE) -> Any:
         """A connection, each of whose calls has an end: after a while, unless the server is still at work."""
         psycopg = library("psycopg")
-        address = {"host": str(self._process.sockets), "port": self._port or PORT}
-        login = {"user": "postgres", "dbname": "postgres", "connect_timeout": round(seconds)}
-
-        def ask(_: Exception) -> object:
-            answer = psycopg.pq.PGconn.ping(psycopg.conninfo.make_conninfo(**address, **login).encode())
-            return None if answer == psycopg.pq.Ping.REJECT else answer
-
-        make = partial(psycopg.connect, **address, **login, autocommit=True)
-        connection = until_started(make, ask, psycopg.OperationalError)
+        parameters = {
+            "host": str(self._process.sockets), "port": self._port or PORT, "user": "postgres",
+            "dbname": "postgres", "connect_timeout": round(seconds),
+        }  # fmt: skip
+        connection = connected(psycopg, parameters, autocommit=True)
         works = self._answers if seconds == DEADLINE else bool
         limit(connection, Patience(object(), least=seconds), psycopg.OperationalError, works)
         return connection

@@ -85,7 +85,7 @@ class WorkerDatabase:
                 f" CHARACTER SET {charset} COLLATE {collation}"
                 for charset, collation in mysql.rows(connection, _FOUND, name=self._beside)
             )
-            connection.exec_driver_sql(f"CREATE DATABASE {_quoted(self._name)}{like}")
+            connection.exec_driver_sql(f"CREATE DATABASE {_quoted(connection, self._name)}{like}")
         self._is_there = True
 
     @contextmanager
@@ -165,7 +165,7 @@ def _sweep(connection: Connection) -> None:
 
 
 def _drop(connection: Connection, name: str) -> None:
-    connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {_quoted(name)}")
+    connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {_quoted(connection, name)}")
 
 
 def _alive(name: str) -> str:
@@ -173,5 +173,5 @@ def _alive(name: str) -> str:
     return f"{name} worker"
 
 
-def _quoted(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
+def _quoted(connection: Connection, name: str) -> str:
+    return connection.dialect.identifier_preparer.quote_identifier(name)

@@ -36,15 +36,15 @@ class Cluster:
 
     def report(self, connection: Connection) -> None:
         """Name as a leak what was found, and on a server that others use stays there."""
+        if not self._left:
+            return
         left, self._left = self._left, {}
         is_shared = not self._database.private or worker_database_of(self._database.url) is not None
-        for _ in turns(_REMOVED_WITHIN) if left and is_shared else ():
+        for _ in turns(_REMOVED_WITHIN) if is_shared else ():
             there = _there(connection)
             left = {name: remove for name, remove in left.items() if name in there}
             if not left:
-                break
-        if not left:
-            return
+                return
         shown = "".join(f"  {name}\n" for name in left)
         text = (
             f"left on the server of store {self._database.name!r} what belongs to no database:\n{shown}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -13,14 +13,14 @@ from sqlalchemy import URL
 
 from ...clock import monotonic
 from ...errors import ConfigurationError, Secret, redacted
-from ...waiting import DEADLINE, Patience, limit, until_started
+from ...waiting import DEADLINE, Patience, connected, limit
 from ..driver_errors import lost
 from ..sql.backend import Database
 from ..sql.urls import server_of, with_secrets
 
 try:
     import psycopg as psycopg
-    from psycopg import generators, pq
+    from psycopg import generators
 except ImportError as missing:  # asked for by name, so the extra is what to install
     raise ConfigurationError(
         'PostgreSQL needs psycopg 3. Install it with: pip install "protean-testing[postgresql]"'
@@ -285,18 +285,10 @@ def connect(url: URL, patience: Patience, **more: Any) -> psycopg.Connection[Any
         own = CONNECT_TIMEOUT
     parameters["connect_timeout"] = max(1, int(min(own if own > 0 else DEADLINE, patience.seconds)))
     began = monotonic()
-
-    def ask(error: Exception) -> object:
-        if isinstance(error, psycopg.errors.ConnectionTimeout):
-            raise error
-        answer = pq.PGconn.ping(psycopg.conninfo.make_conninfo(**parameters).encode())
-        return None if answer == pq.Ping.REJECT else answer
-
-    make: Callable[[], psycopg.Connection[Any]] = partial(
-        psycopg.connect, **parameters, autocommit=True, prepare_threshold=None
-    )
     try:
-        connection = until_started(make, ask, psycopg.OperationalError)
+        connection: psycopg.Connection[Any] = connected(
+            psycopg, parameters, autocommit=True, prepare_threshold=None
+        )
     except (psycopg.errors.ConnectionTimeout, KeyboardInterrupt):
         patience.gone(began)
         raise

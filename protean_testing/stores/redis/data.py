@@ -111,7 +111,7 @@ class Data:
             self._wire.call(*self.altered.values())
             now = settings.read(self._wire)
         then = snapshot.settings
-        # What stays is told once; a user's rules may be worded otherwise now.
+        # What stays is reported once; a user's rules may be worded otherwise now.
         for one in self._journal.snapshots:
             same = {name for name in self.altered if one.settings.get(name) == then.get(name)}
             kept = {name: command for name, command in one.settings.items() if name not in same}

@@ -41,18 +41,8 @@ def empty_url(url: URL) -> URL:
     me = worker() or Worker(RUN[:10], "run", os.getpid())
     own = url.set(database=derived_name(str(url.database), me.run, f"{me.label}_empty"))
     if _key(own) not in _owns:
-        _owns[_key(own)] = _empty(url, own, me)
+        _owns[_key(own)] = _own(url, own, me, empty=True)
     return own
-
-
-def _empty(given: URL, url: URL, me: Worker) -> Own:
-    if given.get_backend_name() == "postgresql":
-        from ..postgresql.empty import Empty
-
-        return Empty(given, str(url.database), me)
-    from ..generic.worker_database import WorkerDatabase
-
-    return WorkerDatabase(given, url)
 
 
 def worker_database_of(url: URL) -> Own | None:
@@ -65,18 +55,21 @@ def worker_database_of(url: URL) -> Own | None:
     return _owns.setdefault(_key(url), _own(given, url, me))
 
 
-def _own(given: URL, url: URL, me: Worker) -> Own:
-    if url.get_backend_name() == "sqlite":
-        from ..sqlite.worker_file import WorkerFile
+def _own(given: URL, url: URL, me: Worker, *, empty: bool = False) -> Own:
+    match given.get_backend_name():
+        case "postgresql":
+            from ..postgresql.empty import Empty
+            from ..postgresql.worker_database import Clone
 
-        return WorkerFile(given, url)
-    if url.get_backend_name() != "postgresql":
-        from ..generic.worker_database import WorkerDatabase
+            return (Empty if empty else Clone)(given, str(url.database), me)
+        case "sqlite":
+            from ..sqlite.worker_file import WorkerFile
 
-        return WorkerDatabase(given, url)
-    from ..postgresql.worker_database import Clone
+            return WorkerFile(given, url)
+        case _:
+            from ..generic.worker_database import WorkerDatabase
 
-    return Clone(given, str(url.database), me)
+            return WorkerDatabase(given, url)
 
 
 def _key(url: URL) -> Hashable:
